@@ -17,7 +17,7 @@ WORKERS ?= auto
 # Let Python write bytecode: hundreds of tests start processes.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS)
 # Tests that a change to the numbers or to the store breaks first.
-QUICK := tests/ipcore tests/ipserver/request tests/ipserver/store tests/iplab
+QUICK_TESTS := tests/ipcore tests/ipserver/request tests/ipserver/store tests/iplab
 
 .PHONY: help setup demo test quick times cluster-test faults ballistic fuzz check format proto migration bench reference reproduce paper clean
 help: ## list the targets
@@ -37,7 +37,7 @@ test: setup ## run the test suite on all cores (WORKERS=1: on one; PostgreSQL if
 	$(PYTEST) --durations=25 --durations-min=0.5
 
 quick: setup ## run a part of it in about a minute: theory, training, specs, store (SQLite), client
-	$(PYTEST) -q --quick $(QUICK)
+	$(PYTEST) -q --quick $(QUICK_TESTS)
 	@echo "left out: tests of Ray, the rest of the server, deploy/ and the wheel, and what takes longer than .25 s (make test)"
 
 times: setup ## run the test suite and note how long its tests take (tests/times.txt; on an idle machine)

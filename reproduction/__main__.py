@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.progress import Progress
 
 import iplab
 from ipcore.data import check_dataset
@@ -25,6 +24,7 @@ from reproduction.gpu import condensed, take
 from reproduction.page import write
 from reproduction.paper import page as paper
 from reproduction.pieces import seconds_spent
+from reproduction.progress import shown
 from reproduction.results import load, measured_now, save
 from reproduction.service import run, service
 from reproduction.studies import STUDIES
@@ -138,9 +138,8 @@ def _measure(
         runs = tuple(condensed(study, one) for one in found)
     else:
         begun = time.monotonic()
-        with Progress(console=console) as progress:
-            task = progress.add_task(study.name, total=1.0)
-            runs = tuple(study.measure(spec, lambda done: progress.update(task, completed=done)))
+        with shown(console, study.name) as progress:
+            runs = tuple(study.measure(spec, progress))
         # Pieces that were measured before an interruption count.
         seconds = max(time.monotonic() - begun, seconds_spent(study.name, spec))
     save(measured_now(study.name, spec, seconds, runs), results)

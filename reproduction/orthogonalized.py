@@ -24,7 +24,7 @@ _SPEC: Final[dict[str, Any]] = {
     "dataset": "digits",
     "batch_size": 16,
     "activation": "relu",
-    "widths": [128, 256, 512, 1024],
+    "widths": [128, 256, 512, 1024, 2048],
     "seeds": 5,
     "base_rate": 0.1,
     "optimizers": ["muon-unscaled", "muon", "muon-spectral", "muon-rms", "signum", "lion"],

@@ -9,11 +9,13 @@ _OWN = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - pathlib load
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != _OWN:
     del sys.path[0]
 
+from iplab.retired import forget_retired  # noqa: E402 - see above
 from iplab.shadowing import CLIENT, require_libraries  # noqa: E402 - see above
 
 
 def main() -> None:
     """The command line."""
+    forget_retired(os.environ)
     require_libraries("iplab", CLIENT)
     from iplab.cli import main as command  # noqa: PLC0415 - see above
 

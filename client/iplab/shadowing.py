@@ -1,4 +1,4 @@
-"""Libraries that are missing, or that a file of the same name on PYTHONPATH would replace.
+"""Modules that are missing, or that others of the same name on PYTHONPATH would replace.
 
 Of such files Python says no more than what the file itself raises. This module imports only what no file
 can replace.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+_LINE = 80
 # All of them are folders where they are installed: a file of that name is another program's.
 CLIENT = ("click", "google", "grpc", "numpy", "rich", "safetensors", "yaml")
 SERVER = (
@@ -16,6 +17,8 @@ SERVER = (
     *("alembic", "mlflow", "pandas", "psycopg", "pyarrow", "pydantic", "pydantic_settings", "ray", "s3fs"),
     *("scipy", "sklearn", "sqlalchemy", "torch"),
 )
+# Modules of Python that no library loads, and whose names other programs use.
+_NEVER_LOADED = frozenset({"antigravity", "idlelib", "test", "this", "turtle", "turtledemo"})
 
 
 def require_installed(program: str, names: tuple[str, ...], extra: str) -> None:
@@ -31,29 +34,57 @@ def require_installed(program: str, names: tuple[str, ...], extra: str) -> None:
     missing = [name for name in names if find_spec(name) is None]
     if missing:
         sys.stderr.write(
-            f"{program}: the libraries of the service are not installed ({', '.join(missing)}); "
-            "install them:\n"
+            f"{program}: the service's libraries are not installed; install them:\n"
             f"    pip install 'iplab[{extra}]'    (from a checkout: pip install '.[{extra}]')\n"
-            "The client alone, `iplab`, works without them.\n"
+            "The client alone, `iplab`, works without them. Missing are:\n"
+            f"{_wrapped(missing)}"
         )
         sys.exit(2)
 
 
+def _wrapped(names: list[str]) -> str:
+    """Names between commas in indented lines of at most 80 characters."""
+    lines = [""]
+    for name in names:
+        if len(lines[-1]) + len(name) > _LINE - 6:
+            lines.append("")
+        lines[-1] += f"{name}, " if name != names[-1] else name
+    return "".join(f"    {line.rstrip()}\n" for line in lines)
+
+
 def require_libraries(program: str, names: tuple[str, ...]) -> None:
-    """End the program with status 2 and a sentence if files of these names are on PYTHONPATH."""
+    """End the program with status 2 and a sentence if PYTHONPATH would replace one of these libraries.
+
+    The same holds for modules of Python itself: PYTHONPATH precedes the standard library.
+    """
     path = os.environ.get("PYTHONPATH", "")
     if not path or sys.flags.ignore_environment:
         return
     for folder in path.split(os.pathsep):
-        try:
-            files = set(os.listdir(folder or os.curdir))  # noqa: PTH208 - pathlib loads what could be replaced
-        except OSError:
-            continue
-        found = [f"{name}.py" for name in names if f"{name}.py" in files]
-        if found:
+        if found := _replaced(folder or os.curdir, names):
             sys.stderr.write(
                 f"{program}: PYTHONPATH names {folder or 'the working folder'}, where {', '.join(found)} "
-                "would be loaded in the place of the library; rename the file, or take the folder out of "
-                "PYTHONPATH\n"
+                "would be loaded in the place of the library;\n"
+                "    rename the file, or take the folder out of PYTHONPATH\n"
             )
             sys.exit(2)
+
+
+def _replaced(folder: str, names: tuple[str, ...]) -> list[str]:
+    """Files and packages of a folder that replace libraries or modules of Python."""
+    try:
+        entries = set(os.listdir(folder))  # noqa: PTH208 - pathlib loads what could be replaced
+    except OSError:
+        return []
+    found = [f"{name}.py" for name in names if f"{name}.py" in entries]
+    # Where pip installs, packages are the libraries themselves, and single files replacements on purpose.
+    if any(entry.endswith((".dist-info", ".egg-info")) for entry in entries):
+        return found
+    if "os.py" in entries and "site.py" in entries:  # the standard library itself
+        return found
+    own = sorted(sys.stdlib_module_names - _NEVER_LOADED)
+    found += [f"{name}.py" for name in own if f"{name}.py" in entries]
+    for name in (*names, *own):
+        if name in entries and os.path.isfile(os.path.join(folder, name, "__init__.py")):  # noqa: PTH113, PTH118
+            found.append(f"{name}/")
+    return found

@@ -9,7 +9,8 @@ docs/analysis.md has the rule. Nothing here trains or reads files: what was meas
 from ipcore.analysis.alignment_check import AlignmentReport, Theta, check_alignment
 from ipcore.analysis.calibrated_rates import CalibratedRate, check_calibrated_rates
 from ipcore.analysis.case import Case, Kind, Measured, Run, Trained
-from ipcore.analysis.coordinate_check import Coordinate, CoordinateReport, Prediction, check_coordinates
+from ipcore.analysis.coordinate_check import check_coordinates
+from ipcore.analysis.coordinate_report import Coordinate, CoordinateReport, Prediction
 from ipcore.analysis.epsilon import LayerEpsilon, layer_epsilons, predictions_at
 from ipcore.analysis.equivalence import Equivalence, compare_pairs
 from ipcore.analysis.finite_width import FiniteWidth, finite_width

@@ -24,7 +24,8 @@ from typing import Final
 
 import numpy as np
 
-from ipcore.analysis.coordinate_check import READOUT_TOLERANCE, Key, counted
+from ipcore.analysis.coordinate_check import READOUT_TOLERANCE, Key
+from ipcore.analysis.coordinate_report import counted
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
 from ipcore.analysis.verdicts import TOLERANCE, Judgement, Verdict, judge

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ipcore import theory
-from ipcore.analysis.coordinate_check import sentence_of
+from ipcore.analysis.coordinate_report import sentence_of
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
 from ipcore.analysis.verdicts import TOLERANCE, Verdict, judge

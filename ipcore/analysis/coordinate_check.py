@@ -13,153 +13,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Final
 
+from ipcore.analysis.coordinate_report import _HIDDEN, Coordinate, CoordinateReport, Prediction, sentence_of
 from ipcore.analysis.finite_width import FiniteWidth, finite_width
 from ipcore.analysis.samples import Samples
-from ipcore.analysis.slopes import Slope, fit_slope
+from ipcore.analysis.slopes import fit_slope
 from ipcore.analysis.verdicts import TOLERANCE, Judgement, Verdict, judge
 from ipcore.errors import AnalysisError
-from ipcore.theory import Analysis, Parameterization, Regime, StepSizes, format_exponent
+from ipcore.theory import Analysis, Parameterization, Regime, StepSizes
 
 # Outputs are few, so their sizes vary more over seeds than those of hidden layers.
 READOUT_TOLERANCE: Final = 2 * TOLERANCE
-# A sum of terms of several orders in the rate: the leading one in m may be small at the widths measured.
-_HIDDEN: Final = (
-    "it is smaller than predicted, and a small base rate can hide the leading term at these widths"
-)
 
 Key = tuple[str, int, int]
 """(quantity "h" or "h_change", layer 1..L+1, step)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Coordinate:
-    """One size against its exponent.
-
-    Attributes:
-        quantity: "h" (at step 0) or "h_change" (after that, against step 0).
-        layer: 1..L; L+1 is the output f.
-        step: Updates done.
-        name: "h^3", "change of f".
-        predicted: The exponent.
-        exact: Whether theory stands for it; False: an upper bound.
-        tolerance: Of the verdict.
-        fit: What was measured.
-        verdict: At these widths.
-        sentence: All of it in words.
-        why: Why the verdict is no other; "" where the numbers alone say it.
-        expected: The slope that the parts of the change give at these widths; None where they are not known.
-        needed: As in `Judgement`.
-    """
-
-    quantity: str
-    layer: int
-    step: int
-    name: str
-    predicted: Fraction
-    exact: bool
-    tolerance: float
-    fit: Slope
-    verdict: Verdict
-    sentence: str
-    why: str = ""
-    expected: float | None = None
-    needed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What theory says of a step at the widths measured, where that is not its limit.
-
-    Attributes:
-        analysis: What holds there.
-        other: What may hold there as well; None if only the first may.
-        why: Why both may, in words.
-    """
-
-    analysis: Analysis
-    other: Analysis | None = None
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CoordinateReport:
-    """All coordinates of one parameterization.
-
-    Attributes:
-        coordinates: By step, then by layer.
-        notes: What could not be checked, and why.
-        gaps: Sizes that could not be checked, or not at all widths and seeds.
-    """
-
-    coordinates: tuple[Coordinate, ...]
-    notes: tuple[str, ...]
-    gaps: int = 0
-
-    @property
-    def first(self) -> Coordinate | None:
-        """The earliest step, and there the lowest layer, that disagrees: where to look for the mistake."""
-        return next((c for c in self.coordinates if c.verdict is Verdict.DISAGREES), None)
-
-    @property
-    def verdict(self) -> Verdict:
-        """Disagrees if anything does; agrees if all that theory stands for does, and nothing is missing.
-
-        "Not yet" if some of it does not show yet and all else agrees. Something that theory stands for must
-        have been measured after an update: initial sizes say nothing of rates. What is missing may be missing
-        because runs diverged, so the rest would flatter.
-        """
-        exact = [c for c in self.coordinates if c.exact]
-        if self.first is not None:
-            return Verdict.DISAGREES
-        verdicts = {c.verdict for c in exact}
-        if self.gaps or not verdicts <= {Verdict.AGREES, Verdict.NOT_YET} or all(c.step == 0 for c in exact):
-            return Verdict.UNDECIDED
-        return Verdict.NOT_YET if Verdict.NOT_YET in verdicts else Verdict.AGREES
-
-    @property
-    def conclusion(self) -> str:
-        """One line."""
-        if (first := self.first) is not None:
-            layer = "the output" if first.name.endswith("f") else f"layer {first.layer}"
-            return (
-                f"{layer} disagrees from step {first.step}: slope {first.fit.slope}, "
-                f"predicted {format_exponent(first.predicted)}"
-            )
-        agreeing = sum(c.verdict is Verdict.AGREES for c in self.coordinates)
-        total = len(self.coordinates)
-        if not total:
-            return "nothing could be checked"
-        hidden = sum(c.verdict is Verdict.NOT_YET for c in self.coordinates)
-        counts = {
-            "not yet, as the parts of their changes say": hidden,
-            "undecided": total - agreeing - hidden,
-        }
-        rest = "".join(f", {count} {words}" for words, count in counts.items() if count)
-        rest += ", none disagrees" if rest else ""
-        rest += self._remedy
-        if self.gaps:
-            rest += f"; {self.gaps} could not be checked, or not at all widths and seeds"
-        elif all(c.step == 0 for c in self.coordinates):
-            rest += "; nothing was checked after an update"
-        return f"{agreeing} of {total} sizes agree{rest}"
-
-    @property
-    def _remedy(self) -> str:
-        """What would decide at least half of what seeds can decide; "" where nothing is known to."""
-        undecided = [c for c in self.coordinates if c.verdict is Verdict.UNDECIDED]
-        seeds = sorted(c.needed for c in undecided if c.needed)
-        if seeds:
-            enough = seeds[(len(seeds) - 1) // 2]
-            decided = sum(needed <= enough for needed in seeds)
-            return f"; about {enough} seeds would decide {decided} of the {len(undecided)} undecided ones" + (
-                ", larger widths more" if decided < len(undecided) else ""
-            )
-        return "; larger widths would decide more" if any(c.needed == 0 for c in undecided) else ""
 
 
 def check_coordinates(
@@ -304,30 +175,3 @@ def sizes_at(analysis: Analysis, step: int) -> StepSizes:
     known = step <= analysis.steps[-1].step
     lasting = analysis.settled and analysis.regime is not Regime.UNSTABLE
     return sizes if known or lasting else replace(sizes, exact=False)
-
-
-def sentence_of(
-    what: str,
-    fit: Slope,
-    predicted: Fraction,
-    tolerance: float,
-    verdict: Verdict,
-    why: str = "",
-    exact: bool = True,
-) -> str:
-    """Verdict and numbers in one sentence."""
-    bound = "" if exact else "at most "
-    text = (
-        f"{what} {verdict}: slope {fit.slope}, predicted {bound}{format_exponent(predicted)} "
-        f"(tolerance {tolerance:g}), widths {fit.widths[0]}..{fit.widths[-1]}, {counted(fit.seeds, 'seed')}"
-    )
-    return f"{text}; {why}" if why else text
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "seed"), counted(2, "seed")
-    ('1 seed', '2 seeds')
-    """
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from ipcore.analysis.coordinate_check import Prediction
+from ipcore.analysis.coordinate_report import Prediction
 from ipcore.analysis.finite_width import Measured
 from ipcore.analysis.widths import width_text
 from ipcore.theory import Analysis, epsilon_crossovers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipcore.analysis.coordinate_check import counted
+from ipcore.analysis.coordinate_report import counted
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
 from ipcore.analysis.verdicts import Trend, trend

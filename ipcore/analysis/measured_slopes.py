@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ipcore.analysis.coordinate_check import Key, counted
+from ipcore.analysis.coordinate_check import Key
+from ipcore.analysis.coordinate_report import counted
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
 from ipcore.errors import AnalysisError

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipcore.analysis.coordinate_check import READOUT_TOLERANCE, Prediction, counted, sizes_at
+from ipcore.analysis.coordinate_check import READOUT_TOLERANCE, sizes_at
+from ipcore.analysis.coordinate_report import Prediction, counted
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
 from ipcore.analysis.verdicts import FALL, Judgement, Trend, Verdict, judge, trend

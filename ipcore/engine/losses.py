@@ -9,8 +9,8 @@ The entries of `ipcore.catalogue.losses` name these objects. Each is a mean over
 
 Labels are classes (int64, one per example) or real targets (floating point, k per example).
 
-Values and derivatives are accurate over the whole range of the outputs: to a few units in the last place of
-max(1, |value|), and infinite only where a value exceeds the number format.
+Values and derivatives are accurate over the whole range of the outputs: to a few units in the last place (of
+mse: of its largest term), and infinite only where a value exceeds the number format.
 """
 
 from __future__ import annotations
@@ -68,21 +68,40 @@ def correct(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _cross_entropy_values(logits: Tensor, labels: Tensor) -> Tensor:
-    picked = torch.log_softmax(logits, dim=-1).gather(-1, labels.unsqueeze(-1))
-    return picked.squeeze(-1).neg_()
+    loss, *_ = _cross_entropy(torch.empty_like(logits), logits, labels.unsqueeze(-1))
+    return loss.squeeze(-1)
 
 
 def _cross_entropy_step(logits: Tensor, labels: Tensor, out: Tensor) -> Tensor:
-    # loss = logsumexp(z) - z_y,  derivative = softmax(z) - onehot(y); shifted by the maximum, so finite
-    # logits never overflow.
+    # derivative = softmax(z) - onehot(y), at the label minus the sum of the others.
     index = labels.unsqueeze(-1)
+    loss, others, total = _cross_entropy(out, logits, index)
+    out.scatter_(-1, index, -others).div_(total)
+    return loss.sum(dim=(-2, -1))
+
+
+def _cross_entropy(out: Tensor, logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss, and the parts of the softmax that it is made of, without cancellation near a loss of 0.
+
+    With z shifted by its maximum, so that finite logits never overflow, and S = sum_{c != y} exp(z_c),
+
+        loss = log(S + exp(z_y)) - z_y = log1p(S + expm1(z_y)) - z_y
+
+    where z_y = 0 for a rightly classified example: then log1p(S).
+
+    Args:
+        out: Where exp(z_c) is left for all classes but the label, and 0 for it; shape (..., n, C).
+        logits: As large.
+        index: Labels, (..., n, 1).
+
+    Returns:
+        Loss, S and S + exp(z_y), of the shape of `index`.
+    """
     torch.sub(logits, logits.amax(dim=-1, keepdim=True), out=out)
     picked = out.gather(-1, index)
-    total = out.exp_().sum(dim=-1, keepdim=True)
-    loss = total.log().sub_(picked).sum(dim=(-2, -1))
-    out.div_(total)
-    out.scatter_add_(-1, index, torch.full_like(picked, -1.0))
-    return loss
+    others = out.exp_().scatter_(-1, index, 0.0).sum(dim=-1, keepdim=True)
+    loss = picked.expm1().add_(others).log1p_().sub_(picked)
+    return loss, others, picked.exp_().add_(others)
 
 
 def _errors(outputs: Tensor, labels: Tensor, out: Tensor) -> Tensor:

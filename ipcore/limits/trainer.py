@@ -40,10 +40,9 @@ from ipcore.training.recording import (
     test_metrics_due,
     training_metrics_due,
 )
+from ipcore.training.standing import Standing
 from ipcore.training.trainer import Slice, Trainer
 from ipcore.training.validation import check_pack
-
-_NEVER: Final = np.iinfo(np.int64).max
 
 
 class LimitTrainer:
@@ -126,9 +125,7 @@ class LimitTrainer:
         seeds = [run.seed if data_seed is None else data_seed for run in runs]
         self._batches = Batches(seeds, len(train), config.batch_size, self.device)
         self._slots: list[int] = self._batches.slot.tolist()
-        self._last_step = np.full(len(runs), _NEVER, dtype=np.int64)
-        self._masked = np.zeros(len(runs), dtype=bool)
-        self._diverged: dict[int, int] = {}
+        self._standing = Standing(len(runs))
         self.limits = tuple(self._limit(run) for run in runs)
         with self._numerics():
             self.learners: list[Learner] = [
@@ -147,12 +144,12 @@ class LimitTrainer:
     @property
     def finished(self) -> bool:
         """Whether there is nothing more to train."""
-        return self.step >= self.config.steps or bool(self._masked.all())
+        return self.step >= self.config.steps or self._standing.all_masked
 
     @property
     def diverged(self) -> dict[int, int]:
         """Position -> update, of all runs that have diverged."""
-        return dict(self._diverged)
+        return dict(self._standing.diverged)
 
     def stop(self, positions: Iterable[int]) -> None:
         """Let runs learn and record nothing from now on.
@@ -160,20 +157,12 @@ class LimitTrainer:
         Raises:
             IndexError: No such position.
         """
-        for position in positions:
-            if not 0 <= position < len(self.runs):
-                raise IndexError(f"the pack has positions 0..{len(self.runs) - 1}, not {position}")
-            self._mask(position, self.step)
+        for position in self._standing.checked(positions):
+            self._standing.mask(position, self.step)
 
     def state(self) -> dict[str, Tensor]:
         """All that a checkpoint must hold, by name: views, valid until the next update."""
-        diverged = np.full(len(self.runs), -1, dtype=np.int64)
-        diverged[list(self._diverged)] = list(self._diverged.values())
-        tensors = {
-            "step": torch.tensor(self.step),
-            "last_step": torch.from_numpy(self._last_step),
-            "diverged": torch.from_numpy(diverged),
-        }
+        tensors = {"step": torch.tensor(self.step), **self._standing.state()}
         for position, learner in enumerate(self.learners):
             tensors |= {f"{position}/{name}": tensor for name, tensor in learner.state().items()}
             if learner.calibrated is not None:
@@ -183,9 +172,7 @@ class LimitTrainer:
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the `state` of a trainer with the same configuration and runs."""
         self.step = int(tensors["step"])
-        self._last_step = tensors["last_step"].numpy().copy()
-        self._masked = self._last_step != _NEVER
-        self._diverged = {p: step for p, step in enumerate(tensors["diverged"].tolist()) if step >= 0}
+        self._standing.load_state(tensors)
         with torch.inference_mode():
             for position, learner in enumerate(self.learners):
                 learner.load_state(below(tensors, f"{position}/"))
@@ -211,7 +198,7 @@ class LimitTrainer:
         """
         if max_steps is not None and max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, not {max_steps}")
-        begun, first, known = time.monotonic(), self.step + 1, set(self._diverged)
+        begun, first, known = time.monotonic(), self.step + 1, set(self._standing.diverged)
         end = self.config.steps if max_steps is None else min(self.config.steps, self.step + max_steps)
         recorder = Recorder(metric_names(self.config))
         with self._numerics():
@@ -221,8 +208,8 @@ class LimitTrainer:
                 self._update(recorder)
                 if max_seconds is not None and time.monotonic() - begun >= max_seconds:
                     break
-        diverged = {p: step for p, step in self._diverged.items() if p not in known}
-        points = recorder.points(self._last_step)
+        diverged = {p: step for p, step in self._standing.diverged.items() if p not in known}
+        points = recorder.points(self._standing.last_step)
         return Slice(first, self.step, points, diverged, time.monotonic() - begun)
 
     def outputs(self, position: int, place: str = "test") -> Tensor:
@@ -257,7 +244,7 @@ class LimitTrainer:
         batch, due = self._batches.at(self.step + 1).long(), training_metrics_due(self.config, self.step + 1)
         losses, hits = np.full(len(self.runs), np.nan), np.full(len(self.runs), np.nan)
         for position, learner in enumerate(self.learners):
-            if self._masked[position]:
+            if self._standing.masked[position]:
                 continue
             rows = batch[self._slots[position]]
             f = learner.update(self.step, rows).mean(dim=0)
@@ -271,8 +258,8 @@ class LimitTrainer:
             recorder.add("train_loss", self.step, now, losses)
             if not self.dataset.target_dim:
                 recorder.add("train_accuracy", self.step, now, hits)
-        for position in np.flatnonzero(~np.isfinite(losses) & ~self._masked).tolist():
-            self._diverge(position)
+        for position in np.flatnonzero(~np.isfinite(losses) & ~self._standing.masked).tolist():
+            self._standing.diverge(position, self.step)
         self._record_outputs(recorder)
 
     def _record_outputs(self, recorder: Recorder) -> None:
@@ -289,7 +276,7 @@ class LimitTrainer:
         loss, accuracy, error = (np.full(count, np.nan) for _ in range(3))
         sketches = np.full((count, len(OUTPUTS.metrics)), np.nan)
         for position, learner in enumerate(self.learners):
-            if self._masked[position]:
+            if self._standing.masked[position]:
                 continue
             replicas = learner.outputs(place)
             f = replicas.mean(dim=0)
@@ -301,7 +288,7 @@ class LimitTrainer:
             if self._sketch is not None and sketched:
                 sketches[position] = self._sketch.of([f[None]], 1)[0]
             if self.step == self.config.steps and not np.isfinite(loss[position]):
-                self._diverge(position)
+                self._standing.diverge(position, self.step)
         if evaluated:
             recorder.add(f"{place}_loss", self.step, now, loss)
             if not self.dataset.target_dim:
@@ -311,14 +298,6 @@ class LimitTrainer:
         if sketched:
             for metric, values in zip(OUTPUTS.metrics, sketches.T, strict=True):
                 recorder.add(metric, self.step, now, values)
-
-    def _diverge(self, position: int) -> None:
-        self._diverged[position] = self.step
-        self._mask(position, self.step - 1)
-
-    def _mask(self, position: int, last_step: int) -> None:
-        self._last_step[position] = min(self._last_step[position], last_step)
-        self._masked[position] = True
 
     @contextmanager
     def _numerics(self) -> Iterator[None]:

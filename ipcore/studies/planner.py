@@ -22,7 +22,8 @@ from ipcore.studies.kinds import lines_of
 from ipcore.studies.line import Ledger, Line, State, Step
 from ipcore.studies.question import Question
 from ipcore.studies.results import Outcome, Results, Run
-from ipcore.studies.sentences import answer_sentence, counted, need_text
+from ipcore.studies.sentences import answer_sentence, need_text
+from ipcore.studies.words import counted
 
 
 def plan(question: Question, results: Results) -> Decision:

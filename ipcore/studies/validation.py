@@ -24,7 +24,7 @@ from ipcore.studies.question import (
     Question,
     Stationarity,
 )
-from ipcore.studies.sentences import duration
+from ipcore.studies.words import duration
 
 MIN_WIDTHS: Final = 3
 MAX_SUBJECTS: Final = 100

@@ -4,6 +4,7 @@ from ipcore.theory.activation import ACTIVATIONS
 from ipcore.theory.analysis import Analysis, StepSizes
 from ipcore.theory.analyzing import analyze
 from ipcore.theory.building import custom
+from ipcore.theory.checks import MAX_HIDDEN_LAYERS
 from ipcore.theory.completion import Completion, complete
 from ipcore.theory.coverage import MAX_ANALYSIS_LAYERS
 from ipcore.theory.diagram import MAX_PHASES_LAYERS, MAX_PHASES_WORK, UNDECIDED, Phase, Phases, phases
@@ -16,13 +17,7 @@ from ipcore.theory.gauge import canonical, equivalent, gauge_of, shift
 from ipcore.theory.given_alignment import ALIGNMENTS, Alignment
 from ipcore.theory.isolated import IsolatedChanges, isolated_changes
 from ipcore.theory.largest_rate import LargestRate, largest_rate_of, largest_stable_rate
-from ipcore.theory.parameterization import (
-    MAX_HIDDEN_LAYERS,
-    Biases,
-    Parameterization,
-    RatePhase,
-    Reweighting,
-)
+from ipcore.theory.parameterization import Biases, Parameterization, RatePhase, Reweighting
 from ipcore.theory.parts import LayerParts, parts_of
 from ipcore.theory.presets import PRESETS, Preset, find_preset, preset, presets_at
 from ipcore.theory.published import TABLES, in_gauge_of, published

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from ipcore.theory.checks import check_depth, expand_layers
 from ipcore.theory.errors import Findings, TheoryError
 from ipcore.theory.exponents import sequence
-from ipcore.theory.parameterization import (
-    Exponents,
-    Parameterization,
-    RatePhase,
-    check_depth,
-    expand_layers,
-)
+from ipcore.theory.parameterization import Exponents, Parameterization, RatePhase
 
 
 def custom(

@@ -21,20 +21,14 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any, Final
 
+from ipcore.theory.checks import check_depth, expand_layers
 from ipcore.theory.completion_reasons import missing_alignment, why, why_normalized
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.exponents import sequence
 from ipcore.theory.given_alignment import Alignment, read_alignment
 from ipcore.theory.names import check_name
 from ipcore.theory.normalization import NONE, check_normalization, refuse
-from ipcore.theory.parameterization import (
-    Biases,
-    Parameterization,
-    RatePhase,
-    Reweighting,
-    check_depth,
-    expand_layers,
-)
+from ipcore.theory.parameterization import Biases, Parameterization, RatePhase, Reweighting
 from ipcore.theory.rate_solver import at_initialization, solve
 from ipcore.theory.report import completion_text
 from ipcore.theory.rules import Rules, rules

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from ipcore.theory.checks import check_integer
 from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.given_alignment import Alignment, read_alignment
 from ipcore.theory.normalization import NONE, check_normalization
-from ipcore.theory.parameterization import Parameterization, check_integer, check_parameterization
+from ipcore.theory.parameterization import Parameterization, check_parameterization
 from ipcore.theory.residual import check_blocks
 from ipcore.theory.rules import Rules, epsilons, rules
 

@@ -14,12 +14,13 @@ from fractions import Fraction
 from typing import Any, Final, cast
 
 from ipcore.theory.bounds import doubtful
+from ipcore.theory.checks import check_integer
 from ipcore.theory.coverage import checked
 from ipcore.theory.diagram_text import diagram_text
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import as_exponent
 from ipcore.theory.free import Free, Range, presets_in_plane, put, read_free, with_phases
-from ipcore.theory.parameterization import Parameterization, check_integer
+from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.plane.affine import Record, point
 from ipcore.theory.plane.borders import Area, Border, Corner, Joined, Place, join
 from ipcore.theory.plane.cells import divide

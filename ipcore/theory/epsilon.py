@@ -14,9 +14,9 @@ from typing import Final
 
 from ipcore.theory.analysis import Analysis, check_analysis
 from ipcore.theory.calculus import Propagation
+from ipcore.theory.checks import check_integer
 from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.maxplus import Size, times
-from ipcore.theory.parameterization import check_integer
 from ipcore.theory.quantities import number
 from ipcore.theory.sums import Power, crossover
 

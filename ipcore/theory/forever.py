@@ -15,21 +15,17 @@ from typing import Final
 
 from ipcore.theory.calculus import Propagation
 from ipcore.theory.factors import (
-    FixedPoint,
     Law,
     covered,
     degree_weights,
-    entries_at,
     factors,
     feeds_itself,
-    fixed_point,
     laws,
-    least,
-    offset_fixed_point,
     relative_changes,
     summed,
     total,
 )
+from ipcore.theory.fixed_points import FixedPoint, entries_at, fixed_point, least, offset_fixed_point
 from ipcore.theory.maxplus import largest, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules

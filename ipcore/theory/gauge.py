@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from ipcore.catalogue import KNOWN_OPTIMIZERS
+from ipcore.theory.checks import expand_layers
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.parameterization import (
     Biases,
@@ -19,7 +20,6 @@ from ipcore.theory.parameterization import (
     Parameterization,
     RatePhase,
     check_parameterization,
-    expand_layers,
 )
 from ipcore.theory.rules import rule_of
 

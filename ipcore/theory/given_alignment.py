@@ -19,10 +19,10 @@ from dataclasses import dataclass, fields
 from fractions import Fraction
 from typing import Any, Final
 
+from ipcore.theory.checks import check_depth
 from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.exponents import as_exponent, exact
 from ipcore.theory.names import check_name
-from ipcore.theory.parameterization import check_depth
 
 _HALF: Final = Fraction(1, 2)
 _ONE: Final = Fraction(1)

@@ -22,9 +22,9 @@ from typing import Final
 
 from ipcore.theory.analysis import Analysis, check_analysis
 from ipcore.theory.calculus import Propagation
+from ipcore.theory.checks import check_integer
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.maxplus import Size, above, times
-from ipcore.theory.parameterization import check_integer
 
 _ONE: Final = Fraction(1)
 

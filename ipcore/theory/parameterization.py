@@ -9,17 +9,15 @@ Layers are l = 1..L+1 in formulas and 0..L in tuples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any
 
+from ipcore.theory.checks import MAX_HIDDEN_LAYERS, check_start, exact_row, values_of
 from ipcore.theory.errors import Findings, TheoryError, shown
-from ipcore.theory.exponents import exact, format_exponent, read_row, sequence
-from ipcore.theory.table import Row, format_rows
+from ipcore.theory.writing import as_data, table_of
 
-MAX_HIDDEN_LAYERS: Final = 10_000
-MAX_STEP: Final = 10**12  # at which a phase may start
 Exponents = tuple[Fraction, ...]
 
 
@@ -44,7 +42,7 @@ class RatePhase:
         for name, row in (("c", self.c), ("d", self.d)):
             if name == "c" or row is not None:
                 with findings.noted():
-                    object.__setattr__(self, name, _exact_row(row, name))
+                    object.__setattr__(self, name, exact_row(row, name))
         findings.check()
 
 
@@ -66,9 +64,9 @@ class Biases:
         findings = Findings()
         for name in ("a", "b"):
             with findings.noted():
-                object.__setattr__(self, name, _exact_row(getattr(self, name), f"biases.{name}"))
+                object.__setattr__(self, name, exact_row(getattr(self, name), f"biases.{name}"))
         with findings.noted():
-            object.__setattr__(self, "phases", _values(self.phases, RatePhase, "biases.phases"))
+            object.__setattr__(self, "phases", values_of(self.phases, RatePhase, "biases.phases"))
         findings.check()
         _check_layers(self.a, self.b, self.phases, "biases.")
 
@@ -94,7 +92,7 @@ class Reweighting:
         with findings.noted():
             check_start(self.start, 1, "start")
         with findings.noted():
-            object.__setattr__(self, "k", _exact_row(self.k, "k", optional=True))
+            object.__setattr__(self, "k", exact_row(self.k, "k", optional=True))
         findings.check()
 
 
@@ -127,17 +125,17 @@ class Parameterization:
         findings = Findings()
         for name in ("a", "b"):
             with findings.noted():
-                object.__setattr__(self, name, _exact_row(getattr(self, name), name))
+                object.__setattr__(self, name, exact_row(getattr(self, name), name))
         with findings.noted():
-            object.__setattr__(self, "phases", _values(self.phases, RatePhase, "phases"))
+            object.__setattr__(self, "phases", values_of(self.phases, RatePhase, "phases"))
         with findings.noted():
             if self.biases is not None and not isinstance(self.biases, Biases):
                 raise TheoryError(f"must be Biases or None, not {shown(self.biases)}", "biases")
         with findings.noted():
             if self.mean is not None:
-                object.__setattr__(self, "mean", _exact_row(self.mean, "mean", optional=True))
+                object.__setattr__(self, "mean", exact_row(self.mean, "mean", optional=True))
         with findings.noted():
-            found = _values(self.reweightings, Reweighting, "reweightings")
+            found = values_of(self.reweightings, Reweighting, "reweightings")
             object.__setattr__(self, "reweightings", found)
         findings.check()
         _check_layers(self.a, self.b, self.phases, "")
@@ -185,36 +183,14 @@ class Parameterization:
 
     def table(self) -> str:
         """The exponents as a paper prints them, plain text."""
-        rows = [Row("a", _texts(self.a)), Row("b", _texts(self.b)), *_phase_rows(self.phases, "")]
-        if self.mean is not None:
-            rows.insert(2, Row("mean", _texts(self.mean, "centred")))
-        rows += [Row(f"w_0 x m^-k from step {r.start}: k", _texts(r.k, "removed")) for r in self.reweightings]
-        if self.biases is not None:
-            rows += [Row("bias a", _texts(self.biases.a)), Row("bias b", _texts(self.biases.b))]
-            rows += _phase_rows(self.biases.phases, "bias ")
-        return format_rows(rows)
+        return table_of(self)
 
     def __str__(self) -> str:
-        return self.table()
+        return table_of(self)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready description; exponents are exact texts. `from_dict` reads it back."""
-        result: dict[str, Any] = {"a": list(_texts(self.a)), "b": list(_texts(self.b))}
-        result["phases"] = [_phase_dict(phase) for phase in self.phases]
-        if self.biases is not None:
-            result["biases"] = {
-                "a": list(_texts(self.biases.a)),
-                "b": list(_texts(self.biases.b)),
-                "phases": [_phase_dict(phase) for phase in self.biases.phases],
-            }
-        if self.mean is not None:
-            result["mean"] = [None if entry is None else format_exponent(entry) for entry in self.mean]
-        if self.reweightings:
-            result["reweightings"] = [
-                {"start": r.start, "k": [None if e is None else format_exponent(e) for e in r.k]}
-                for r in self.reweightings
-            ]
-        return result
+        return as_data(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Parameterization:
@@ -246,86 +222,6 @@ def check_parameterization(value: object) -> Parameterization:
     return value
 
 
-def check_depth(hidden_layers: int) -> None:
-    """Refuse depths that are no integer, without hidden layer or beyond `MAX_HIDDEN_LAYERS`.
-
-    Raises:
-        TheoryError: `field` is "hidden_layers".
-    """
-    check_integer(hidden_layers, "hidden_layers")
-    if hidden_layers < 1:
-        raise TheoryError(f"must be at least 1, not {shown(hidden_layers)}", "hidden_layers")
-    if hidden_layers > MAX_HIDDEN_LAYERS:
-        raise TheoryError(f"must be at most {MAX_HIDDEN_LAYERS}, not {shown(hidden_layers)}", "hidden_layers")
-
-
-def check_start(start: int, least: int, field: str) -> None:
-    """Refuse what is no step at which a phase can start.
-
-    Raises:
-        TheoryError: No integer, or outside `least` .. `MAX_STEP`.
-    """
-    check_integer(start, field)
-    if not least <= start <= MAX_STEP:
-        raise TheoryError(f"must be a step from {least} to {MAX_STEP:,}, not {shown(start)}", field)
-
-
-def check_integer(value: object, field: str) -> None:
-    """Refuse what is no integer: floats, even whole ones, booleans, text.
-
-    Raises:
-        TheoryError: With the value.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TheoryError(f"must be an integer, not {shown(value)}", field)
-
-
-def expand_layers(
-    entries: Sequence[str | Fraction | int], hidden_layers: int, field: str
-) -> tuple[Fraction, ...]:
-    """One exponent per layer from three (first, hidden, last) or from L+1.
-
-    Raises:
-        TheoryError: No list, neither length, or entries that are no exponents, all of which are named.
-
-    >>> expand_layers(["0", "1/2", "1"], hidden_layers=3, field="a")
-    (Fraction(0, 1), Fraction(1, 2), Fraction(1, 2), Fraction(1, 1))
-    """
-    values = read_row(entries, field)
-    if len(values) == hidden_layers + 1:
-        return values
-    if len(values) == 3:
-        first, hidden, last = values
-        return (first, *[hidden] * (hidden_layers - 1), last)
-    short = " or 3 (first, hidden, last)" if hidden_layers != 2 else ""  # there they are the same
-    raise TheoryError(
-        f"has {len(values)} entries; with {hidden_layers} hidden layers it needs {hidden_layers + 1} "
-        f"(one per layer){short}",
-        field,
-    )
-
-
-def _exact_row(row: Any, field: str, *, optional: bool = False) -> tuple[Any, ...]:
-    """A tuple of Fractions (with `optional` also None) from exact numbers."""
-    findings = Findings()
-    values = []
-    for i, entry in enumerate(sequence(row, field)):
-        with findings.noted():
-            values.append(None if optional and entry is None else exact(entry, f"{field}[{i}]"))
-    findings.check()
-    return tuple(values)
-
-
-def _values(entries: Any, kind: type, field: str) -> tuple[Any, ...]:
-    findings = Findings()
-    for i, entry in enumerate(sequence(entries, field)):
-        with findings.noted():
-            if not isinstance(entry, kind):
-                raise TheoryError(f"must be a {kind.__name__}, not {shown(entry)}", f"{field}[{i}]")
-    findings.check()
-    return tuple(entries)
-
-
 def _check_layers(a: Exponents, b: Exponents, phases: tuple[RatePhase, ...], prefix: str) -> None:
     layers = len(a)
     if layers < 2:
@@ -349,31 +245,3 @@ def _check_layers(a: Exponents, b: Exponents, phases: tuple[RatePhase, ...], pre
 def _phase_at(phases: tuple[RatePhase, ...], step: int) -> RatePhase:
     check_start(step, 0, "step")
     return next(phase for phase in reversed(phases) if phase.start <= step)
-
-
-def _texts(row: Sequence[Fraction | None], missing: str = "") -> tuple[str, ...]:
-    return tuple(missing if entry is None else format_exponent(entry) for entry in row)
-
-
-def _phase_rows(phases: tuple[RatePhase, ...], prefix: str) -> list[Row]:
-    rows = []
-    for i, phase in enumerate(phases):
-        if len(phases) == 1:
-            when = ""
-        elif i == len(phases) - 1:
-            when = f" (from step {phase.start})"
-        elif phases[i + 1].start == phase.start + 1:
-            when = f" (step {phase.start})"
-        else:
-            when = f" (steps {phase.start}..{phases[i + 1].start - 1})"
-        rows.append(Row(f"{prefix}c{when}", _texts(phase.c)))
-        if phase.d is not None:
-            rows.append(Row(f"{prefix}d{when}", _texts(phase.d)))
-    return rows
-
-
-def _phase_dict(phase: RatePhase) -> dict[str, Any]:
-    result: dict[str, Any] = {"start": phase.start, "c": list(_texts(phase.c))}
-    if phase.d is not None:
-        result["d"] = list(_texts(phase.d))
-    return result

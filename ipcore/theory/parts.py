@@ -15,9 +15,9 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.analysis import Analysis, check_analysis
+from ipcore.theory.checks import check_integer
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.maxplus import Size, largest
-from ipcore.theory.parameterization import check_integer
 from ipcore.theory.trajectory import trajectory
 
 _HALF: Final = Fraction(1, 2)

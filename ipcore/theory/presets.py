@@ -7,10 +7,11 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.catalogue import KNOWN_OPTIMIZERS
+from ipcore.theory.checks import check_depth
 from ipcore.theory.errors import Findings, TheoryError
 from ipcore.theory.exponents import parse_exponent
 from ipcore.theory.names import check_name
-from ipcore.theory.parameterization import Parameterization, check_depth
+from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.preset_exponents import (
     Adjust,
     Build,

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from ipcore.theory.building import custom
+from ipcore.theory.checks import check_depth
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.gauge import gauge_of
 from ipcore.theory.names import check_name
-from ipcore.theory.parameterization import Parameterization, check_depth
+from ipcore.theory.parameterization import Parameterization
 
 Three = tuple[str, str, str]
 

@@ -6,17 +6,11 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from ipcore.theory.checks import check_start
 from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.exponents import as_exponent, read_row, sequence
 from ipcore.theory.names import check_name
-from ipcore.theory.parameterization import (
-    Biases,
-    Exponents,
-    Parameterization,
-    RatePhase,
-    Reweighting,
-    check_start,
-)
+from ipcore.theory.parameterization import Biases, Exponents, Parameterization, RatePhase, Reweighting
 
 
 def read_parameterization(data: Mapping[str, Any]) -> Parameterization:

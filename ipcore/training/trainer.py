@@ -30,33 +30,21 @@ from ipcore.errors import ConfigError
 from ipcore.models.network import Network
 from ipcore.models.scales import biased_layers
 from ipcore.planning.memory import LOSS_WINDOW
-from ipcore.probes.outputs import OUTPUTS
-from ipcore.probes.prober import Prober
-from ipcore.probes.quantities import inside
 from ipcore.probes.single_update import Newest
-from ipcore.probes.sketch import Sketch
 from ipcore.training.batches import Batches
 from ipcore.training.calibration import calibrated_rates
 from ipcore.training.holdout import split_training
-from ipcore.training.pack_evaluation import (
-    PackEvaluation,
-    evaluate_networks,
-    evaluate_pack,
-    pack_outputs,
-)
+from ipcore.training.measurements import Measurements
 from ipcore.training.recording import (
     Points,
     Recorder,
     metric_names,
     next_weights_due,
-    probes_due,
-    records_outputs,
     test_metrics_due,
     training_metrics_due,
 )
+from ipcore.training.standing import Standing
 from ipcore.training.validation import check_pack
-
-_NEVER: Final = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -94,6 +82,7 @@ class Trainer:
         threads: Threads inside an operation; None: torch's own setting.
         step: Updates done.
         pack: The networks and what trains them.
+        measurements: What measures the networks between updates.
 
     Raises:
         ConfigError: These runs cannot be trained as one pack on this dataset; names every reason.
@@ -138,7 +127,6 @@ class Trainer:
         self.step = 0
         self._clock = clock
         train, validation = split_training(dataset, config.validation_size)
-        self._splits = {"test": dataset.test} | ({} if validation is None else {"validation": validation})
         outputs = output_dim(config.loss, dataset.info)
         biases = max(biased_layers(run.parameterization, config.bias) for run in runs)
         architecture = config.architecture(dataset.input_dim, outputs)
@@ -155,18 +143,12 @@ class Trainer:
         self._update = replay_on(self.device, self._operations())
         self._reweightings = reweighting_steps(self.runs)
         self._history = torch.zeros((LOSS_WINDOW, shape.runs), dtype=dtype, device=self.device)
-        # Last step of each run at which points count: lowered when it is stopped or diverges.
-        self._last_step = np.full(shape.runs, _NEVER, dtype=np.int64)
-        self._masked = np.zeros(shape.runs, dtype=bool)
-        self._diverged: dict[int, int] = {}
+        self._standing = Standing(shape.runs)
         with self._numerics():
             initialize(self.pack, config, self.runs)
-            self._prober = None
-            if (probes := inside(config.probes)) is not None:
-                self._prober = Prober(config, probes, self.pack, self.runs, self._inputs, self._labels)
-            self._sketch = None
-            if records_outputs(config):
-                self._sketch = Sketch(len(dataset.test) * outputs)
+            self.measurements = Measurements(
+                config, self.runs, self.pack, dataset, validation, self._inputs, self._labels, clock
+            )
             found = calibrated_rates(self.pack, config, self.runs, self._inputs, self._labels)
         self.calibrated_rates = found
         self._rates = Rates(config, self.runs, self.calibrated_rates, self.pack)
@@ -184,12 +166,12 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether there is nothing more to train: the last step is done, or every run is masked."""
-        return self.step >= self.config.steps or bool(self._masked.all())
+        return self.step >= self.config.steps or self._standing.all_masked
 
     @property
     def diverged(self) -> dict[int, int]:
         """Position -> update, of all runs that have diverged."""
-        return dict(self._diverged)
+        return dict(self._standing.diverged)
 
     def stop(self, positions: Iterable[int]) -> None:
         """Mask runs: they stay in the batch but learn and record nothing from now on.
@@ -197,9 +179,7 @@ class Trainer:
         Raises:
             IndexError: No such position.
         """
-        for position in positions:
-            if not 0 <= position < len(self.runs):
-                raise IndexError(f"the pack has positions 0..{len(self.runs) - 1}, not {position}")
+        for position in self._standing.checked(positions):
             self._mask(position, self.step)
 
     def network(self, position: int) -> Network:
@@ -209,11 +189,8 @@ class Trainer:
     def state(self) -> dict[str, Tensor]:
         """The content of a checkpoint, by name: views that are valid until the next update."""
         tensors = self._trained()
-        diverged = np.full(len(self.runs), -1, dtype=np.int64)
-        diverged[list(self._diverged)] = list(self._diverged.values())
         tensors["step"] = torch.tensor(self.step)
-        tensors["last_step"] = torch.from_numpy(self._last_step)
-        tensors["diverged"] = torch.from_numpy(diverged)
+        tensors |= self._standing.state()
         rates = [self.calibrated_rates.get(p, ()) for p in range(len(self.runs))]
         filled = [row or (0.0,) * self.pack.shape.layers for row in rates]
         tensors["calibrated_rates"] = torch.tensor(filled, dtype=torch.float64)
@@ -229,13 +206,11 @@ class Trainer:
             for name, tensor in self._trained().items():
                 tensor.copy_(tensors[name])
         self.step = int(tensors["step"])
-        self._last_step = tensors["last_step"].numpy().copy()
-        self._masked = self._last_step != _NEVER
-        self._diverged = {p: step for p, step in enumerate(tensors["diverged"].tolist()) if step >= 0}
+        self._standing.load_state(tensors)
         rates = tensors["calibrated_rates"].tolist()
         self.calibrated_rates = {p: tuple(rates[p]) for p in self.calibrated_rates}
         self._rates = Rates(self.config, self.runs, self.calibrated_rates, self.pack)
-        for position in np.flatnonzero(self._masked):
+        for position in np.flatnonzero(self._standing.masked):
             self._rates.mask(int(position))
 
     def misfits(self, tensors: Mapping[str, Tensor]) -> list[str]:
@@ -255,21 +230,21 @@ class Trainer:
         """
         if max_steps is not None and max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, not {max_steps}")
-        begun, first, known = time.monotonic(), self.step + 1, set(self._diverged)
+        begun, first, known = time.monotonic(), self.step + 1, set(self._standing.diverged)
         end = next_weights_due(self.config, self.step)
         if max_steps is not None:
             end = min(end, self.step + max_steps)
         recorder = Recorder(metric_names(self.config))
         with self._numerics():
             if self.step == 0 and not self.finished:
-                self._record_held_out(recorder)
-                self._record_probes(recorder)
+                self.measurements.held_out(recorder, self.step)
+                self.measurements.probes(recorder, self.step)
             while self.step < end and not self.finished:
                 self._train_window(min(end, self.step + LOSS_WINDOW), recorder, begun, max_seconds)
                 if max_seconds is not None and time.monotonic() - begun >= max_seconds:
                     break
-        points = recorder.points(self._last_step)
-        diverged = {p: step for p, step in self._diverged.items() if p not in known}
+        points = recorder.points(self._standing.last_step)
+        diverged = {p: step for p, step in self._standing.diverged.items() if p not in known}
         return Slice(first, self.step, points, diverged, time.monotonic() - begun)
 
     def _train_window(self, end: int, recorder: Recorder, begun: float, max_seconds: float | None) -> None:
@@ -285,13 +260,12 @@ class Trainer:
             self._history[step - first].copy_(self.pack.losses)
             self.step = step
             if step in self._reweightings:
-                live = map(int, np.flatnonzero(~self._masked))
-                reweight(self.pack, self.config, self.runs, live, step)
+                reweight(self.pack, self.config, self.runs, self._standing.live, step)
             if training_metrics_due(self.config, step):
                 due.append((step, self._now_ms(), self._correct()))
             if step < self.config.steps and test_metrics_due(self.config, step):
-                self._record_held_out(recorder)
-            self._record_probes(recorder, Newest(step, rates))
+                self.measurements.held_out(recorder, step)
+            self.measurements.probes(recorder, step, Newest(step, rates))
             if max_seconds is not None and self._out_of_time(begun + max_seconds):
                 break
         losses = self._history[: self.step - first + 1].to("cpu", torch.float64).numpy()
@@ -301,10 +275,12 @@ class Trainer:
                 accuracy = correct.cpu().numpy() / self.config.batch_size
                 recorder.add("train_accuracy", step, time_ms, accuracy)
         bad = ~np.isfinite(losses)
-        for position in np.flatnonzero(bad.any(axis=0) & ~self._masked):
-            self._diverge(int(position), first + int(bad[:, position].argmax()))
+        for position in np.flatnonzero(bad.any(axis=0) & ~self._standing.masked).tolist():
+            self._diverge(position, first + int(bad[:, position].argmax()))
         if self.step == self.config.steps:
-            self._record_final(recorder)
+            live = self._standing.live
+            for position in self.measurements.final(recorder, self.step, live, self.network):
+                self._diverge(position, self.step)
 
     @contextmanager
     def _numerics(self) -> Iterator[None]:
@@ -338,47 +314,12 @@ class Trainer:
         """Number of correctly classified examples of the batch, (K,); None if labels are not classes."""
         return None if self.dataset.target_dim else self.pack.correct()
 
-    def _record_held_out(self, recorder: Recorder) -> None:
-        """Evaluate all runs at once on what they are not trained on."""
-        self._record(recorder, [evaluate_pack(self.pack, split) for split in self._splits.values()])
-
-    def _record(self, recorder: Recorder, results: Sequence[PackEvaluation]) -> None:
-        now = self._now_ms()
-        for name, result in zip(self._splits, results, strict=True):
-            recorder.add(f"{name}_loss", self.step, now, result.loss)
-            if result.accuracy is not None:
-                recorder.add(f"{name}_accuracy", self.step, now, result.accuracy)
-
-    def _record_probes(self, recorder: Recorder, newest: Newest | None = None) -> None:
-        """Measure the probes, if they are due."""
-        if not probes_due(self.config, self.step):
-            return
-        now = self._now_ms()
-        if self._prober is not None:
-            for metric, values in self._prober.measure(newest).items():
-                recorder.add(metric, self.step, now, values)
-        if self._sketch is not None:
-            found = self._sketch.of(pack_outputs(self.pack, self.dataset.test), len(self.runs))
-            for metric, values in zip(OUTPUTS.metrics, found.T, strict=True):
-                recorder.add(metric, self.step, now, values)
-
-    def _record_final(self, recorder: Recorder) -> None:
-        """Evaluate every live run by the public function, so that its saved weights give the same numbers."""
-        live = [int(position) for position in np.flatnonzero(~self._masked)]
-        networks = ((position, self.network(position)) for position in live)
-        results = evaluate_networks(networks, len(self.runs), list(self._splits.values()))
-        for position in live:
-            if not all(np.isfinite(result.loss[position]) for result in results):
-                self._diverge(position, self.step)
-        self._record(recorder, results)
-
     def _diverge(self, position: int, step: int) -> None:
-        self._diverged[position] = step
-        self._mask(position, step - 1)
+        self._standing.diverge(position, step)
+        self._rates.mask(position)
 
     def _mask(self, position: int, last_step: int) -> None:
-        self._last_step[position] = min(self._last_step[position], last_step)
-        self._masked[position] = True
+        self._standing.mask(position, last_step)
         self._rates.mask(position)
 
     def _now_ms(self) -> int:

@@ -21,12 +21,17 @@ from typing import Any
 import click
 
 from iplab.display.commands import Choice, CommandGroup
-from iplab.display.terminal import folded
+from iplab.display.terminal import folded, shown_on
 from ipserver.cli_accounts import add_account_commands
 from ipserver.environment.logs import configure_logs
 from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings, load_settings
-from ipserver.environment.surroundings import forgive_warnings, spare_loopback
+from ipserver.environment.surroundings import (
+    forget_other_runs,
+    forget_other_traces,
+    forgive_warnings,
+    spare_loopback,
+)
 from ipserver.errors import ServiceError, StartupError
 
 _OPTIONS = (
@@ -63,7 +68,7 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
             _replace_missing_user(settings)
             function(settings, **others)
         except ServiceError as error:
-            click.echo(f"ipserver: {error}", err=True)
+            click.echo(shown_on(sys.stderr, f"ipserver: {error}"), err=True)
             sys.exit(2)
 
     command.__doc__ = function.__doc__
@@ -110,6 +115,7 @@ def main(**options: Any) -> None:
     configure_logs("text", "INFO")  # until the settings are known
     spare_loopback(os.environ)
     forgive_warnings(os.environ)
+    forget_other_traces(os.environ)
     if os.getpid() == 1:
         # The kernel does not deliver a signal without a handler to the first process of a container. A part
         # installs its handlers when it starts to work. Until then this handler ends it; otherwise it would
@@ -176,7 +182,7 @@ def migrate_command(settings: Settings) -> None:
 
     prepare_home(settings)
     migrate_store(settings)
-    click.echo(f"the schema of {without_password(settings.store_dsn)} is up to date")
+    _say(f"the schema of {without_password(settings.store_dsn)} is up to date")
 
 
 @main.command("mlflow")
@@ -189,19 +195,18 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
 
     It listens on 127.0.0.1 only.
     """
-    from ipserver.ops.parts import free_address  # noqa: PLC0415 - each command loads what it needs
+    from ipserver.ops.places import free_address  # noqa: PLC0415 - each command loads what it needs
 
     if not settings.mlflow_tracking_uri and not (settings.home / "mlflow" / "mlflow.db").exists():
         raise StartupError(f"there is no MLflow store in {settings.home}; start `ipserver up` there first")
     free_address(f"127.0.0.1:{port}")
     uri = settings.mlflow_uri
     click.echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
-    click.echo(
-        'Its runs stand under "Model training", the switch at the top left; MLflow opens under "GenAI".'
-    )
+    _say('Its runs stand under "Model training", the switch at the top left; MLflow opens under "GenAI".')
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
     # The URI may hold a password and every user of the machine can read command lines, so it is passed in
     # the environment.
+    forget_other_runs(os.environ)
     environment = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **os.environ,
@@ -259,6 +264,11 @@ def _line(level: str, check: str, text: str) -> str:
     return start + f"\n{' ' * len(start)}".join(wrapped)
 
 
+def _say(text: str) -> None:
+    """One line on standard output, folded on a terminal."""
+    click.echo(shown_on(sys.stdout, text))
+
+
 @main.command("backup")
 @click.argument("destination", type=click.Path(path_type=Path))
 @_with_settings
@@ -271,11 +281,11 @@ def backup_command(settings: Settings, *, destination: Path) -> None:
     from ipserver.ops.backup import backup  # noqa: PLC0415 - each command loads what it needs
 
     made = backup(settings, destination.expanduser().absolute())
-    click.echo(f"{destination}: {made.files} files verified, {made.size_bytes / 2**20:.1f} MiB in all")
+    _say(f"{destination}: {made.files} files verified, {made.size_bytes / 2**20:.1f} MiB in all")
     if made.elsewhere:
-        click.echo(f"weights and checkpoints are in {made.elsewhere}, not in the copy: keep the bucket")
+        _say(f"weights and checkpoints are in {made.elsewhere}, not in the copy: keep the bucket")
     if made.passed:
-        click.echo(f"{made.passed} checkpoints were replaced meanwhile; their packs repeat a few more steps")
+        _say(f"{made.passed} checkpoints were replaced meanwhile; their packs repeat a few more steps")
     for location in made.missing:
         click.echo(f"missing or damaged in {settings.artifact_root}: {location}", err=True)
     sys.exit(1 if made.missing else 0)
@@ -293,7 +303,7 @@ def resend_command(settings: Settings) -> None:
 
     with open_service(settings, write=False) as store:
         runs = store.resend()
-    click.echo(f"{runs} runs will be sent to {without_password(settings.mlflow_uri)} again")
+    _say(f"{runs} runs will be sent to {without_password(settings.mlflow_uri)} again")
 
 
 @main.command("settings")

@@ -1,26 +1,35 @@
 """`ipserver token`, `ipserver project`, `ipserver quota`: who may do what on this service, and how much.
 
 They write to the store, so they work on the machine of any part, with its settings; a service that runs
-follows within 30 seconds.
+follows within 30 seconds. What they change is in the audit log, under the user of the operating system.
 """
 
 from __future__ import annotations
 
+import getpass
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from iplab.display.commands import Choice, CommandGroup
+from iplab.display.terminal import shown_on
 from ipserver.environment.settings import Settings
-from ipserver.errors import StartupError
+from ipserver.errors import ServiceError, StartupError
 from ipserver.names import ID_RULE, is_experiment_id
 from ipserver.store.records.accounts import EACH, EVERY, KINDS, Role
+
+if TYPE_CHECKING:
+    from ipserver.store import Store
+    from ipserver.store.interface.accounts import Accounts
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 _USER: Final = re.compile(r"(group:)?[A-Za-z0-9][A-Za-z0-9._@|:+-]{0,127}")
@@ -60,7 +69,8 @@ def _add_token(main: click.Group, options: Decorator, with_settings: Decorator) 
         _require_user(user)
         if user.startswith("group:"):
             raise StartupError(f"{user!r} is a group; a token stands for one user")
-        click.echo(_accounts(settings).create_token(user, days * _DAY, note[:200]))
+        with _changing(settings, "token create", f"users/{user}") as accounts:
+            click.echo(accounts.create_token(user, days * _DAY, note[:200]))
 
     @token_group.command("list")
     @_JSON
@@ -82,7 +92,8 @@ def _add_token(main: click.Group, options: Decorator, with_settings: Decorator) 
     @with_settings
     def token_revoke(settings: Settings, *, token: str) -> None:
         """Revoke the token with the id TOKEN. It is refused within a minute, open watches included."""
-        record = _accounts(settings).revoke_token(token)
+        with _changing(settings, "token revoke", f"tokens/{token}") as accounts:
+            record = accounts.revoke_token(token)
         click.echo(f"token {record.id} of {record.user} is revoked")
 
 
@@ -99,8 +110,10 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
         """Make the project PROJECT."""
         if not is_experiment_id(project):
             raise StartupError(f"{project!r} is not an id: {ID_RULE}")
-        _accounts(settings).create_project(project)
-        click.echo(f"project {project} is there; `ipserver project grant {project} USER ROLE` lets users in")
+        with _changing(settings, "project create", f"projects/{project}") as accounts:
+            accounts.create_project(project)
+        said = f"project {project} is there; `ipserver project grant {project} USER ROLE` lets users in"
+        click.echo(shown_on(sys.stdout, said))
 
     @project_group.command("list")
     @_JSON
@@ -131,7 +144,8 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
         USER is the name that tokens were made for, the user of a provider's token, or group:NAME.
         """
         _require_user(user)
-        _accounts(settings).grant(project, user, Role[role.upper()])
+        with _changing(settings, f"project grant {role}", f"projects/{project}/users/{user}") as accounts:
+            accounts.grant(project, user, Role[role.upper()])
         where = "every project" if project == EVERY else f"project {project}"
         click.echo(f"{user} is {role} in {where}")
 
@@ -141,7 +155,9 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
     @with_settings
     def project_deny(settings: Settings, *, project: str, user: str) -> None:
         """Take the role of USER in PROJECT. It counts within a minute, for open watches too."""
-        if not _accounts(settings).deny(project, user):
+        with _changing(settings, "project deny", f"projects/{project}/users/{user}") as accounts:
+            had = accounts.deny(project, user)
+        if not had:
             raise StartupError(f"{user} has no role in {project}; `ipserver project list` shows all")
         click.echo(f"{user} has no role in {project} any more")
 
@@ -154,7 +170,7 @@ def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) 
 
     @quota_group.command("set", epilog=_kinds())
     @click.argument("project")
-    @click.argument("name", type=Choice(list(KINDS)))
+    @click.argument("name", type=Choice(list(KINDS)), metavar="NAME")
     @click.argument("value")
     @click.option(
         "--user", default="", help='A user of the project; "*": each of them. [default: all together]'
@@ -167,7 +183,10 @@ def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) 
         """
         if user and user != EACH:
             _require_user(user)
-        _accounts(settings).set_quota(project, user, name, _amount(value))
+        amount = _amount(value)
+        subject = f"projects/{project}" + (f"/users/{user}" if user else "")
+        with _changing(settings, f"quota set {name} {value}", subject) as accounts:
+            accounts.set_quota(project, user, name, amount)
         whose = f"project {project}" + (f", user {user}" if user else "")
         click.echo(f"{whose}: {name} {value}")
 
@@ -200,14 +219,36 @@ def _amount(text: str) -> float | None:
     return value
 
 
-def _accounts(settings: Settings) -> Any:
+@contextmanager
+def _changing(settings: Settings, command: str, resource: str) -> Iterator[Accounts]:
+    """Let the block change something, and write into the audit log who did it by which command."""
+    from ipserver.api.status import status_code  # noqa: PLC0415 - commands load what they need
+    from ipserver.store.companion import accompanied  # noqa: PLC0415
+    from ipserver.store.records.audit import AuditedCall  # noqa: PLC0415
+
+    store = _store(settings)
+    call = AuditedCall(f"os:{getpass.getuser()}", f"ipserver {command}", resource, "", socket.gethostname())
+    entry = store.entry_of(call, settings.audit_seconds)
+    try:
+        with accompanied(entry):
+            yield store.accounts
+    except ServiceError as error:
+        entry.finish(status_code(error).name)
+        raise
+
+
+def _accounts(settings: Settings) -> Accounts:
+    return _store(settings).accounts
+
+
+def _store(settings: Settings) -> Store:
     from ipserver.ops.startup import explained, sqlite_file  # noqa: PLC0415 - commands load what they need
     from ipserver.store import check_schema, open_store  # noqa: PLC0415
 
     sqlite_file(settings)
     store = open_store(settings.store_dsn)
     explained(lambda: check_schema(store))
-    return store.accounts
+    return store
 
 
 def _require_user(user: str) -> None:

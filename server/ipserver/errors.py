@@ -13,6 +13,7 @@ ServiceError
 +-- Unauthenticated       no token, or one that is unknown, expired or revoked
 +-- PermissionDenied      the caller's role in the project does not allow it
 +-- QuotaExceeded         a limit of the project or user is reached
+|   +-- RateExceeded      requests come faster than a limit allows
 +-- WatchOverflow
 +-- ArtifactDamaged
 +-- StoreUnavailable
@@ -152,6 +153,20 @@ class QuotaExceeded(ServiceError):
         self.limit = limit
         self.retry_seconds = retry_seconds
         self.never = never
+
+
+class RateExceeded(QuotaExceeded):
+    """More requests per second than a limit of the project or user allows.
+
+    Attributes:
+        project: The project.
+    """
+
+    def __init__(
+        self, message: str, subject: str, limit: str, retry_seconds: float | None, *, project: str
+    ) -> None:
+        super().__init__(message, subject, limit, retry_seconds)
+        self.project = project
 
 
 class WatchOverflow(ServiceError):

@@ -36,7 +36,7 @@ POINTS: Final = {
     "update": "the API changes what describes an experiment (a transaction)",
     "delete": "the API deletes, undeletes or lets purge (a transaction)",
     "purge": "a dispatcher removes rows of what is purged (a transaction)",
-    "audit": "the API writes a call down before it is made, its result, or a refusal (a transaction)",
+    "audit": "the API writes a call down: in the transaction of what it changes, or in one of its own",
     "study": "the API accepts a study (a transaction)",
     "round": "a dispatcher writes a round of a study down (a transaction)",
     "asked": "a dispatcher has taken all actions of a round (a transaction)",

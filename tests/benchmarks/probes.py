@@ -59,8 +59,8 @@ def compare(depth: int, width: int, runs: int, seconds: float, data: Dataset) ->
     for name, quantities in {**{probe: (probe,) for probe in PROBES}, "all": tuple(PROBES)}.items():
         trainer = trainer_of(depth, width, runs, quantities, data)
         newest = Newest(trainer.step, trainer._rates.at(trainer.step - 1))
-        assert trainer._prober is not None
-        measure = functools.partial(trainer._prober.measure, newest)
+        assert trainer.measurements.prober is not None
+        measure = functools.partial(trainer.measurements.prober.measure, newest)
         with torch.inference_mode():
             row[name] = round(best(measure, seconds) / update, 1)
     return row

@@ -16,7 +16,7 @@ from dockerfile_parse import DockerfileParser
 from iplab.cli import main as client
 from ipserver.cli import main
 from ipserver.environment.settings import Settings, load_settings
-from ipserver.ops import metric_addresses, parts
+from ipserver.ops import metric_addresses, parts, places
 from tests.deploy.manifests import COMPOSE, DEPLOY, OVERLAYS, SECRETS, is_ours, named, overlay, pods
 
 ROOT = DEPLOY.parent
@@ -118,7 +118,7 @@ def test_signs_of_life_are_looked_for_where_they_are_given() -> None:
         for command in (COMPOSE["services"][name]["healthcheck"]["test"][1:], *probes):
             assert command[:2] == ["healthy", "fresh"]
             watched = [address.rpartition(":")[0] for address in command[2:]]
-            assert watched == [str(parts.heartbeat_file(settings, part)) for part in parts_of_it]
+            assert watched == [str(places.heartbeat_file(settings, part)) for part in parts_of_it]
 
 
 def test_ray_start_parameters_are_options(options: dict[str, set[str]]) -> None:

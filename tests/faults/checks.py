@@ -17,7 +17,7 @@ from ipcore.training.trainer import Trainer
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.artifacts import open_artifacts
 from ipserver.environment.artifact_root import ArtifactRoot
-from ipserver.ops.startup import MARK
+from ipserver.ops.ownership import MARK
 from ipserver.request.convert import pack_config, run_config
 from ipserver.store import Store, segments
 from ipserver.store.records.experiments import EventRecord

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import iplab
 from iplab.cli import main
-from iplab.cli.study import _ASKED
+from iplab.cli.ask import ASKED
 from iplab.results.states import StudyReason, StudyState, StudyVerdict
 from iplab.studies.pictures import interval_picture, picture_of, rate_picture
 from iplab.studies.request import QUESTIONS, budget_of, study_message
@@ -107,7 +107,7 @@ def test_a_picture_has_every_number(answered, tmp_path):
     assert picture.save(tmp_path / "numbers.svg").read_text().startswith("<?xml")
 
 
-def test_a_page_has_everything_inside(answered, iplab_cli, trained, tmp_path):
+def test_a_page_has_everything_inside(answered, iplab_cli, trained, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     file = tmp_path / "page.html"
     for name, expected in (
@@ -121,6 +121,8 @@ def test_a_page_has_everything_inside(answered, iplab_cli, trained, tmp_path):
         assert expected in text
         assert "data:image/svg+xml;base64," in text
         assert "http" not in text.replace("http-equiv", ""), "nothing is loaded from elsewhere"
+    monkeypatch.chdir(tmp_path)
+    assert iplab_cli("report", "studies/answered").stdout == f"{tmp_path / 'answered.html'}\n", "by default"
     missing = iplab_cli("report", "nothing", "--html", str(file))
     assert missing.exit_code == 4
     assert "no experiment and no study 'nothing'" in missing.stderr
@@ -299,7 +301,7 @@ def test_budgets():
 
 
 def test_every_question_has_a_command():
-    assert set(_ASKED) == set(QUESTIONS)
+    assert set(ASKED) == set(QUESTIONS)
     for question in QUESTIONS:
         spec = study_message(question, ExperimentSpec(), "1h", None, None, {})
         assert spec.WhichOneof("question") == question.replace("-", "_")

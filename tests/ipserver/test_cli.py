@@ -1,5 +1,6 @@
 """The command line: the settings that it passes on, and its output."""
 
+import fcntl
 import getpass
 import json
 import logging
@@ -8,14 +9,17 @@ import pwd
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from ipserver.cli import _quiet, main
+from ipserver.store import open_store
 
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child"]
 
@@ -126,9 +130,32 @@ def test_without_the_libraries_of_the_service_a_sentence_says_what_to_install():
     check = "from iplab.shadowing import require_installed as r; r('ipserver', ('json', 'no_such'), 'server')"
     done = subprocess.run([sys.executable, "-c", check], check=False, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "the libraries of the service are not installed (no_such)" in done.stderr
+    assert "the service's libraries are not installed" in done.stderr
+    assert "Missing are:\n    no_such\n" in done.stderr
+    assert max(map(len, done.stderr.splitlines())) <= 80
     assert "pip install 'iplab[server]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_errors_fit_the_terminal_and_are_one_line_in_a_pipe(tmp_path):
+    """Long sentences of every kind: settings, a missing folder, an address beyond loopback."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
+    try:
+        for arguments in (["--address", "10.0.0.1:50"], ["--data", "/nowhere"]):
+            command = [sys.executable, "-m", "ipserver", "up", "--home", str(tmp_path), *arguments]
+            shown = subprocess.run(command, check=False, stderr=theirs, env=environment)
+            lines = os.read(ours, 100_000).decode().splitlines()
+            assert shown.returncode == 2
+            assert len(lines) > 1
+            assert max(map(len, lines)) <= 80
+            piped = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+            assert piped.stderr.count("\n") == 1
+            assert piped.stderr.split() == " ".join(lines).split()
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_options_may_stand_before_and_after_the_command(tmp_path):
@@ -165,6 +192,20 @@ def test_projects_and_tokens_from_the_command_line(tmp_path):
     assert token.split("_", 2)[2] not in json.dumps(listed)
     _run(tmp_path, "token", "revoke", listed["id"])
     assert "revoked" in _run(tmp_path, "token", "list")
+    _run(tmp_path, "quota", "set", "lab", "live_experiments", "3", "--user", "alice")
+    with open_store(f"sqlite:///{tmp_path}/iplab.db") as store:
+        entries = store.audit_entries(limit=99)
+    done = [(one.method, one.resource, one.project, one.code) for one in reversed(entries)]
+    assert done == [
+        ("ipserver project create", "projects/lab", "lab", "OK"),
+        ("ipserver project create", "projects/lab", "lab", "ALREADY_EXISTS"),
+        ("ipserver project grant writer", "projects/lab/users/alice", "lab", "OK"),
+        ("ipserver token create", "users/alice", "", "OK"),
+        ("ipserver token revoke", f"tokens/{listed['id']}", "", "OK"),
+        ("ipserver quota set live_experiments 3", "projects/lab/users/alice", "lab", "OK"),
+    ]
+    assert {(one.user, one.peer) for one in entries} == {(f"os:{getpass.getuser()}", socket.gethostname())}
+    assert token.split("_", 2)[2] not in repr(entries)
     assert json.loads(_run(tmp_path, "project", "list", "--json"))["grants"] == [
         {"project": "lab", "principal": "alice", "role": "writer"}
     ]

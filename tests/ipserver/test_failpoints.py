@@ -48,7 +48,7 @@ def test_every_point_of_the_table_is_passed_and_no_other(tmp_path, folder, monke
             dispatcher.drain()
         if store.get_experiment("e").state.terminal:
             break
-    store.begin_call(AuditedCall("alice", "method", "experiments/e", "", "::1"), 1e9)
+    store.entry_of(AuditedCall("alice", "method", "experiments/e", "", "::1"), 1e9).finish("NOT_FOUND")
     store.update_experiment("e", Revision())
     store.retry_failed("e")
     store.delete_experiment("e", 1e-9)

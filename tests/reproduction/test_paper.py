@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -16,13 +17,22 @@ from reproduction.paper.figures import FIGURES
 from reproduction.paper.page import names, render
 from reproduction.results import measured_now, save
 from reproduction.studies import STUDIES
-from reproduction.study import Measured
+from reproduction.study import ROOT, Measured
 
 
 def trainer(name, steps=2, activation="relu", seeds=(0,), **more):
     config = ipcore.PackConfig("digits", 3, 16, activation, 32, steps, weights="none")
     runs = [ipcore.RunConfig(preset(name, 3), 0.5, seed, **more) for seed in seeds]
     return ipcore.Trainer(config, runs, ipcore.load_dataset("digits"))
+
+
+@pytest.mark.parametrize(("variables", "small"), [([], False), (["QUICK=1"], True)])
+def test_the_command_is_in_full_unless_asked_for_in_small(variables, small):
+    command = subprocess.run(
+        ["make", "--dry-run", "paper", *variables], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "reproduction --paper" in command
+    assert ("--quick" in command) == small
 
 
 def test_every_study_of_a_figure_exists():

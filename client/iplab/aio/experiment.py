@@ -59,7 +59,7 @@ class AsyncExperiment(ExperimentView):
         return AsyncRun(self._transport, await self._transport.call(self._transport.runs.GetRun, request))
 
     async def watch(self, after: int = 0, timeout: float | None = None) -> AsyncIterator[Event]:
-        """Events in order and without gaps, until it has ended, also when a connection breaks meanwhile.
+        """Events in order and without gaps until it has ended. A broken connection is resumed.
 
         Arguments and errors as `iplab.Experiment.watch`.
         """

@@ -33,5 +33,5 @@ async def query_metrics(
     async def blocks() -> list[QueryMetricsResponse]:
         return [block async for block in transport.stream(transport.runs.QueryMetrics, request)]
 
-    # Sorting millions of points takes a second, in which the event loop has other things to do.
+    # In a thread: sorting millions of points takes a second.
     return await asyncio.to_thread(collect, await transport.retry(blocks))

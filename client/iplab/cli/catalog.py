@@ -13,7 +13,7 @@ from iplab.display.terminal import folded
 if TYPE_CHECKING:
     from iplab.v1.catalog_service_pb2 import Catalog, Dataset
 
-# What is said before a description; of what is available nothing.
+# Prefix of a dataset's description by its state; available ones have none.
 _STATES = {0: "(not reported yet) ", 1: "", 2: "(unavailable) "}
 
 

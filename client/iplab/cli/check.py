@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _PICTURES = (".svg", ".png", ".pdf", ".csv")
 # Notes that are shown without --why: a grid of many rates has one for each.
 _NOTES = 3
-# So many answers need no overview.
+# Up to this number of answers there is no overview.
 _FEW = 3
 _HEADINGS = ("step", "size", "theory", "slope", "95 % interval", "verdict")
 _PARTS = ("width", "distance", "95 % interval", "variance", "bias of its square")
@@ -82,7 +82,7 @@ def check(
     else:
         print_report(report, why=why)
     if plot:
-        # After the report: what cannot be drawn must not take it away.
+        # Draw after printing, so that an error of drawing does not suppress the report.
         try:
             report.plot().save(plot)
         except (ValueError, OSError, ImportError) as error:
@@ -118,7 +118,7 @@ def print_report(report: Report, *, why: bool = False) -> None:
 
 
 def _alike(notes: Sequence[str]) -> list[str]:
-    """One of each kind of note: those that end alike speak of other runs or layers."""
+    """One note of each kind: notes with the same ending differ only in the runs or layers that they name."""
     kinds: dict[str, list[str]] = {}
     for text in notes:
         kinds.setdefault(text.rpartition(": ")[2], []).append(text)

@@ -149,7 +149,7 @@ def purge(service: Service, experiments: Sequence[str], *, yes: bool, as_json: b
 def _each(
     service: Service, names: Sequence[str], work: Literal["delete", "undelete", "purge"], *, as_json: bool
 ) -> None:
-    """Do it with each of them, and say what became of it."""
+    """Apply an action to each experiment and print its result."""
     with service.connect() as client:
         done: Iterator[Experiment] = (getattr(client.experiment(name), work)() for name in names)
         if as_json:
@@ -160,7 +160,7 @@ def _each(
 
 
 def deletion(found: Experiment | Study) -> str:
-    """Whether it is deleted, and for how long it can be brought back."""
+    """Text about the deletion of a resource, and until when it can be undeleted."""
     if found.delete_time is None or found.purge_time is None:
         return "is not deleted"
     if found.purge_time <= datetime.now(UTC):

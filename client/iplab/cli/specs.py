@@ -163,7 +163,7 @@ def diff(service: Service, first: str, second: str, *, metric: str, as_json: boo
 
 
 def _sentence(found: Comparison, names: tuple[str, str]) -> str:
-    """The answer: how many fields differ, and whether results do."""
+    """Summary: the number of differing fields, and whether results differ."""
     fields = (
         f"{len(found.specs)} fields of the specs differ"
         if len(found.specs) != 1

@@ -9,6 +9,7 @@ import click
 from iplab.cli.app import NOTHING_DONE, Service, json_option, note, print_json, run_reference, warn
 from iplab.cli.results import brief
 from iplab.cli.watch import finish
+from iplab.display.pace import duration
 from iplab.display.terminal import folded
 
 if TYPE_CHECKING:
@@ -76,8 +77,6 @@ def submit(
             plain = experiment.to_dict()
             print_json({k: v for k, v in plain.items() if not (dry_run and k in _ONLY_CREATED)})
         elif dry_run:
-            from iplab.display.progress import duration  # noqa: PLC0415 - rich is slow to load
-
             memory = experiment.run_memory_bytes / 2**20
             click.echo(
                 f"the spec is good: {experiment.counts.total} runs, {experiment.total_steps} steps, "

@@ -1,4 +1,4 @@
-"""A service as both clients reach it: its address, what goes with every call, and what its errors mean."""
+"""What the sync and the async client share: address, metadata of every call, and errors."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Endpoint:
         self._token = token
 
     def _options(self) -> list[tuple[str, int]]:
-        # Nothing but this machine itself reaches its loopback, so no proxy does either.
+        # A proxy cannot reach this machine's loopback.
         direct = [("grpc.enable_http_proxy", 0)] if proxies.is_local(self.address) else []
         return [*_OPTIONS, *direct]
 

@@ -1,4 +1,4 @@
-"""Listings by page: what is asked for next, for the sync and the async client."""
+"""Pagination of listings, shared by the sync and the async client."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Page(Protocol):
 
     @property
     def next_page_token(self) -> str:
-        """For the next request; "": this is the last page."""
+        """Token of the next page; "": this is the last page."""
 
 
 Asked = TypeVar("Asked", bound=ListRequest)
 
 
 class Paging(Generic[Asked]):
-    """Where a listing stands.
+    """State of a listing that is being read.
 
     Args:
         request: Its first request; size and token are set here.

@@ -51,7 +51,7 @@ class Profile:
     insecure: str = ""
 
     def read_token(self) -> str:
-        """The token as it is now; "" without one.
+        """The token; "" if there is none. Files are read again on each call.
 
         Raises:
             InvalidRequestError: Its file cannot be read, is empty, or is readable by other users.

@@ -39,7 +39,7 @@ def is_local(address: str) -> bool:
 
 
 def hint(address: str, environment: Mapping[str, str] = os.environ) -> str:
-    """What to say of a service that is not reached, if a proxy stands in between; else "".
+    """Explanation for an unreachable service behind a proxy; "" if none is used.
 
     A variable's value is not shown: it may hold a password.
     """

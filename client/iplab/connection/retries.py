@@ -1,4 +1,4 @@
-"""When a call is tried again: one rule for the sync and the async client."""
+"""Retries of calls, by the same rule in the sync and the async client."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from iplab.errors import IplabError, QuotaExceededError, UnavailableError
 
 # A restart of the service on one machine is over within these delays; more patience is the caller's choice.
 RETRY_DELAYS: Final = (0.1, 0.2, 0.4, 0.8, 1.5)
-# Requests that came too fast are sent again, if that may help within this time.
+# Requests refused by a rate limit are sent again within this time.
 _PACE: Final = "requests_per_second"
 _LONGEST_PACE: Final = 5.0
 

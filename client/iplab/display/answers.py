@@ -65,7 +65,7 @@ def answers(report: Report) -> list[Answer]:
 
 
 def overview(found: Sequence[Answer]) -> str:
-    """All of them in one sentence: the only one, or how many say what.
+    """All answers in one sentence: the only one, or the number of answers per verdict.
 
     >>> overview([Answer(Verdict.AGREES, "mup: ..."), Answer(Verdict.UNDECIDED, "sp: ...")])
     'of 2 answers, 1 is undecided, 1 agrees with theory'

@@ -37,7 +37,7 @@ _SHORT_CELLS: Final = {"feature learning": "features", "controlled divergence": 
 
 
 def fitted(table: Table, width: int, encoding: str = "utf-8") -> tuple[Table, int]:
-    """A table of `iplab.display.tables.table_of` as wide as there is room, and how wide that is.
+    """A table of `iplab.display.tables.table_of` fitted to a width, and the width that it needs.
 
     Args:
         table: Columns that may be wrapped have the overflow "fold", those that may be cut "crop"; those of
@@ -81,7 +81,7 @@ def abbreviations(table: Table, drawn: Table) -> dict[str, str]:
 
 
 class _Sizes:
-    """A column, and how narrow it may be."""
+    """A column and its minimum width."""
 
     def __init__(self, column: Column, *, plain: bool, ellipsis: str) -> None:
         self._column = column

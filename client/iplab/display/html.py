@@ -1,4 +1,4 @@
-"""How handles show themselves in a notebook. All text is escaped."""
+"""HTML of handles in notebooks. All text is escaped."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def listed(texts: Iterable[str]) -> str:
 
 
 def progress(done: int, total: int) -> str:
-    """How far something is, as a bar that screen readers read."""
+    """A progress bar that screen readers can read."""
     return (
         f"<div><progress value='{done}' max='{max(total, 1)}'>{done} of {total}</progress> "
         f"{done} of {total} steps</div>"

@@ -26,9 +26,10 @@ from rich.progress import (
 from rich.status import Status
 from rich.text import Text
 
+from iplab.display.pace import Estimate, duration
 from iplab.display.terminal import visible
 from iplab.results.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
-from iplab.results.states import RunState
+from iplab.results.states import ExperimentState, RunState
 
 if TYPE_CHECKING:
     from iplab.studies.study import Study
@@ -44,6 +45,7 @@ class Pack:
     """How far a pack is: updates over all its runs."""
 
     group: Group
+    runs: int
     done: int
     total: int
 
@@ -63,13 +65,19 @@ class Tally:
     def add(self, event: PackProgressed) -> Group:
         """Take note of one event; returns the group that it is about."""
         group = (event.hidden_layers, event.width, event.activation)
-        self.packs[event.pack] = Pack(group, event.runs * event.committed_steps, event.runs * event.steps)
+        done, total = event.runs * event.committed_steps, event.runs * event.steps
+        self.packs[event.pack] = Pack(group, event.runs, done, total)
         return group
 
     def of(self, group: Group | None) -> tuple[int, int]:
         """Updates done and wanted in a group; None: in all of them."""
         packs = [pack for pack in self.packs.values() if group is None or pack.group == group]
         return sum(pack.done for pack in packs), sum(pack.total for pack in packs)
+
+    @property
+    def all_diverged(self) -> bool:
+        """Whether no run is left whose loss is finite."""
+        return bool(self.diverged) and len(self.diverged) == sum(pack.runs for pack in self.packs.values())
 
     @property
     def groups(self) -> list[Group]:
@@ -113,7 +121,8 @@ def follow(
     with _display(console, clock) as display:
         for event in events:
             if isinstance(event, StateChanged):
-                display.say(f"{title} is {event.state}")
+                fruitless = event.state is ExperimentState.SUCCEEDED and tally.all_diverged
+                display.say(f"{title} has ended" if fruitless else f"{title} is {event.state}")
             elif isinstance(event, Notice):
                 display.say(event.message)
             elif isinstance(event, PackProgressed):
@@ -176,7 +185,7 @@ class _Lines:
 
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self._file, self._clock = console.file, clock
-        self._estimate = _Estimate(clock)
+        self._estimate = Estimate(clock)
         self._next = clock() + _LINE_SECONDS
 
     def say(self, text: str) -> None:
@@ -197,7 +206,7 @@ class _Cell:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._estimate = _Estimate(clock)
+        self._estimate = Estimate(clock)
         self._said: list[str] = []
         self._tally = Tally()
         self._left = ""
@@ -246,38 +255,6 @@ def _html(said: list[str], tally: Tally, left: str) -> str:
         )
     lines = "".join(f"<div>{escape(line)}</div>" for line in said[-8:])
     return f"{lines}<table>{''.join(rows)}</table>"
-
-
-class _Estimate:
-    """The time that is left, from the pace so far."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._start: tuple[float, int] | None = None
-
-    def left(self, done: int, total: int) -> str:
-        """As ", about 12 s left"; "" where nothing is known yet, or nothing is left."""
-        now = self._clock()
-        if self._start is None:
-            self._start = (now, done)
-        begin, before = self._start
-        if done >= total or done <= before or now <= begin:
-            return ""
-        return f", about {duration((now - begin) / (done - before) * (total - done))} left"
-
-
-def duration(seconds: float) -> str:
-    """A time for people.
-
-    >>> [duration(s) for s in (0.4, 42.3, 100, 5000, 400000)]
-    ['1 s', '42 s', '1 min 40 s', '1 h 23 min', '4 d 15 h']
-    """
-    whole = max(1, round(seconds))
-    for large, small, size, part in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
-        if whole >= size:
-            rest = whole % size // part
-            return f"{whole // size} {large}" + (f" {rest} {small}" if rest else "")
-    return f"{whole} s"
 
 
 def follow_study(changes: Iterable[Study], *, show: bool, console: Console | None = None) -> None:

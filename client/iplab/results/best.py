@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from ipcore.catalogue.widths import width_of
+from iplab.results.frames import frame
 from iplab.results.numbers import SETTING_DIGITS, number
 from iplab.results.summary import Spread, label, spread_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from iplab.v1 import run_service_pb2
 
-# By what rates are chosen if nobody says, and how to say it.
+# Default criteria for the best rate, with their words.
 CRITERIA: Final = {
     "best_validation_loss": "the smallest validation loss",
     "final_test_loss": "the final test loss, so test results are a little too good: add validation_size "
@@ -55,6 +58,36 @@ class BestRate:
     test_accuracy: Spread
 
 
+class BestRates(list[BestRate]):
+    """The best rates, a row per group of runs, in the grid's order; they show themselves in a notebook."""
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with a row per group; means are plain numbers.
+
+        Raises:
+            ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
+        """
+        rows = ({entry.name: getattr(row, entry.name) for entry in fields(row)} for row in self)
+        return frame(
+            {name: float(value) if isinstance(value, Spread) else value for name, value in row.items()}
+            for row in rows
+        )
+
+    def _repr_html_(self) -> str:
+        from iplab.display import html  # noqa: PLC0415 - notebooks alone
+        from iplab.display.tables import best_table  # noqa: PLC0415 - rich only where something is drawn
+
+        if not self:
+            return html.paragraph("no runs")
+        by = (
+            html.paragraph(f"chosen by {chosen_by(self[0].criterion)}")
+            if self[0].criterion in CRITERIA
+            else ""
+        )
+        beyond = advice(self)
+        return html.titled("", html.of_table(best_table(self)), by, html.paragraph(beyond) if beyond else "")
+
+
 def best_rate(group: run_service_pb2.RunGroup, criterion: str) -> BestRate:
     """The best rate of a group, as the service chose it by `criterion`."""
     best = group.base_learning_rate if group.HasField("base_learning_rate") else None
@@ -82,7 +115,7 @@ def _bracket(best: float | None, group: run_service_pb2.RunGroup) -> str:
 
 
 def chosen_by(criterion: str, *, largest: bool = False) -> str:
-    """How rates were chosen, for a sentence.
+    """The criterion, as part of a sentence.
 
     >>> chosen_by("best_validation_loss"), chosen_by("final_test_accuracy", largest=True)
     ('the smallest validation loss', 'the largest final test accuracy')
@@ -92,7 +125,7 @@ def chosen_by(criterion: str, *, largest: bool = False) -> str:
 
 
 def advice(best: Iterable[BestRate]) -> str:
-    """What to try where a best rate is not bracketed; "" where all are."""
+    """Advice if a best rate is not bracketed; "" if all are."""
     open_ends: dict[str, list[float]] = {}
     for row in best:
         if row.bracket and row.base_learning_rate is not None:

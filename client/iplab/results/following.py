@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
+from iplab.connection.resuming import Resuming
 from iplab.connection.transport import Transport, pause
-from iplab.errors import IplabError, ServerError, TimedOutError, UnavailableError, WatchOverflowError
+from iplab.errors import IplabError, ServerError
 from iplab.results.events import Event, event_of
 from iplab.results.reading import member
 from iplab.results.states import ExperimentState
 from iplab.v1 import experiment_pb2, experiment_service_pb2
 
-_FIRST_DELAY, _LAST_DELAY = 0.1, 2.0
 
-
-class Following:
-    """Where a watch stands. It makes no calls: whoever watches makes them, in the order of `watch` below.
+class Following(Resuming):
+    """State of a watch of an experiment. The caller makes the calls, in the order of `watch` below.
 
     Args:
         name: "experiments/{experiment}".
@@ -28,31 +26,16 @@ class Following:
     def __init__(
         self, name: str, after: int = 0, timeout: float | None = None, patience: float = 60.0
     ) -> None:
-        self._name, self._last, self._timeout, self._patience = name, after, timeout, patience
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._delay = _FIRST_DELAY
-        self._lost: float | None = None  # since when the service has been away
-
-    @property
-    def lost(self) -> bool:
-        """Whether the service was away: a watch without news looks the same, so ask for something first."""
-        return self._lost is not None
-
-    def found(self) -> None:
-        """The service has answered."""
-        self._lost, self._delay = None, _FIRST_DELAY
+        super().__init__(name, timeout, patience)
+        self._last = after
 
     def get(self) -> experiment_service_pb2.GetExperimentRequest:
-        """Asks for the experiment as it is."""
+        """Request of the experiment's present state."""
         return experiment_service_pb2.GetExperimentRequest(name=self._name)
 
     def request(self) -> experiment_service_pb2.WatchExperimentRequest:
-        """Asks for the events after the last one."""
+        """Request of the events after the last one."""
         return experiment_service_pb2.WatchExperimentRequest(name=self._name, after_sequence=self._last)
-
-    def left(self) -> float | None:
-        """Seconds that are left; None: no limit."""
-        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
 
     def take(self, answer: experiment_service_pb2.WatchExperimentResponse) -> Iterator[Event]:
         """The new events of an answer.
@@ -71,24 +54,6 @@ class Following:
     def ended(self, now: experiment_pb2.Experiment) -> bool:
         """Whether all events came, after a stream has ended: a proxy may end one at any time."""
         return member(ExperimentState, now, "state").terminal and self._last >= now.sequence
-
-    def survive(self, error: IplabError) -> None:
-        """Go on after an error of a call, or raise what the watch ends with."""
-        if isinstance(error, WatchOverflowError):
-            self._delay = _FIRST_DELAY
-        elif isinstance(error, TimedOutError) and self._timeout is not None:
-            raise TimedOutError(f"{self._name} has not ended within {self._timeout:g} s") from None
-        elif isinstance(error, UnavailableError):
-            self._lost = time.monotonic() if self._lost is None else self._lost
-            if time.monotonic() - self._lost > self._patience:
-                raise error
-        else:
-            raise error
-
-    def delay(self) -> float:
-        """Seconds to wait before the next call."""
-        now, self._delay = self._delay, min(2 * self._delay, _LAST_DELAY)
-        return now
 
 
 def watch(

@@ -144,7 +144,7 @@ def collect(blocks: Iterable[QueryMetricsResponse]) -> Metrics:
         times.append(np.fromiter(block.times_ms, np.int64, len(block.times_ms)))
         values.append(np.fromiter(block.values, np.float64, len(block.values)))
     run, metric, step = (np.concatenate(column) for column in (runs, metrics, steps))
-    # A block may name metrics that none of its points has.
+    # A block may name metrics without points.
     used, renumbered = np.unique(metric, return_inverse=True)
     named = list(position)
     order = np.lexsort((step, renumbered, run))

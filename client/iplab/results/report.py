@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What measurement says of theory, at the widths that were measured."""
+    """Verdict of a comparison of measurement with theory, at the measured widths."""
 
     AGREES = "agrees"
     DISAGREES = "disagrees"
@@ -80,7 +80,8 @@ class Check:
             rate of a width is not bracketed by the grid.
         low: Lower end of its 95 % interval over seeds; None with one seed.
         high: Upper end.
-        drift: Change of the local slope from the smallest to the largest width.
+        drift: Change of the local slope from the smallest to the largest width; None if no line was fitted,
+            as for a best rate.
         verdict: At these widths.
         sentence: All of it in words.
         widths: m, ascending.
@@ -107,7 +108,7 @@ class Check:
     slope: float | None
     low: float | None
     high: float | None
-    drift: float
+    drift: float | None
     verdict: Verdict
     sentence: str
     widths: tuple[int, ...] = field(metadata=computed(lambda m: tuple(p.width for p in m.points)))
@@ -149,7 +150,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What the coordinates, or the isolated updates, of one subject say together.
+    """The joint conclusion from the coordinates, or the isolated updates, of one subject.
 
     Attributes:
         subject: Whose runs.
@@ -164,7 +165,7 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything an experiment recorded that theory speaks of.
+    """An experiment's measurements compared with theory.
 
     Attributes:
         name: "experiments/{id}".

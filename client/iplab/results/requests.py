@@ -1,4 +1,4 @@
-"""Names and requests that the sync and the async client share, and what their answers are put together to."""
+"""Names, requests and conversion of answers, shared by the sync and the async client."""
 
 from __future__ import annotations
 

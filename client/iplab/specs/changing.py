@@ -15,7 +15,7 @@ from iplab.specs.yamltext import parse_yaml
 from iplab.v1.experiment_pb2 import Experiment
 
 _STEP: Final = re.compile(r"([A-Za-z_][\w-]*)((?:\[\d+\])*)")
-# What describes one experiment and not another one like it.
+# Fields that describe one particular experiment.
 _ITS_OWN: Final = frozenset({"notes"})
 
 
@@ -52,7 +52,7 @@ def value_of(text: str) -> object:
 
 
 def _set(spec: dict[str, Any], path: str, value: object) -> None:
-    """Set a value. Raises LookupError, which says why the path leads nowhere."""
+    """Set a value. Raises LookupError, which says why the path does not exist."""
     steps = _steps(path)
     if steps[0] not in INPUT:
         steps = ["spec", *steps]
@@ -97,7 +97,7 @@ def _steps(path: str) -> list[str | int]:
 
 
 def _given(value: Any) -> Any:
-    """A plain message without what is unset. An empty one stays: that it is there may mean something."""
+    """A plain message without unset fields. Empty messages stay: their presence may have a meaning."""
     if isinstance(value, Mapping):
         given = {name: _given(inner) for name, inner in value.items()}
         return {name: inner for name, inner in given.items() if inner not in (None, "", [])}

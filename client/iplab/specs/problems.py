@@ -12,7 +12,7 @@ _SUGGESTIONS: Final = 20
 
 
 class Problems:
-    """What is wrong, and where the message lacks something because of it."""
+    """Wrong fields, and the paths at which the message is therefore incomplete."""
 
     def __init__(self) -> None:
         self.found: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""What is to change of an experiment or a study, as a message and a field mask."""
+"""Updates of experiments and studies as a message and a field mask."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def set_masked(
     labels: Mapping[str, str | None] | None,
     **values: str | int | None,
 ) -> field_mask_pb2.FieldMask:
-    """Set what is to change; return the paths of it.
+    """Set the fields to change; return their paths.
 
     Args:
         message: Gets the new values.

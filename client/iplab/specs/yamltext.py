@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, NoReturn
@@ -19,6 +18,7 @@ from typing import Final, NoReturn
 import yaml
 
 from iplab.errors import SpecError, Violation
+from iplab.specs.scalars import COLLECTIONS, _whole, plain, tagged, unknown_tag
 
 Lines = dict[str, int]
 
@@ -28,8 +28,6 @@ _MAX_DEPTH: Final = 50
 _MAX_VALUES: Final = 200_000
 _TOO_DEEP: Final = f"is nested more than {_MAX_DEPTH} levels deep"
 _TOO_MANY: Final = f"has more than {_MAX_VALUES:,} values, aliases counted"
-# Longer integers than any field takes become decimals, which are as exact and never slow.
-_DIGITS: Final = 40
 # Brackets of JSON, and whole strings, whose brackets do not count.
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
@@ -204,8 +202,8 @@ class _Builder:
         if len(self._open) > _MAX_DEPTH:
             self._stop(f"column {_place(event)[1]}: {_TOO_DEEP}", line)
         path = self._path()
-        if event.tag is not None and event.tag not in _COLLECTIONS[type(event)]:
-            self._problem(path, _unknown_tag(event.tag), line)
+        if event.tag is not None and event.tag not in COLLECTIONS[type(event)]:
+            self._problem(path, unknown_tag(event.tag), line)
         self._note(path, line)
         if event.anchor:
             self._anchors[event.anchor] = None
@@ -258,9 +256,9 @@ class _Builder:
         value: object = event.value
         try:
             if event.tag not in (None, "!"):
-                value = _tagged(event.tag, event.value)
+                value = tagged(event.tag, event.value)
             elif event.implicit[0]:
-                value = _plain(event.value)
+                value = plain(event.value)
         except ValueError as error:
             self._problem(path, str(error), line)
         if event.anchor:
@@ -317,71 +315,9 @@ class _Builder:
 
 
 _MAX_PROBLEMS: Final = 50
-_TAG: Final = "tag:yaml.org,2002:"
-_COLLECTIONS: Final = {
-    yaml.SequenceStartEvent: ("!", f"{_TAG}seq"),
-    yaml.MappingStartEvent: ("!", f"{_TAG}map"),
-}
-_NULL: Final = re.compile(r"~|null|Null|NULL|")
-_BOOL: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
-_INT: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT: Final = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-)
 
 
 def _place(event: yaml.Event) -> tuple[int, int]:
     """Line and column, from 1."""
     mark = event.start_mark
     return (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-
-
-def _plain(text: str) -> object:
-    """The value of a word without quotes, by the core schema."""
-    for pattern, convert in _KINDS.values():
-        if pattern.fullmatch(text):
-            return convert(text)
-    return text
-
-
-def _tagged(tag: str, text: str) -> object:
-    """The value of a word with a tag. Raises ValueError: an unknown tag, or a word of another kind."""
-    kind = tag.removeprefix(_TAG)
-    if kind == "str":
-        return text
-    if kind not in _KINDS:
-        raise ValueError(_unknown_tag(tag))
-    pattern, convert = _KINDS[kind]
-    if kind == "float" and _INT.fullmatch(text):
-        return _whole(text)
-    if not pattern.fullmatch(text):
-        shown = text if len(text) <= 60 else f"{text[:57]}..."
-        raise ValueError(f"{shown!r} is not of the type that its tag !!{kind} says; leave the tag out")
-    return convert(text)
-
-
-def _unknown_tag(tag: str) -> str:
-    shown = tag.replace(_TAG, "!!")[:60]
-    return f"has the tag {shown}, which specs do not use; leave it out"
-
-
-def _whole(text: str) -> int | Decimal:
-    if text.startswith(("0x", "0o")):
-        return int(text, 0) if len(text) <= _DIGITS else _decimal("1e999")
-    return int(text) if len(text) <= _DIGITS else _decimal(text)
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        return Decimal(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    except ArithmeticError:
-        raise ValueError("is a number with an exponent that is far too large") from None
-
-
-# By their names in tags, in the order in which they are tried.
-_KINDS: Final[dict[str, tuple[re.Pattern[str], Callable[[str], object]]]] = {
-    "null": (_NULL, lambda text: None),
-    "bool": (_BOOL, lambda text: text.lower() == "true"),
-    "int": (_INT, _whole),
-    "float": (_FLOAT, _decimal),
-}

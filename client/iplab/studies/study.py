@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from iplab.connection.resuming import Resuming
 from iplab.connection.transport import Transport, pause
-from iplab.errors import TimedOutError, UnavailableError
+from iplab.errors import IplabError
 from iplab.results.experiment import Experiment
 from iplab.results.reading import member, read
 from iplab.results.states import StudyReason, StudyState, StudyVerdict
@@ -20,9 +20,6 @@ from iplab.v1.fields import StudyFields
 
 if TYPE_CHECKING:
     from ipcore.figures import Picture
-
-
-_FIRST_DELAY, _LAST_DELAY, _PATIENCE = 0.1, 2.0, 60.0
 
 
 class Study(StudyFields):
@@ -159,7 +156,7 @@ class Study(StudyFields):
         return self
 
     def purge(self) -> Study:
-        """Have it, deleted as it is, removed for good now; its experiments stay. Needs the role admin.
+        """Remove a deleted study permanently now; its experiments stay. Needs the role admin.
 
         Raises:
             InvalidRequestError: It is not deleted.
@@ -176,7 +173,7 @@ class Study(StudyFields):
             yield Experiment(self._transport, message)
 
     def watch(self, timeout: float | None = None) -> Iterator[Study]:
-        """Itself whenever it has changed, as it is now and then until it has ended.
+        """Yield the study now and after every change, until it has ended.
 
         A connection that breaks does not end the iteration.
 
@@ -186,29 +183,23 @@ class Study(StudyFields):
         Raises:
             UnavailableError: The service stayed away for a minute.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        delay, lost = _FIRST_DELAY, None
+        resuming = Resuming(self.name, timeout)
         request = study_service_pb2.WatchStudyRequest(name=self.name)
+        method = self._transport.studies.WatchStudy
         while True:
-            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             try:
-                stream = self._transport.stream(self._transport.studies.WatchStudy, request, timeout=left)
-                for answer in stream:
-                    delay, lost = _FIRST_DELAY, None
+                if resuming.lost:
+                    self.refresh()
+                    resuming.found()
+                for answer in self._transport.stream(method, request, timeout=resuming.left()):
+                    resuming.found()
                     self._take(answer.study)
                     yield self
                 if self.state.terminal:
                     return
-            except TimedOutError:
-                if left is None:
-                    raise
-                raise TimedOutError(f"{self.name} has not ended within {timeout:g} s") from None
-            except UnavailableError:
-                lost = time.monotonic() if lost is None else lost
-                if time.monotonic() - lost > _PATIENCE:
-                    raise
-            pause(delay)
-            delay = min(2 * delay, _LAST_DELAY)
+            except IplabError as error:
+                resuming.survive(error)
+            pause(resuming.delay())
 
     def wait(self, progress: bool = True, timeout: float | None = None) -> Study:
         """Wait until it has ended.

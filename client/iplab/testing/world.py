@@ -173,7 +173,7 @@ def _end(run: run_pb2.Run, spec: spec_pb2.ExperimentSpec, name: str) -> None:
 
 
 def _problems(spec: spec_pb2.ExperimentSpec) -> dict[str, str]:
-    """What is missing, by field. A real service checks far more."""
+    """Violations by missing fields. The real service checks much more."""
     found = {name: "must be at least 1, not 0" for name in ("batch_size", "steps") if getattr(spec, name) < 1}
     if not spec.dataset:
         found["dataset"] = "is empty; name a dataset"

@@ -96,9 +96,11 @@ class AuditEntry(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     CALLS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
-    """The user of the token, also of one that has expired or was revoked; empty: unknown, or the service does not ask."""
+    """The user of the token, also of one that has expired or was revoked; empty: unknown, or the service does not ask.
+    "os:alice": a user of the operating system, by a command.
+    """
     method: _builtins.str
-    """"iplab.v1.ExperimentService/CancelExperiment"."""
+    """"iplab.v1.ExperimentService/CancelExperiment"; of an operator's command "ipserver project grant writer"."""
     resource: _builtins.str
     """Name of the resource concerned: "experiments/{experiment}", "experiments/{experiment}/runs/{run}", ... Empty:
     none, or unknown because the request was refused before it was read.
@@ -106,15 +108,15 @@ class AuditEntry(_message.Message):
     project: _builtins.str
     """Id of the project concerned; empty: none, or unknown."""
     peer: _builtins.str
-    """IP address that the call came from (of a proxy, if there is one), or "unix"."""
+    """IP address that the call came from (of a proxy, if there is one), or "unix"; of a command the host's name."""
     code: _builtins.str
-    """Result, as the name of a gRPC status code: "OK", "PERMISSION_DENIED". CANCELLED: the caller went away or waited
-    too long; the call may have taken effect. Empty: the result is not known, since the service ended before; it
-    may have taken effect.
+    """Result, as the name of a gRPC status code: "OK", "PERMISSION_DENIED". Exactly the calls with OK have taken effect,
+    whatever became of their answers. UNAVAILABLE: the database failed; if the change was made all the same, there is
+    an entry with OK, too. Empty in entries of before, whose result is not known.
     """
     calls: _builtins.int
     """Number of calls that the entry stands for. Under a flood of refused calls only some get an entry of their own; the
-    others are counted in entries without method and peer.
+    others are counted by user and result, in entries without method and peer.
     """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
@@ -122,7 +124,7 @@ class AuditEntry(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When its result was known; unset: it never was, or the call is still running."""
+        """When its result was known; unset in entries of before, whose result never was."""
 
     def __init__(
         self,

@@ -49,8 +49,8 @@ class AuditServiceServicer:
     def ListAuditEntries(self, request, context):
         """Calls that change something, and calls that were refused, newest first, by page: those that concern projects in
         which the caller is admin. Admins of all projects also see those that concern none, such as calls without a valid
-        token. Every call of a method that needs the role writer or admin is written down before it is made, and its
-        result afterwards; so this call is, too.
+        token. A call of a method that needs the role writer or admin is written down in the transaction by which it changes
+        something, or, if it changes nothing, when it has ended; so this call is, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,8 +36,8 @@ class AuditServiceStub:
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEntriesRequest, _audit_service_pb2.ListAuditEntriesResponse]
     """Calls that change something, and calls that were refused, newest first, by page: those that concern projects in
     which the caller is admin. Admins of all projects also see those that concern none, such as calls without a valid
-    token. Every call of a method that needs the role writer or admin is written down before it is made, and its
-    result afterwards; so this call is, too.
+    token. A call of a method that needs the role writer or admin is written down in the transaction by which it changes
+    something, or, if it changes nothing, when it has ended; so this call is, too.
     """
 
 @_typing.type_check_only
@@ -48,8 +48,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEntriesRequest, _audit_service_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
     """Calls that change something, and calls that were refused, newest first, by page: those that concern projects in
     which the caller is admin. Admins of all projects also see those that concern none, such as calls without a valid
-    token. Every call of a method that needs the role writer or admin is written down before it is made, and its
-    result afterwards; so this call is, too.
+    token. A call of a method that needs the role writer or admin is written down in the transaction by which it changes
+    something, or, if it changes nothing, when it has ended; so this call is, too.
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -63,8 +63,8 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_audit_service_pb2.ListAuditEntriesResponse, _abc.Awaitable[_audit_service_pb2.ListAuditEntriesResponse]]:
         """Calls that change something, and calls that were refused, newest first, by page: those that concern projects in
         which the caller is admin. Admins of all projects also see those that concern none, such as calls without a valid
-        token. Every call of a method that needs the role writer or admin is written down before it is made, and its
-        result afterwards; so this call is, too.
+        token. A call of a method that needs the role writer or admin is written down in the transaction by which it changes
+        something, or, if it changes nothing, when it has ended; so this call is, too.
         """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

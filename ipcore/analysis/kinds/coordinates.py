@@ -11,7 +11,8 @@ from typing import Final
 
 from ipcore import theory
 from ipcore.analysis.case import Case, Kind
-from ipcore.analysis.coordinate_check import CoordinateReport, Prediction, check_coordinates
+from ipcore.analysis.coordinate_check import check_coordinates
+from ipcore.analysis.coordinate_report import CoordinateReport, Prediction
 from ipcore.analysis.epsilon import predictions_at
 from ipcore.analysis.measured_slopes import measure_coordinates
 from ipcore.analysis.report import Check, Conclusion, Report

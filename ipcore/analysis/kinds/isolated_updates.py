@@ -11,7 +11,8 @@ from typing import Final
 
 from ipcore import theory
 from ipcore.analysis.case import Case, Kind
-from ipcore.analysis.coordinate_check import Key, Prediction, counted, sentence_of
+from ipcore.analysis.coordinate_check import Key
+from ipcore.analysis.coordinate_report import Prediction, counted, sentence_of
 from ipcore.analysis.kinds.coordinates import with_epsilon
 from ipcore.analysis.report import Check, Conclusion, Report
 from ipcore.analysis.samples import Samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ipcore.analysis.case import Case, Kind
-from ipcore.analysis.coordinate_check import Prediction
+from ipcore.analysis.coordinate_report import Prediction
 from ipcore.analysis.kinds.coordinates import COORDINATES, hold
 from ipcore.analysis.report import Check, Report
 from ipcore.analysis.stationarity import check_stationarity

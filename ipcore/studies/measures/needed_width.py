@@ -27,7 +27,7 @@ from ipcore.analysis.welch import Contrast, contrast, slope_weights
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.studies.decision import Interval, Verdict
 from ipcore.studies.measures.judged import Floats, Judged, Values
-from ipcore.studies.sentences import percent
+from ipcore.studies.words import percent
 
 FACTOR: Final = 4.0
 """m* is known once the upper end of its interval is at most so many times the lower one."""

@@ -1,4 +1,4 @@
-"""Who may call what: one interceptor that finds out who calls, and one that compares their role.
+"""Access control: an interceptor that authenticates callers, and one that compares their roles.
 
 The role that a method needs is an option in the proto (`iplab.v1.access`). Health is open to everyone.
 """
@@ -78,7 +78,7 @@ def rules(services: Iterable[str]) -> dict[str, Rule]:
 
 
 class Authenticate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Finds out who calls, before a request is read. Streams ask again while they last.
+    """Authenticates the caller before a request is read, and again while a stream lasts.
 
     Args:
         authenticator: Knows the callers.
@@ -188,7 +188,7 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
             await self._rates.take(project, who.user)
 
     async def _allowed(self, who: Caller, rule: Rule, request: Message) -> str:
-        """The project concerned, or the one that the caller means where none is."""
+        """The project of a request, or the caller's default project if the request names none."""
         if rule.project:
             holder, last = _place(request, rule.project)
             if not getattr(holder, last):

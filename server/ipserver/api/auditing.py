@@ -1,7 +1,7 @@
 """Writes calls into the audit log: those that may change something, and those that are refused.
 
-A call that needs more than the role reader is written down before it is made, and its result afterwards: a
-process that is killed in between leaves an entry without a result, never a change without an entry.
+The entry of a call that needs more than the role reader is in the transaction by which it changes something,
+so there is one exactly if it did. A call that ends without a change has an entry of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -26,32 +25,25 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.caller import user_if_known
 from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.api.status import status_code
-from ipserver.errors import Concealed, PermissionDenied, StoreUnavailable, Unauthenticated
+from ipserver.errors import Concealed, PermissionDenied, RateExceeded, StoreUnavailable, Unauthenticated
+from ipserver.store.companion import accompanied
 from ipserver.store.records.accounts import Role
 from ipserver.store.records.audit import AuditedCall
 
 if TYPE_CHECKING:
     from ipserver.store import Store
+    from ipserver.store.interface.auditing import CallEntry
 
 _log = logging.getLogger(__name__)
 # Refused calls with an entry of their own: so many at once, and so many per second. Anyone can be refused, so
 # their number must not decide how much is written.
 _BURST: Final = 60.0
 _PER_SECOND: Final = 1.0
+# What is only counted is written at the latest after this time.
+_COUNTS_SECONDS: Final = 10.0
 _LONGEST_RESOURCE: Final = 200
-Refusal = Unauthenticated | PermissionDenied | Concealed
-_REFUSALS: Final = (Unauthenticated, PermissionDenied, Concealed)
-
-
-@dataclass(slots=True)
-class Followed:
-    """A call that is being made.
-
-    Attributes:
-        resource: Name of the resource concerned, if it becomes known.
-    """
-
-    resource: str = ""
+Refusal = Unauthenticated | PermissionDenied | Concealed | RateExceeded
+_REFUSALS: Final = (Unauthenticated, PermissionDenied, Concealed, RateExceeded)
 
 
 class AuditLog:
@@ -62,6 +54,7 @@ class AuditLog:
         blocking: Pool for its calls.
         keep_seconds: How long they are kept.
         monotonic: Clock, in seconds.
+        counts_seconds: After how long what was only counted is written.
     """
 
     def __init__(
@@ -70,25 +63,26 @@ class AuditLog:
         blocking: Blocking,
         keep_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
+        counts_seconds: float = _COUNTS_SECONDS,
     ) -> None:
         self._store = store
         self._blocking = blocking
         self._keep_seconds = keep_seconds
         self._monotonic = monotonic
-        self._left, self._then = _BURST, monotonic()
-        self._unwritten: Counter[str] = Counter()
+        self._counts_seconds = counts_seconds
+        # By code: refusals that may have an entry of their own now, and when that was so.
+        self._buckets: dict[str, tuple[float, float]] = {}
+        # Calls without an entry, by code and user.
+        self._counted: Counter[tuple[str, str]] = Counter()
+        self._counting: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def following(self, call: AuditedCall) -> AsyncIterator[Followed]:
-        """Write a call down, make it in the block, and write its result down.
-
-        Raises:
-            StoreUnavailable: It cannot be written down, and is not made.
-        """
-        entry = await self._blocking.run(self._store.begin_call, call, self._keep_seconds)
-        followed, code = Followed(), grpc.StatusCode.OK
+    async def following(self, call: AuditedCall) -> AsyncIterator[None]:
+        """Make a call in the block: what it writes brings its entry along."""
+        entry, code = self._store.entry_of(call, self._keep_seconds), grpc.StatusCode.OK
         try:
-            yield followed
+            with accompanied(entry):
+                yield
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
             raise
@@ -96,34 +90,70 @@ class AuditLog:
             code = status_code(error)
             raise
         finally:
-            ending = asyncio.ensure_future(self._end(entry, code.name, followed.resource))
-            await asyncio.shield(ending)
+            if not entry.committed:
+                await asyncio.shield(asyncio.ensure_future(self._finish(entry, call, code.name)))
 
     async def refused(self, call: AuditedCall, error: Refusal) -> None:
-        """Write a refused call down, or count it if there are too many."""
-        code, now = status_code(error).name, self._monotonic()
-        self._left = min(_BURST, self._left + _PER_SECOND * (now - self._then))
-        self._then = now
-        if self._left < 1.0:
-            self._unwritten[code] += 1
+        """Write a refused call down, or count it if there are too many of its kind."""
+        code = status_code(error).name
+        if not self._may_write(code):
+            self._count(code, call.user)
             return
-        self._left -= 1.0
-        more, self._unwritten = self._unwritten, Counter()
+        more, self._counted = self._counted, Counter()
         try:
             await self._blocking.run(self._store.note_refused_call, call, code, more, self._keep_seconds)
         except StoreUnavailable as failed:
-            self._unwritten += more + Counter([code])
-            _log.warning("a refused call to %s is not in the audit log yet: %s", call.method, failed)
+            self._counted += more
+            self._count(code, call.user)
+            _log.warning("a refused call to %s is only counted in the audit log: %s", call.method, failed)
 
-    async def _end(self, entry: int, code: str, resource: str) -> None:
+    async def close(self) -> None:
+        """Write what is only counted so far."""
+        if self._counting is not None:
+            self._counting.cancel()
+            await asyncio.wait({self._counting})
+        await self._write_counts()
+
+    async def _finish(self, entry: CallEntry, call: AuditedCall, code: str) -> None:
         try:
-            await self._blocking.run(self._store.end_call, entry, code, resource)
+            await self._blocking.run(entry.finish, code)
         except StoreUnavailable as failed:
-            _log.warning("the audit log lacks the result %s of entry %d: %s", code, entry, failed)
+            self._count(code, call.user)
+            _log.warning("a call to %s (%s) is only counted in the audit log: %s", call.method, code, failed)
+
+    def _may_write(self, code: str) -> bool:
+        now = self._monotonic()
+        left, then = self._buckets.get(code, (_BURST, now))
+        left = min(_BURST, left + _PER_SECOND * (now - then))
+        written = left >= 1.0
+        self._buckets[code] = left - written, now
+        return written
+
+    def _count(self, code: str, user: str) -> None:
+        self._counted[code, user] += 1
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.ensure_future(self._write_later())
+
+    async def _write_later(self) -> None:
+        while self._counted:
+            await asyncio.sleep(self._counts_seconds)
+            await self._write_counts()
+
+    async def _write_counts(self) -> None:
+        if not self._counted:
+            return
+        counted, self._counted = self._counted, Counter()
+        try:
+            await self._blocking.run(self._store.note_refused_call, None, "", counted, self._keep_seconds)
+        except StoreUnavailable as failed:
+            self._counted += counted
+            _log.warning("%d calls are not in the audit log yet: %s", counted.total(), failed)
 
 
 class AuditRefused(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
     """Writes down what `Authenticate` and `Authorize` refuse, of all methods but health's.
+
+    Calls that come too fast are among that.
 
     Args:
         log: Where to.
@@ -194,11 +224,8 @@ class AuditChanges(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
             async def call(request: Message, context: aio.ServicerContext[Any, Any]) -> Any:
                 if getattr(request, "validate_only", False):
                     return await method(request, context)
-                async with self._audit.following(_call(path, rule, request, context)) as followed:
-                    answer = await method(request, context)
-                    # What a call made has a name only now.
-                    followed.resource = getattr(answer, "name", "")
-                    return answer
+                async with self._audit.following(_call(path, rule, request, context)):
+                    return await method(request, context)
 
             return call
 
@@ -228,6 +255,8 @@ def _refused_call(path: str, error: Refusal, context: aio.ServicerContext[Any, A
     """What is known of a call that was refused."""
     if isinstance(error, Unauthenticated):
         return _shown(path, error.user, "", "", context)
+    if isinstance(error, RateExceeded):
+        return _shown(path, user_if_known(), "", error.project, context)
     project = error.project if isinstance(error, PermissionDenied) else ""
     return _shown(path, user_if_known(), error.resource, project, context)
 

@@ -33,7 +33,7 @@ class Provider(Protocol):
 
 
 class Authenticator:
-    """Finds out who calls.
+    """Authenticates callers.
 
     Args:
         store: Where tokens and roles are.
@@ -105,7 +105,7 @@ class Authenticator:
         return Caller(record.user, self._accounts.roles([record.user]))
 
     def _write_use(self, token: str) -> None:
-        """Write the use down beside the request, which does not wait for it."""
+        """Record the use of a token in the background; the request does not wait for it."""
         name = token.removeprefix(PREFIX).partition("_")[0]
 
         async def write() -> None:

@@ -1,4 +1,4 @@
-"""Who calls: the user behind a request, and what they may do in which project."""
+"""The caller: the user of a request with their roles in projects."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Caller:
         return Junction("OR", tuple(Comparison("project", "=", project) for project in own))
 
     def project(self, role: Role) -> str:
-        """The project that is meant where none is named: the only one with the role, or the default."""
+        """The project of a request that names none: the only one with the role, or the default."""
         allowed = [project for project, has in self.roles.items() if has >= role]
         return allowed[0] if len(allowed) == 1 and allowed != [EVERY] else DEFAULT_PROJECT
 
 
-# The caller where the service does not ask: everything that reaches it may do everything.
+# The caller of a service without authentication, who may do everything.
 ANYONE: Final = Caller("", {EVERY: Role.ADMIN})
 
 # Of the running request. It has no default: a method that was reached without a check must fail.

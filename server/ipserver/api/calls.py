@@ -28,7 +28,7 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 # Codes that are this service's fault or trouble.
 _TROUBLE: Final = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS"})
-# In place of the name of a method that does not exist: callers choose names, and there is no end of them.
+# Label of methods that do not exist, because callers may send any number of names.
 UNKNOWN_METHOD: Final = "unknown"
 
 
@@ -58,7 +58,7 @@ def method_name(path: str) -> str:
 
 
 class Observe(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Tells observers of every call that has ended, apart from health checks. Stands outside all others.
+    """Reports every ended call, except health checks, to observers. The outermost interceptor.
 
     Args:
         observers: Called with every call, on the event loop; they must not block, or raise.
@@ -126,7 +126,7 @@ class Observe(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in th
 
 
 def _code(error: BaseException, context: aio.ServicerContext[Any, Any]) -> str:
-    """How a call ended that raised: a caller who leaves, or whose deadline passes, cancels it."""
+    """Status of a call that raised. A disconnected caller or an expired deadline cancels the call."""
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         return "CANCELLED"
     code = context.code()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class QuotaService(pb_grpc.QuotaServiceServicer):
-    """What a caller may do, and how much.
+    """Projects, roles and limits of callers.
 
     Args:
         store: Where limits are.

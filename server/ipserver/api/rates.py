@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ipserver.api.blocking import Blocking
-from ipserver.errors import QuotaExceeded
+from ipserver.errors import RateExceeded
 from ipserver.store.transactions.quotas import limits_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _MOST_BUCKETS: Final = 10_000
 
 
 class Rates:
-    """Refuses requests that come faster than the limits allow; one second's worth may come at once.
+    """Refuses requests above the limits per second, with a burst of one second's worth.
 
     Args:
         store: Where limits are.
@@ -36,11 +36,11 @@ class Rates:
         self._monotonic = monotonic
         self._limits: dict[tuple[str, str, str], float] = {}
         self._read = float("-inf")
-        # By project and user: requests that may come now, and when that was so.
+        # By project and user: the tokens of the bucket, and the time at which they were counted.
         self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
 
     async def take(self, project: str, user: str) -> None:
-        """Count a request of a user in a project. Raises QuotaExceeded."""
+        """Count a request of a user in a project. Raises RateExceeded."""
         if self._monotonic() - self._read > _SECONDS:
             found = await self._blocking.run(self._accounts.quotas)
             self._limits = {
@@ -60,9 +60,8 @@ class Rates:
             whose = f"user {user!r} in project {project!r}" if user else f"project {project!r}"
             subject = f"project:{project}" + (f"/user:{user}" if user else "")
             when = f"in {seconds:.2g} s" if seconds is not None else "when the limit has been raised"
-            raise QuotaExceeded(
-                f"{whose} may send {rate:g} requests per second; ask again {when}", subject, _NAME, seconds
-            )
+            text = f"{whose} may send {rate:g} requests per second; ask again {when}"
+            raise RateExceeded(text, subject, _NAME, seconds, project=project)
         if len(self._buckets) >= _MOST_BUCKETS:
             self._buckets.clear()  # everyone starts with a second's worth again
         self._buckets[project, user] = left - 1.0, now

@@ -1,4 +1,4 @@
-"""The watermark of disks: nothing new is accepted once little is free, before what is there cannot go on."""
+"""Watermark of free disk space, below which new work is refused so that accepted work can finish."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Room:
     least: int = 0
 
     def require(self) -> None:
-        """Raise QuotaExceeded if less is free somewhere. A disk that is not there says nothing."""
+        """Raise QuotaExceeded if a disk has less free space. Missing disks are ignored."""
         if not self.least:
             return
         for name, folder in self.folders.items():

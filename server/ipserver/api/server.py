@@ -175,7 +175,8 @@ async def serve(
     tokens = PageTokens(hmac.digest(identity.uid.encode(), b"page tokens", "sha256"))
     hub = WatchHub(store, blocking, interval=config.watch_interval, capacity=config.watch_capacity)
     options = (*_OPTIONS, ("grpc.max_connection_age_ms", int(1000 * config.connection_age)))
-    server = aio.server(interceptors=_interceptors(store, blocking, config), options=options)
+    audit = AuditLog(store, blocking, config.audit_seconds)
+    server = aio.server(interceptors=_interceptors(store, blocking, audit, config), options=options)
     experiments = ExperimentService(
         store, blocking, bulk, hub, tokens, config.limits, config.deleted_seconds, config.room
     )
@@ -224,6 +225,7 @@ async def serve(
         stopping.set()
         await server.stop(config.grace)
         await probes.stop(None)
+        await audit.close()
         poller.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await poller
@@ -232,7 +234,7 @@ async def serve(
         heavy.close()
 
 
-def _interceptors(store: Store, blocking: Blocking, config: ApiConfig) -> list[Any]:
+def _interceptors(store: Store, blocking: Blocking, audit: AuditLog, config: ApiConfig) -> list[Any]:
     """In front of every method, from the outside in."""
     provider = Oidc(config.oidc) if config.oidc is not None else None
     authenticator = Authenticator(
@@ -240,7 +242,6 @@ def _interceptors(store: Store, blocking: Blocking, config: ApiConfig) -> list[A
     )
     rates = Rates(store, blocking) if config.auth else None
     needed = rules(name for name in SERVICES if name.startswith("iplab."))
-    audit = AuditLog(store, blocking, config.audit_seconds)
     changing = [method_name(path) for path, rule in needed.items() if rule.role > Role.READER]
     return [
         Observe((*config.observers, AccessLines(changing))),

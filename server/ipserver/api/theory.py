@@ -28,7 +28,7 @@ def prediction(value: Prediction) -> pb.Prediction:
 
 
 def analysis(value: theory.Analysis, rate: theory.LargestRate | str) -> pb.Analysis:
-    """What the calculus says of a parameterization, and of its base rate (or why not)."""
+    """The calculus's analysis of a parameterization and of its base rate, or why there is none."""
     said = None if isinstance(rate, str) else _largest_rate(rate)
     return pb.Analysis(
         hidden_layers=value.parameterization.hidden_layers,

@@ -58,7 +58,7 @@ def _sentences(where: Filter, kind: str, values: Callable[[str], Iterable[Value]
 
 
 def _comparisons(where: Filter) -> Iterator[Comparison]:
-    """Those that must hold of something; what is negated need not."""
+    """The comparisons that must hold, without the negated ones."""
     match where:
         case Comparison():
             yield where
@@ -70,7 +70,7 @@ def _comparisons(where: Filter) -> Iterator[Comparison]:
 
 
 def _known(term: Comparison, known: set[str | int | float]) -> str:
-    """The values that there are, the nearest one first."""
+    """The existing values, nearest first."""
     if not known:
         return "none has a value"
     if isinstance(term.value, str):

@@ -1,4 +1,4 @@
-"""What a log line is about: the request, its caller, the experiment. Follows calls into threads and tasks."""
+"""Context of log lines: request, caller, experiment. It follows calls into threads and tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Scope:
     experiment: str = ""
 
     def fields(self) -> dict[str, str]:
-        """What is known, by name."""
+        """The known fields by name."""
         named = {name: getattr(self, name) for name in ("request_id", "principal", "experiment")}
         return {name: value for name, value in named.items() if value}
 

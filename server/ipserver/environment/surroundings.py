@@ -36,16 +36,23 @@ _RAY: Final = (
     "RAY_JOB_CONFIG_JSON_ENV_VAR",
     "RAY_OVERRIDE_RESOURCES",
 )
-# Destination of the user's own scripts, and asynchronous logging: the forwarder must know that data arrived.
-_MLFLOW: Final = (
-    "MLFLOW_TRACKING_URI",
-    "MLFLOW_REGISTRY_URI",
-    "MLFLOW_RUN_ID",
-    "MLFLOW_EXPERIMENT_ID",
-    "MLFLOW_EXPERIMENT_NAME",
-    "MLFLOW_ACTIVE_MODEL_ID",
-    "MLFLOW_ENABLE_ASYNC_LOGGING",
+# Beginnings of MLflow's variables that are kept: how its server and its files are reached, and telemetry. The
+# others belong to the user's own scripts and servers: destinations, logging that does not wait, levels.
+_MLFLOW_KEPT: Final = (
+    *(
+        "MLFLOW_TRACKING_USERNAME",
+        "MLFLOW_TRACKING_PASSWORD",
+        "MLFLOW_TRACKING_TOKEN",
+        "MLFLOW_TRACKING_AUTH",
+    ),
+    *("MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_TRACKING_INSECURE_TLS"),
+    *("MLFLOW_TRACKING_SERVER_CERT_PATH", "MLFLOW_TRACKING_CLIENT_CERT_PATH"),
+    *("MLFLOW_HTTP_", "MLFLOW_ALLOW_HTTP_REDIRECTS", "MLFLOW_S3_", "MLFLOW_BOTO_", "MLFLOW_SERVER_"),
+    "MLFLOW_DISABLE_TELEMETRY",
 )
+# Forms in which the user's own programs hand on traces. OpenTelemetry, which MLflow imports, does not load if
+# one is not installed; ours are W3C's.
+_OPENTELEMETRY: Final = ("OTEL_PROPAGATORS", "OTEL_PYTHON_CONTEXT", "OTEL_PYTHON_TRACER_PROVIDER")
 # Where the user's own programs share their metrics; ours would write files there.
 _PROMETHEUS: Final = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 _POSTGRESQL: Final = (
@@ -89,15 +96,22 @@ def forgive_warnings(environment: MutableMapping[str, str]) -> None:
         warnings.simplefilter("ignore")
 
 
+def forget_other_traces(environment: MutableMapping[str, str]) -> None:
+    """Remove variables that choose plugins of OpenTelemetry which may not be installed here."""
+    for name in _OPENTELEMETRY:
+        environment.pop(name, None)
+
+
 def forget_other_rays(environment: MutableMapping[str, str]) -> list[str]:
     """Remove variables that would redirect or change our own Ray; return their names."""
     return [name for name in _RAY if environment.pop(name, None) is not None]
 
 
 def forget_other_runs(environment: MutableMapping[str, str]) -> None:
-    """Remove variables that make MLflow's client write to another place, or asynchronously."""
-    for name in _MLFLOW:
-        environment.pop(name, None)
+    """Remove variables of MLflow that are meant for the user's own scripts and servers."""
+    for name in list(environment):
+        if name.startswith("MLFLOW_") and not name.startswith(_MLFLOW_KEPT):
+            del environment[name]
 
 
 def settings_of_aws(environment: Mapping[str, str]) -> list[str]:

@@ -19,13 +19,10 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlparse
 
-from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.tracking import MlflowClient
-
 from ipserver.environment.surroundings import forget_other_runs
 from ipserver.forward.sqlite_file import SqliteFile
 
+# MLflow reads some variables at its import.
 forget_other_runs(os.environ)
 # No retries by MLflow's client: if the answer to a run's creation is lost, a retry would create a second run.
 # The forwarder retries itself after it has looked up which runs exist.
@@ -34,6 +31,10 @@ os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # Telemetry is off.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
 
 Value = TypeVar("Value")
 

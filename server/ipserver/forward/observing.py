@@ -6,10 +6,10 @@ from typing import Final
 
 
 class Observer:
-    """Hears of points and runs, in any of the forwarder's threads. This one ignores all of it."""
+    """Observer of a forwarder, called in any of its threads. This base class ignores every call."""
 
     def points(self, count: int) -> None:
-        """So many points are handed to MLflow now."""
+        """A number of points is about to be sent to MLflow."""
 
     def taken(self) -> None:
         """MLflow has taken a run's new data."""

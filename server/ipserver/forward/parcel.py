@@ -159,7 +159,7 @@ def _title(run: RunRecord) -> str:
 
 
 def _digest(name: str, sha256: str | None) -> str:
-    """Of a registered file its numbers'; other datasets are determined by their name, and so is their digest.
+    """Digest of a dataset: of a registered file's numbers, or of the name, which determines the others.
 
     MLflow takes up to 36 characters.
     """
@@ -167,7 +167,7 @@ def _digest(name: str, sha256: str | None) -> str:
 
 
 def _later_params(run: RunRecord) -> dict[str, str]:
-    """Calibrated rates of step 0, first layer to last."""
+    """Calibrated rates of step 0, from the first layer to the last."""
     if not run.calibrated_rates:
         return {}
     return dict(fitting("calibrated_rates", " ".join(f"{rate:.6g}" for rate in run.calibrated_rates)))

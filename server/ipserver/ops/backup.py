@@ -19,7 +19,8 @@ from pathlib import Path
 from ipserver.artifacts.local import LocalArtifacts
 from ipserver.environment.settings import Settings
 from ipserver.errors import ArtifactDamaged, StartupError
-from ipserver.ops.startup import check_owner, explained, sqlite_file
+from ipserver.ops.ownership import check_owner
+from ipserver.ops.startup import explained, sqlite_file
 from ipserver.store import check_schema, open_store
 from ipserver.store.records.files import NamedFile
 

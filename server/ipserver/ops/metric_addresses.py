@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ipserver.errors import StartupError
-from ipserver.ops.parts import free_address
+from ipserver.ops.places import free_address
 
 # Parts with metrics, in the order of their ports.
 PARTS: Final = ("api", "dispatch", "forward")

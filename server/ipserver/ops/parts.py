@@ -6,33 +6,26 @@ import asyncio
 import logging
 import math
 import os
-import shutil
 import signal
-import socket
 import sys
 import threading
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipserver.environment.addresses import split_address
 from ipserver.environment.logs import adopt_loggers
 from ipserver.environment.settings import Settings
-from ipserver.environment.surroundings import for_parts
 from ipserver.environment.traces import configure_traces
 from ipserver.errors import StartupError
 from ipserver.ops.heartbeat import Heartbeat
+from ipserver.ops.places import _SUPERVISED, _owner, free_address, heartbeat_file
 from ipserver.ops.startup import check_data, make_folder, open_service, waiting
 
 if TYPE_CHECKING:
     from ipserver.api.calls import Call
 
 _log = logging.getLogger(__name__)
-_SUPERVISED = "IPLAB_SUPERVISED"
-# Size at which `ipserver up` rotates a log.
-LOG_BYTES = 10_000_000
 # The dispatcher reports that it is there, and `ipserver up` that the service is, when a worker can train.
 _WORKER_SECONDS = 30.0
 _BEAT_SECONDS = 2.0
@@ -246,74 +239,3 @@ def stop_event() -> threading.Event:
 
         threading.Thread(target=watch, name="supervisor", daemon=True).start()
     return stop
-
-
-def supervised_environment(settings: Settings) -> dict[str, str]:
-    """Environment of a part whose supervisor starts it with a pipe as standard input.
-
-    PYTHONSAFEPATH prevents files in the working folder, such as `ray.py`, from replacing libraries.
-    """
-    own = {_SUPERVISED: "1", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
-    return {**for_parts(os.environ), **settings.environment(), **own}
-
-
-def free_address(address: str, option: str = "--address") -> str:
-    """The address, with port 0 replaced by a free port.
-
-    Args:
-        address: HOST:PORT.
-        option: Of the command line, by which another can be chosen.
-
-    Raises:
-        StartupError: The port is in use, or the host does not belong to this machine.
-    """
-    host, _, port = address.rpartition(":")
-    bare = host.strip("[]")
-    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((bare, int(port)))
-        except OSError as error:
-            raise StartupError(
-                f"cannot listen on {address}: {error.strerror}; another service may run there, "
-                f"choose another with {option} HOST:PORT (port 0 takes a free one)"
-            ) from None
-        return f"{host}:{probe.getsockname()[1]}"
-
-
-def _owner(part: str) -> str:
-    """Name of this process in leases."""
-    return f"{part}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-
-
-def heartbeat_file(settings: Settings, part: str) -> Path:
-    """Heartbeat file of a part."""
-    return settings.home / f"{part}.alive"
-
-
-def log_file(settings: Settings, part: str) -> Path:
-    """Log file to which `ipserver up` directs a part's output."""
-    return settings.home / "logs" / f"{part}.log"
-
-
-def rotate_log(path: Path) -> None:
-    """Move the text of a long log to NAME.log.1, replacing the old text there.
-
-    The part may continue writing, because all writers append to the same file. Text written between the copy
-    and the truncation is lost.
-    """
-    older = path.with_name(f"{path.name}.1")
-    try:
-        if path.stat().st_size <= LOG_BYTES:
-            return
-        older.unlink(missing_ok=True)
-        shutil.copyfile(path, older)
-        os.truncate(path, 0)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        # There is no room for the copy, and the log must not fill the disk.
-        older.unlink(missing_ok=True)
-        os.truncate(path, 0)
-        _log.warning("%s was emptied, since it could not be rotated: %s", path, error.strerror)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from ipserver.artifacts import ArtifactStore, open_artifacts
 from ipserver.environment.settings import Settings
 from ipserver.errors import ArtifactsUnavailable, NotReady, StartupError, StoreUnavailable
+from ipserver.ops.ownership import settle_artifacts
 from ipserver.ops.privacy import tighten
 from ipserver.store import Store, check_schema, migrate, open_store
 from ipserver.store.database import parse_dsn
@@ -26,8 +26,6 @@ from ipserver.store.database import parse_dsn
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _FIRST_REST, _LONGEST_REST = 0.5, 10.0
-# File in the artifact root with the id of the store that the artifacts belong to.
-MARK = ".iplab-store"
 # Error messages of poolers in front of PostgreSQL, with remedies. Waiting does not help.
 _POOLERS = {
     "transaction blocks not allowed": "the pooler must keep a connection for a whole transaction: "
@@ -166,7 +164,8 @@ def check_data(settings: Settings) -> None:
     else:
         return
     raise NotReady(
-        f"IPLAB_DATA: the folder {folder} {wrong}; mend it (--data, IPLAB_DATA; mounted?), or unset it"
+        f"IPLAB_DATA: the folder {folder} {wrong}; name another (--data, IPLAB_DATA), make or mount it, or "
+        "leave the setting out"
     )
 
 
@@ -216,89 +215,3 @@ def open_service(settings: Settings, *, write: bool) -> Store:
         return store
 
     return waiting(settings, attempt)
-
-
-def settle_artifacts(store: Store, settings: Settings, *, write: bool) -> None:
-    """Check that the artifact root belongs to this store; claim it if it belongs to none.
-
-    A file in the root holds the store's id, and the store holds the root that it was first used with. This
-    detects parts with different stores on one root and parts with different roots on one store. Mounted
-    folders may have different paths on different machines, so the file decides, not the path.
-
-    Raises:
-        ArtifactsUnavailable: The root cannot be reached or, if `write`, not written.
-        StartupError: It belongs to another store, or the store's artifacts are in another root.
-    """
-    root = settings.artifact_root
-    if root.folder is not None:
-        try:
-            root.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ArtifactsUnavailable(f"cannot create the folder {root}: {error.strerror}") from None
-    files = open_artifacts(root)
-    files.check(write=write)
-    shown = store.database.shown
-    marked = check_owner(store, settings, files)
-    if not marked:
-        _write_mark(files, str(root), store.identity().uid)
-    claimed = store.claim_artifacts(root.url).artifact_root
-    if claimed != root.url:
-        if not marked:
-            files.delete([MARK])  # another part claimed another root first
-            raise _elsewhere(str(root), shown, claimed)
-        _log.info("the artifacts of this store were first at %s, now at %s", claimed, root.url)
-
-
-def check_owner(store: Store, settings: Settings, files: ArtifactStore) -> bool:
-    """Whether the artifacts are marked as this store's; False if neither has an owner or root recorded yet.
-
-    Raises:
-        ArtifactsUnavailable: They cannot be reached.
-        StartupError: They belong to another store, or the store's artifacts are in another root.
-    """
-    root, shown, identity = settings.artifact_root, store.database.shown, store.identity()
-    mark = _read_mark(files)
-    if mark not in {"", identity.uid}:
-        raise StartupError(
-            f"IPLAB_ARTIFACTS: {root} belongs to another store (id {mark}) than IPLAB_STORE, {shown} "
-            f"(id {identity.uid}). Give all parts of a service the same two; if the other store is gone for "
-            f"good, remove {MARK} there"
-        )
-    if not mark and identity.artifact_root:
-        if identity.artifact_root == root.url:
-            raise _emptied(str(root), shown, identity.uid)
-        raise _elsewhere(str(root), shown, identity.artifact_root)
-    return bool(mark)
-
-
-def _emptied(root: str, shown: str, uid: str) -> StartupError:
-    return StartupError(
-        f"IPLAB_ARTIFACTS: {root} is where the store {shown} keeps its artifacts, but {MARK} is not there "
-        f"(is the folder mounted?). Bring the files back; if they are gone for good, write {uid} into a file "
-        f"{MARK} there: unfinished runs then train again from their start; weights of finished ones are lost"
-    )
-
-
-def _elsewhere(root: str, shown: str, claimed: str) -> StartupError:
-    return StartupError(
-        f"IPLAB_ARTIFACTS: the store {shown} keeps its artifacts at {claimed}, not at {root}. Give all parts "
-        f"of a service the same artifacts (is the folder mounted?); if they have moved here, bring {MARK} too"
-    )
-
-
-def _read_mark(files: ArtifactStore) -> str:
-    """Id of the store that the artifacts belong to; "" if they belong to none yet."""
-    if files.size(MARK) is None:
-        return ""
-    return b"".join(files.chunks(MARK)).decode(errors="replace").partition("\n")[0].strip()
-
-
-def _write_mark(files: ArtifactStore, root: str, uid: str) -> None:
-    text = f"{uid}\nThe id of the iplab store that these artifacts belong to. Keep this file with them.\n"
-    try:
-        files.put(MARK, lambda path: path.write_text(text))
-    except OSError as error:
-        raise ArtifactsUnavailable(
-            f"{root} carries no {MARK} yet, and it cannot be written: {error.strerror}; a dispatcher writes "
-            "it at its first start"
-        ) from None

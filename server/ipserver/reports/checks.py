@@ -109,7 +109,7 @@ def to_message(value: Any, message: type[M], **more: object) -> M:
 
 
 def _values(value: Any, kind: Descriptor) -> dict[str, object]:
-    """What a message's constructor takes."""
+    """The arguments of a message's constructor."""
     known = kind.fields_by_name
     given = {field.name: getattr(value, field.name) for field in fields(value)}
     return {name: _value(one, known[name]) for name, one in given.items() if one is not None}

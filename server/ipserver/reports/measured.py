@@ -1,4 +1,4 @@
-"""What an experiment has measured that theory speaks of, read from the store."""
+"""An experiment's measurements of what theory predicts, read from the store."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def recorded_steps(spec: spec_pb2.ExperimentSpec, asked: Collection[str] = ()) -
 
 
 def output_steps(spec: spec_pb2.ExperimentSpec) -> tuple[int, ...]:
-    """Steps at which outputs are held against those of infinite width, or of one that stands for it.
+    """Steps at which outputs are compared with those of infinite width, or of a width that stands for it.
 
     The last and few others.
 
@@ -79,7 +79,7 @@ def read(
     asked: Collection[str] = (),
     sketched: Collection[int] = (),
 ) -> Measured:
-    """All runs, and what was measured in them at some steps.
+    """All runs, and their measurements at some steps.
 
     Args:
         store: Where they are.

@@ -28,7 +28,7 @@ def report(
     references: Mapping[str, str] | None = None,
     tolerance: float = TOLERANCE,
 ) -> report_pb2.Report:
-    """What an experiment has measured, held against theory.
+    """Compare an experiment's measurements with theory.
 
     Args:
         store: Where it is.

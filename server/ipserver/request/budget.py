@@ -1,4 +1,4 @@
-"""What every request must keep to, whatever its method: sizes of texts and lists, no unknown fields, no NUL.
+"""Bounds on the requests of all methods: sizes of texts and lists, no unknown fields, no NUL.
 
 Checked before a method sees the request, so that no request can make the service work on millions of
 values. Rules of single fields (`FieldRule` in options.proto) raise or lower the general bounds.
@@ -20,7 +20,7 @@ from ipserver.request.fields import rule_of
 # Characters of a text and entries of a list or map, where the field has no rule.
 LONGEST_TEXT: Final = 1000
 LONGEST_LIST: Final = 2000
-# A request with more wrong fields than this is told of the first ones.
+# Of more wrong fields than this, only the first ones are reported.
 MOST_PROBLEMS: Final = 100
 
 

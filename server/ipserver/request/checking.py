@@ -21,7 +21,7 @@ from ipserver.request.problems import Problems, shown
 
 
 def check_fields(message: Message, path: str, limits: Limits, problems: Problems) -> None:
-    """Check the single fields of a message and of its parts; lists are for whoever knows what they are.
+    """Check the singular fields of a message and of its submessages. Callers check lists themselves.
 
     Args:
         message: With its defaults.

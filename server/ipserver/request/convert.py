@@ -27,7 +27,7 @@ from ipserver.store.records.runs import NewRun, RunRecord
 
 
 def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun | NetworkShape) -> PackConfig:
-    """What `run` shares with every run of its pack.
+    """The configuration that `run` shares with all runs of its pack.
 
     Args:
         spec: Valid, with its defaults filled in.
@@ -37,7 +37,7 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun | NetworkShape)
     settings = {
         **_values(spec, PackConfig),
         **_values(spec.record, PackConfig),
-        **NetworkShape.of(run).values(),
+        **NetworkShape.values_of(run),
     }
     if settings["width"] == INFINITE_WIDTH:
         settings |= _limit(spec)
@@ -61,7 +61,7 @@ def _limit(spec: pb.ExperimentSpec) -> dict[str, Any]:
     return {"infinite_width": True, "width": asked.particles, "replicas": asked.replicas}
 
 
-# What a spec may ask for: at which widths weights are deferred.
+# Values of `deferred_weights` that ask for deferred weights.
 DEFERRING: Final = ("cheaper", "always")
 
 
@@ -108,7 +108,7 @@ def _common(message: Any, owner: Any) -> tuple[tuple[str, FieldDescriptor], ...]
 
 
 def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
-    """What is `run`'s own: exponents at its depth, base rate, seed, calibration, optimizer settings.
+    """The configuration of one run: exponents at its depth, base rate, seed, calibration, optimizer settings.
 
     Args:
         spec: Valid, with its defaults filled in.
@@ -204,5 +204,5 @@ def exponents(value: theory.Parameterization) -> pb.Exponents:
 
 
 def resource_request(spec: pb.ExperimentSpec) -> ResourceRequest:
-    """What one pack of a spec with defaults may use."""
+    """The resources of one pack of a spec with defaults."""
     return ResourceRequest(spec.resources.cpus, spec.resources.gpus, dict(spec.resources.custom))

@@ -37,7 +37,7 @@ def check_dataset(
 
 
 def dataset_warnings(name: str, capacity: CapacityReport) -> list[str]:
-    """What a report leaves open about a dataset, and what it could not verify."""
+    """Warnings about what a dispatcher's report does not say of a dataset, or could not verify."""
     report = next((report for report in capacity.datasets if report.name == name), None)
     if report is None:
         if name in DATASETS:

@@ -1,4 +1,4 @@
-"""How long an experiment will roughly train, by the planner that its packs will come from."""
+"""Estimate of an experiment's training time, from the plan that a dispatcher would make."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_RUNS, _MAX_BYTES = 256, 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A rough time.
+    """An estimated time.
 
     Attributes:
         seconds: From the start of the first pack to the end of the last, if nothing else trains.

@@ -1,4 +1,4 @@
-"""What a field of a request may hold and what it is where nothing is given: one look-up for all of them.
+"""Rules and defaults of the fields of requests: one look-up of what declares them.
 
 What is trained is declared in `ipcore.catalogue` and `ipcore.config`, under the names of the messages; what
 belongs to requests alone is an option of the field (`iplab/v1/options.proto`).
@@ -76,7 +76,7 @@ def rule_of(field: FieldDescriptor) -> options_pb2.FieldRule:
 
 @cache
 def default_of(field: FieldDescriptor) -> Any:
-    """What is written into a field that is not given; None: nothing."""
+    """The default of a field; None: it has none."""
     rule = rule_of(field)
     if rule.left_out:
         return None
@@ -87,7 +87,7 @@ def default_of(field: FieldDescriptor) -> Any:
 
 
 def used_settings(message: Message) -> Mapping[str, object] | None:
-    """The fields that the chosen entry uses, where a message's name is that of an entry with settings.
+    """The fields that the chosen catalogue entry uses; for messages that name an entry with settings.
 
     None for every other message; nothing if the name is unknown.
     """
@@ -98,7 +98,7 @@ def used_settings(message: Message) -> Mapping[str, object] | None:
 
 
 def has_unknown_name(message: Message) -> bool:
-    """Whether a message's name should be that of an entry with settings and is none."""
+    """Whether a message should name a catalogue entry with settings, but names none."""
     entries = _entries(message)
     return entries is not None and getattr(message, "name", "") not in entries
 
@@ -124,7 +124,7 @@ def value_problem(field: FieldDescriptor, value: Any, limits: Limits) -> str:
 
 
 def _entries(message: Message) -> Mapping[str, Any] | None:
-    """The table that a message's name is of, if its entries have settings."""
+    """The catalogue's table in which a message names an entry, if its entries have settings."""
     field = fields_of(message).get("name")
     setting = None if field is None else setting_of(field)
     choice = None if setting is None else setting.choice
@@ -139,7 +139,7 @@ def _place(field: FieldDescriptor) -> str:
 
 
 def _whole(value: float) -> float:
-    """Bounds are doubles in the options; messages show whole numbers as such."""
+    """A bound as text. Options hold doubles; whole numbers are shown without a decimal point."""
     return int(value) if math.isfinite(value) and value == int(value) else value
 
 

@@ -25,7 +25,7 @@ _SHOWN = 64  # characters of a name that is wrong
 
 
 def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Problems) -> None:
-    """All axes and what they make together, but not the memory, which needs a valid spec."""
+    """Check all axes and their product. Memory is checked later, since it needs a valid spec."""
     grid = spec.grid
     if (runs := count_runs(grid)) > limits.max_runs:
         problems.add(
@@ -68,7 +68,7 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
 
 
 def _counted(spec: pb.ExperimentSpec, entries: Mapping[int, int]) -> dict[int, str]:
-    """Of other models than perceptrons how many weight matrices they have, by `parameterization_depth`."""
+    """A sentence on the number of weight matrices, by `parameterization_depth`; none for perceptrons."""
     model = model_of(spec)
     if model == MLP:
         return {}

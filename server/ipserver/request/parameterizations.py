@@ -11,7 +11,7 @@ from ipcore import theory
 from ipcore.catalogue import OPTIMIZERS
 from ipcore.catalogue.optimizers import users_of
 from ipcore.config import calibration_misfit
-from ipcore.theory.parameterization import expand_layers
+from ipcore.theory.checks import expand_layers
 from ipcore.theory.presets import find_preset
 from iplab.v1 import spec_pb2 as pb
 from iplab.v1.catalog_service_pb2 import Limits
@@ -166,12 +166,12 @@ def _check_list(entries: Sequence[str], path: str, axes: Axes, problems: Problem
 
 @functools.lru_cache(maxsize=4096)
 def _parse(text: str) -> Fraction:
-    """Lists for many layers say few things many times."""
+    """The exponent that a text spells. Cached, because lists for many layers repeat few values."""
     return theory.parse_exponent(text)
 
 
 def check_rates(rates: Sequence[float], path: str, limits: Limits, problems: Problems) -> list[float]:
-    """The valid ones, each once."""
+    """Check an axis of rates; return its valid values, each once."""
     field = fields_of(pb.Grid)["base_learning_rates"]
 
     def check(place: str, rate: float) -> bool:
@@ -181,7 +181,7 @@ def check_rates(rates: Sequence[float], path: str, limits: Limits, problems: Pro
 
 
 def parameterization_warnings(spec: pb.ExperimentSpec) -> list[str]:
-    """What is allowed but probably not meant.
+    """Warnings about what is valid but probably not intended.
 
     Args:
         spec: Valid, with its defaults filled in.
@@ -197,7 +197,7 @@ def parameterization_warnings(spec: pb.ExperimentSpec) -> list[str]:
 
 
 def _warmup_warnings(spec: pb.ExperimentSpec) -> Iterator[str]:
-    """A warm-up takes from a large first step what makes it large enough."""
+    """Warn of a warm-up, which shrinks the large first step that the parameterization needs."""
     if not spec.schedule.warmup_steps:
         return
     depth = parameterization_depth(spec, max(spec.grid.hidden_layers))

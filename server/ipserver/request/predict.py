@@ -60,7 +60,7 @@ def predictions(spec: pb.ExperimentSpec) -> tuple[Prediction, ...]:
 
 
 def not_covered(spec: pb.ExperimentSpec) -> str | None:
-    """Why theory says nothing of the networks of a spec, whatever their parameterization; None: it may."""
+    """Why theory does not cover the networks of a spec, whatever their parameterization; None: it may."""
     model = model_of(spec)
     if isinstance(model, Mlp | ResidualMlp):
         return None

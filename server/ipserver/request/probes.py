@@ -13,7 +13,7 @@ from ipserver.store.records.networks import NetworkShape
 
 
 def check_probes(spec: pb.ExperimentSpec, train_size: int | None, path: str, problems: Problems) -> None:
-    """Quantities, layers and steps that exist at every depth, something due, examples that are there.
+    """Check that quantities, layers and steps exist at every depth, that a step is due, and the examples.
 
     Args:
         spec: With its defaults; depths and steps valid, or too wrong to compare with.
@@ -24,7 +24,7 @@ def check_probes(spec: pb.ExperimentSpec, train_size: int | None, path: str, pro
     depths = [depth for depth in spec.grid.hidden_layers if depth >= 1]
     if not depths:
         return
-    # What exists in the shallowest network exists in all.
+    # Layers of the shallowest network exist in all of them.
     config = pack_config(spec, NetworkShape.of_depth(min(depths)))
     if config.probes is None:
         return

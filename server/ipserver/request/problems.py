@@ -46,7 +46,7 @@ class Problems:
         return False
 
     def too_long(self, field: str, values: Sequence[object], most: int) -> bool:
-        """Refuse a list of more than `most` values at once, whatever they are. Returns whether it is."""
+        """Refuse a list of more than `most` values without looking at them. Returns whether it is refused."""
         if len(values) <= most:
             return False
         self.add(field, f"has {len(values):,} values but one experiment may have {most:,} runs")
@@ -85,7 +85,7 @@ class Problems:
 
 
 def unknown(kind: str, value: str, names: Sequence[str], *, suggest: bool = True) -> str:
-    """Says that a name is not known, and, unless told not to, which names are and which is nearest.
+    """The message for an unknown name: with `suggest`, the nearest known name and all known names.
 
     >>> unknown("dataset", "minst", ("digits", "mnist"))
     "unknown dataset 'minst'; did you mean 'mnist'? There are: digits, mnist"

@@ -15,7 +15,7 @@ _INTERNAL = ("node:", "accelerator_type:")
 # Ray counts resources in units of 0.0001, in 64-bit integers.
 _DECIMALS = 4
 _MOST = 1_000_000
-# Accelerators that Ray shares out whole, and what a TPU host can be divided into.
+# Accelerators that Ray assigns as a whole, and the parts into which a TPU host can be divided.
 _WHOLE = frozenset({"HPU", "neuron_cores", "RBLN", "FURIOSA", "MBLT"})
 _TPU_CHIPS = (1, 2, 4, 8)
 
@@ -35,7 +35,7 @@ def check_training(
 
 
 def check_weights(record: pb.Recording, path: str, problems: Problems) -> None:
-    """The interval of kept weights is there where it is used, and nowhere else."""
+    """Check that the interval of kept weights is given exactly if it is used."""
     field, interval = f"{path}.weights_interval", record.weights_interval
     if record.weights == "every" and interval == 0:
         problems.add(field, "must be at least 1 with weights 'every', not 0")
@@ -44,7 +44,7 @@ def check_weights(record: pb.Recording, path: str, problems: Problems) -> None:
 
 
 def check_resources(resources: pb.Resources, path: str, problems: Problems) -> None:
-    """Amounts of a pack's resources: what Ray can count and share out."""
+    """Check the amounts of a pack's resources: Ray must be able to count and to assign them."""
     _check_amount(resources.cpus, f"{path}.cpus", problems)
     gpus = resources.gpus
     if gpus != 0 and _check_amount(gpus, f"{path}.gpus", problems) and gpus > 1 and gpus != int(gpus):
@@ -75,7 +75,7 @@ def _check_amount(amount: float, field: str, problems: Problems) -> bool:
 
 
 def capacity_warnings(spec: pb.ExperimentSpec, capacity: CapacityReport | None) -> list[str]:
-    """What the last capacity report makes doubtful; never a reason to refuse, since clusters grow."""
+    """Warnings from the last capacity report. They never refuse a request, since clusters grow."""
     if capacity is None:
         return [
             "no dispatcher has reported yet: whether the dataset and the resources are there is not known; "

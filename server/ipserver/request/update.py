@@ -17,8 +17,9 @@ from ipserver.request.checking import check_value
 from ipserver.request.defaults import with_defaults
 from ipserver.request.fields import fields_of
 from ipserver.request.problems import Problems, shown
+from ipserver.request.question import KINDS, kind_of
 from ipserver.request.stored import stored_spec
-from ipserver.request.study import KINDS, check_study_labels, kind_of, with_study_defaults
+from ipserver.request.study import check_study_labels, with_study_defaults
 from ipserver.request.validate import check_envelope, check_label_key
 from ipserver.store.records.experiments import ExperimentRecord, Revision
 from ipserver.store.records.studies import StudyRecord
@@ -60,7 +61,7 @@ class _Update:
 
 
 def check_update(request: pb.UpdateExperimentRequest, before: ExperimentRecord, limits: Limits) -> Revision:
-    """What a request amounts to.
+    """Check a request; return what it changes.
 
     Args:
         request: As it came.
@@ -135,7 +136,7 @@ def _asked(mask: FieldMask) -> tuple[str, ...]:
 
 
 def _paths(update: _Update, problems: Problems) -> tuple[str, ...]:
-    """What is to be changed; paths that mean nothing, or nothing that can be changed, are noted."""
+    """The paths to change. Unknown paths and fields that cannot change become violations."""
     given, asked = update.given, update.asked
     if asked and asked != ("*",):
         return tuple(path for path in asked if _may_change(path, update, problems))

@@ -1,4 +1,4 @@
-"""Checks a CreateExperimentRequest as a whole: every wrong field at once, or what it amounts to."""
+"""Checks a CreateExperimentRequest as a whole and reports all wrong fields at once."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def canonical_uuid(text: str) -> str:
 
 
 def check_envelope(message: Message, path: str, limits: Limits, problems: Problems) -> None:
-    """What an experiment and a study have besides their specs: name for people, labels, priority.
+    """Check what experiments and studies have besides their specs: display name, labels, notes, priority.
 
     Args:
         message: The experiment or study.
@@ -249,7 +249,7 @@ def _memory_violations(
 
 
 def _with_deferred(spec: spec_pb2.ExperimentSpec) -> str:
-    """What to do about a dense network that is too wide, where something else can be done."""
+    """Advice on a dense network that is too wide: deferred weights, if they are possible."""
     n = spec.steps * spec.batch_size
     if (
         spec.deferred_weights

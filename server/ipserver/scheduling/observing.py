@@ -8,7 +8,7 @@ from ipserver.store.states import FailureReason
 
 
 class Observer:
-    """Hears of slices and failed attempts, in the dispatcher's thread. This one ignores all of it."""
+    """Observer of a dispatcher, called in its thread. This base class ignores every call."""
 
     def committed(self, updates: int, lag_seconds: float) -> None:
         """A slice was committed.

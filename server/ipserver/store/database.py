@@ -22,6 +22,7 @@ from sqlalchemy import exc
 from ipserver.environment.masking import without_password
 from ipserver.environment.traces import span
 from ipserver.errors import StartupError, StoreUnavailable
+from ipserver.store.companion import companion
 from ipserver.store.turns import WriteTurns
 
 P = ParamSpec("P")
@@ -130,11 +131,23 @@ class Database:
     def write(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a transaction. It may be called several times; only one call is committed.
 
+        What accompanies the caller's writes (`Companion`) is written in the same transaction.
+
         Raises:
             StoreUnavailable: The database is gone or busy. The transaction may have been committed.
         """
+        beside = companion()
         with span("store write", work=_name(work)):
-            return self._run(True, lambda transaction: work(transaction, *args, **kwargs))
+            if beside is None:
+                return self._run(True, lambda transaction: work(transaction, *args, **kwargs))
+            with beside.writing() as join:
+
+                def together(transaction: Transaction) -> T:
+                    result = work(transaction, *args, **kwargs)
+                    join(transaction, result)
+                    return result
+
+                return self._run(True, together)
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -215,9 +228,8 @@ def parse_dsn(dsn: str) -> sa.URL:
     return url
 
 
-def _json(value: object) -> str:
-    """What a JSON column holds. Infinity and NaN are no JSON: PostgreSQL refuses them, SQLite must too."""
-    return json.dumps(value, allow_nan=False)
+# What a JSON column holds. Infinity and NaN are no JSON: PostgreSQL refuses them, SQLite must too.
+_json = json.JSONEncoder(allow_nan=False).encode
 
 
 def _is_outage(error: exc.DBAPIError) -> bool:

@@ -1,4 +1,4 @@
-"""Drives studies: one step at a time, each a transaction that any other driver can go on from.
+"""Drives studies in steps. Each step is a transaction after which any other driver can continue.
 
     no open round      ask the planner: write the next round down, or the answer
     round written      take its actions (creations and extensions with fixed ids, which may be repeated)
@@ -31,7 +31,8 @@ from ipserver.errors import (
     ServiceError,
     StoreUnavailable,
 )
-from ipserver.request.study import metrics_of, question_of
+from ipserver.request.measured import metrics_of
+from ipserver.request.question import question_of
 from ipserver.request.submit import create, extend
 from ipserver.store import Store
 from ipserver.store.records.runs import RunRecord
@@ -75,7 +76,7 @@ class Studies:
         self._owner = owner
         self._lease_seconds = lease_seconds
         self._beat = beat
-        # By study: what was last said about its waiting.
+        # By study: the last notice about its waiting.
         self._said: dict[str, str] = {}
         # By experiment: number of runs when it was read, and what they had measured.
         self._read: dict[str, tuple[int, Outcomes]] = {}
@@ -155,7 +156,7 @@ class Studies:
         _log.info("study %s: %s", study.id, outcome.sentence)
 
     def _act(self, study: StudyRecord) -> None:
-        """Take all actions of the last round; those that were taken already change nothing."""
+        """Take all actions of the last round. Repeating an action changes nothing."""
         last, holder = study.rounds[-1], (study.id, study.token)
         for action in last.actions:
             self._beat()

@@ -1,4 +1,4 @@
-"""What the runs of a study have measured, read from the store."""
+"""Measurements of a study's runs, read from the store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from ipcore import studies
 from ipcore.probes.outputs import OUTPUTS as SKETCH
 from ipserver.names import lineage
-from ipserver.request.study import probe_of, recorded_step
+from ipserver.request.measured import probe_of, recorded_step
 from ipserver.store import Store
 from ipserver.store.records.runs import RunRecord
 from ipserver.store.segments import decode
@@ -29,7 +29,7 @@ def outcomes(
     cpus: float,
     vector: Callable[[RunRecord, int], tuple[float, ...] | None],
 ) -> dict[studies.Run, studies.Outcome]:
-    """What became of the runs of an experiment that have ended.
+    """Outcomes of an experiment's ended runs.
 
     Args:
         store: The store.

@@ -1,4 +1,4 @@
-"""From what a planner asks for to experiments: pure functions of the study and its earlier rounds.
+"""Translates a planner's requests into experiments. Pure functions of the study and its earlier rounds.
 
 A *block* is an experiment of a study: one subject at one width, a grid of rates and seeds. A request is met
 by extending a block if rates or seeds alone are added to it, and by a new block otherwise; so no run is
@@ -22,8 +22,10 @@ from iplab.v1 import study_pb2 as pb
 from ipserver import names
 from ipserver.errors import ServiceError
 from ipserver.request.convert import custom, exponents
+from ipserver.request.measured import probe_of, recorded_step
 from ipserver.request.models import parameterization_depth
-from ipserver.request.study import LABEL, probe_of, recorded_step, subjects
+from ipserver.request.question import subjects
+from ipserver.request.study import LABEL
 from ipserver.store.records.studies import NewRound, RoundRecord, StudyRecord
 
 # Request ids are functions of the study's uid, the round and the action.
@@ -55,7 +57,7 @@ class Block:
     seeds: tuple[int, ...]
 
     def grown(self, request: studies.Request) -> Block | None:
-        """With the runs of a request; None if other runs would be added as well."""
+        """The experiment with the runs of a request; None if the extension would add other runs too."""
         if (self.subject, self.width, self.steps) != (request.subject, request.width, request.steps):
             return None
         if set(self.rates) == set(request.rates) and not {*self.seeds} & {*request.seeds}:
@@ -129,7 +131,7 @@ def _extension(block: Block, grown: Block, request_id: str) -> Action:
 
 
 def _action(block: Block, verb: str, message: Any) -> Action:
-    """As JSON, with the block as it is afterwards."""
+    """The action as JSON, with the resulting block."""
     return {
         "experiment": block.experiment,
         "subject": block.subject,

@@ -107,7 +107,7 @@ def application(calls: Calls, host: str, mlflow: str, lifespan: Lifespan | None 
 def _error_page(
     site: Site, request: Request, status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None
 ) -> HTMLResponse:
-    """An error as a page; of a part, as a part."""
+    """Render an error as a page, or as a part if a part was requested."""
     context: Context = {"title": status.phrase, "lines": text.splitlines() or [status.phrase]}
     name = "parts/error_text.html" if "part" in request.query_params else "error.html"
     return HTMLResponse(site.render(name, context), status, headers)

@@ -62,7 +62,7 @@ def experiment_page(site: Site, request: Request) -> Response:
 
 
 def _results(site: Site, experiment: Experiment) -> Context:
-    """What takes longer: everything that is computed from all runs."""
+    """The slow part of the page: everything that is computed from all runs."""
     summary = experiment.summary()
     measured = site.pictures.measured(experiment)
     best = experiment.best_rates()
@@ -103,7 +103,7 @@ def runs_page(site: Site, request: Request) -> Response:
 
 
 def _columns(runs: Sequence[Run]) -> Context:
-    """Which columns these runs fill, and in words what all of them share."""
+    """The columns in which these runs differ, and a sentence with the values that they share."""
     columns, shared = [], []
     for name in (*AXES, "committed_steps", *RESULTS):
         values = {getattr(run, name) for run in runs}

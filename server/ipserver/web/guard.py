@@ -1,4 +1,4 @@
-"""What every request must be, and what every answer says to the browser.
+"""Checks of every request's host, and security headers of every response.
 
 A page of another site can make a browser send requests to this machine's loopback, and by DNS rebinding even
 read the answers, under a name of its own. Such requests have that name in their Host header.

@@ -1,4 +1,4 @@
-"""A small cache of what is costly to make."""
+"""A small cache of expensive values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Value]):
-    """The values used last, by key. Thread-safe; what several ask for at once is made once.
+    """Cache of the most recently used values. Thread-safe: concurrent requests of a key compute it once.
 
     Args:
         most: Number of values that are kept.
@@ -28,7 +28,7 @@ class Kept(Generic[Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key, made if it is not there. What `make` raises passes through and is not kept."""
+        """The value of a key, computed by `make` if it is missing. Exceptions of `make` are not cached."""
         with self._lock:
             found = self._values.get(key)
             if mine := found is None:

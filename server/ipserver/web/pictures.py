@@ -1,4 +1,4 @@
-"""Reports and figures, made once for everybody who looks."""
+"""Reports and figures, computed once for all visitors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _drawing: Final = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What an experiment's measurements say.
+    """The report and the figures of an experiment.
 
     Attributes:
         report: Measurement held against theory.

@@ -1,4 +1,4 @@
-"""What the handlers of all pages share: calls, templates, figures, pages of long lists."""
+"""Shared by the handlers of all pages: API calls, templates, figures, pagination."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Site:
         self.pictures = pictures
 
     def client(self, request: Request) -> Client:
-        """The API on behalf of whoever sent a request."""
+        """A client of the API with the token of a request."""
         return self._calls.client(request)
 
     def page(
@@ -68,7 +68,7 @@ class Site:
         now: Mapping[str, Make] = MappingProxyType({}),
         later: Mapping[str, Make] = MappingProxyType({}),
     ) -> Response:
-        """A page, or with `?part=` one of its parts alone.
+        """Render a page, or with `?part=` only that part of it.
 
         Args:
             request: From the browser.
@@ -126,7 +126,7 @@ class Site:
 
 
 def leaf(request: Request, rows: Iterable[Row], size: int) -> Leaf[Row]:
-    """The page of a list that `?page=` names.
+    """The page of a list that `?page=` selects.
 
     Raises:
         HTTPException: 400, that is no number of a page.

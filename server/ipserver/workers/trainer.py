@@ -5,14 +5,12 @@ It knows neither Ray nor the store: it gets a job, writes files to the artifact 
 
 from __future__ import annotations
 
-import collections
 import functools
 import gc
 import importlib
 import logging
 import math
 import time
-import traceback
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -22,9 +20,6 @@ import numpy as np
 import torch
 
 import ipcore.training.checkpoint
-from ipcore.catalogue import REGISTERED
-from ipcore.data import Dataset, files_signature, load_dataset
-from ipcore.data.loading import Signature
 from ipcore.errors import CheckpointError, DataError
 from ipcore.limits.trainer import LimitTrainer, trainer_of
 from ipcore.planning.machine import MachineProfile
@@ -39,16 +34,15 @@ from ipserver.names import run_id, run_name
 from ipserver.request.resources import ResourceRequest
 from ipserver.store import segments
 from ipserver.store.records.files import CheckpointRecord, NewArtifact
-from ipserver.store.records.runs import Failure
 from ipserver.store.records.slices import SliceCommit
-from ipserver.store.states import FailureReason, RunState
+from ipserver.store.states import RunState
 from ipserver.store.summary import Summary
-from ipserver.workers.executor import bounded
+from ipserver.workers.datasets import cached_dataset, digest
+from ipserver.workers.failures import LogTail, failure
 from ipserver.workers.jobs import PackJob, Repeated, SliceReport
 from ipserver.workers.summaries import fold
 
 AnyTrainer = Trainer | LimitTrainer
-_LOG_LINES = 50
 # Maximum number of weight files written at once, and so of their weights in memory.
 _WRITERS, _WRITING_BYTES = 4, 64 << 20
 _log = logging.getLogger(__name__)
@@ -79,7 +73,7 @@ class PackTrainer:
         self._writing_step = 0
         self._monotonic = monotonic
         self._artifacts = open_artifacts(job.artifact_root)
-        self._log = _LogTail()
+        self._log = LogTail()
         self._trainer: AnyTrainer | None = None
         self._summaries: dict[int, Summary] = dict(zip(job.run_indices, job.summaries, strict=True))
         self._ended = set(job.ended)
@@ -147,7 +141,7 @@ class PackTrainer:
             artifacts=tuple(artifacts),
             checkpoint=None if done else self._checkpoint(trainer, now=checkpoint),
             finished=done,
-            dataset_sha256=_digest(trainer.dataset),
+            dataset_sha256=digest(trainer.dataset),
         )
 
     def _prepare(self) -> AnyTrainer:
@@ -156,8 +150,8 @@ class PackTrainer:
         device = _device(job.resources)
         threads = math.ceil(job.resources.cpus)
         torch.set_num_threads(threads)
-        dataset = _dataset(job.config.dataset, job.data_root)
-        if job.dataset_sha256 not in (None, _digest(dataset)):
+        dataset = cached_dataset(job.config.dataset, job.data_root)
+        if job.dataset_sha256 not in (None, digest(dataset)):
             raise DataError(
                 f"the file of {dataset.name!r} has changed since the first steps were committed: its numbers "
                 f"had SHA-256 {job.dataset_sha256} and now have {dataset.digest}; put the former file back, "
@@ -302,7 +296,7 @@ class PackTrainer:
 def warm() -> None:
     """Import what the first pack needs: the embedded dataset and the format of weight files."""
     importlib.import_module("safetensors.torch")
-    _dataset("digits", None)
+    cached_dataset("digits", None)
 
 
 def measure(resources: ResourceRequest) -> MachineProfile:
@@ -312,73 +306,3 @@ def measure(resources: ResourceRequest) -> MachineProfile:
 
 def _device(resources: ResourceRequest) -> str:
     return "cuda" if resources.gpus > 0 else "cpu"
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded(name: str, data_root: str | None, signature: Signature) -> Dataset:
-    return load_dataset(name, data_root)
-
-
-def _dataset(name: str, data_root: str | None) -> Dataset:
-    """A dataset, cached between packs and read again if its files have changed."""
-    try:
-        signature = files_signature(name, data_root)
-    except OSError as error:
-        raise DataError(f"the data folder cannot be read: {error}") from error
-    return _loaded(name, data_root, signature)
-
-
-def _digest(dataset: Dataset) -> str | None:
-    """Digest of a registered file, which may be replaced; None for datasets determined by their names."""
-    return dataset.digest if dataset.name.startswith(REGISTERED) else None
-
-
-def failure(error: Exception, log_tail: str = "") -> Failure:
-    """The failure to report for an error in a worker."""
-    if isinstance(error, DataError):
-        reason = FailureReason.DATA_UNAVAILABLE
-    elif _device_lost(error):
-        reason = FailureReason.WORKER_LOST
-    elif _out_of_memory(error):
-        reason = FailureReason.OUT_OF_MEMORY
-    elif isinstance(error, ArtifactsUnavailable):
-        reason = FailureReason.ARTIFACTS_UNAVAILABLE
-    else:
-        reason = FailureReason.TRAINING_ERROR
-    text = "".join(traceback.format_exception(error))
-    return bounded(reason, f"{type(error).__name__}: {error}", text, log_tail)
-
-
-def _device_lost(error: Exception) -> bool:
-    """Whether a GPU is lost or broken. Another process may find it working, or use another GPU."""
-    text = str(error) if isinstance(error, RuntimeError) else ""
-    return "CUDA error" in text or "No CUDA GPUs are available" in text
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # On the CPU torch raises a bare RuntimeError; so does Python if it cannot allocate a thread's stack.
-    text = str(error) if isinstance(error, RuntimeError) else ""
-    known = ("can't allocate memory", "can't start new thread")
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(part in text for part in known)
-
-
-class _LogTail(logging.Handler):
-    """Keep the last lines that are logged inside the context, for failure reports."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(self.format(record))
-
-    def text(self) -> str:
-        return "\n".join(self._lines)
-
-    def __enter__(self) -> _LogTail:
-        logging.getLogger().addHandler(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger().removeHandler(self)

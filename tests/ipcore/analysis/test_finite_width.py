@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ipcore.analysis import Samples, Verdict, check_coordinates, check_stationarity, finite_width, judge
-from ipcore.analysis.coordinate_check import Prediction
+from ipcore.analysis.coordinate_report import Prediction
 from ipcore.theory import analyze, preset
 from tests.ipcore.analysis.synthetic import WIDTHS, samples
 

@@ -36,7 +36,7 @@ INSIDE = tuple(name for name, probe in PROBES.items() if not probe.of_outputs)
 @pytest.mark.parametrize("quantities", [*((name,) for name in INSIDE), INSIDE])
 def test_what_is_kept(tiny: Dataset, quantities: tuple[str, ...]):
     config = config_of(quantities)
-    prober = Trainer(config, runs(3), tiny)._prober
+    prober = Trainer(config, runs(3), tiny).measurements.prober
     assert prober is not None
     kept = [*prober._weights, *prober._biases, *(h for part in prober._h for h in part.values())]
     sizes = config.architecture(5, 3)
@@ -83,14 +83,14 @@ def test_a_measurement_stays_within_the_model(
 ):
     config = config_of(quantities, width, examples, model)
     trainer = Trainer(config, runs(4, config.layers - 1), tiny)
-    assert trainer._prober is not None
+    assert trainer.measurements.prober is not None
 
     def measure(prober) -> None:
         with torch.inference_mode():
             prober.measure(Newest(1, trainer._rates.at(0)))
 
     expected = 4 * memory.working_bytes(config, config.probes, config.architecture(5, 3), 4)
-    found = peak(lambda: trainer._prober, measure)
+    found = peak(lambda: trainer.measurements.prober, measure)
     assert 0.3 * expected < found <= expected
 
 

@@ -133,9 +133,12 @@ def test_a_network_by_hand():
     probes = Probes(("coordinates", "gradients"), steps=(0,), examples=3)
     config = PackConfig("digits", 1, 1, "relu", 2, 5, bias="none", probes=probes)
     trainer = Trainer(config, [RunConfig(preset("mup", 1), 0.1, 0)], data, dtype=torch.float64)
-    assert trainer._prober is not None
+    assert trainer.measurements.prober is not None
     with torch.inference_mode():
-        for kept in (*trainer._prober._weights, *(h for part in trainer._prober._h for h in part.values())):
+        for kept in (
+            *trainer.measurements.prober._weights,
+            *(h for part in trainer.measurements.prober._h for h in part.values()),
+        ):
             kept.zero_()
     trainer.pack.weights[0].fill_(2.0)
     trainer.pack.weights[1].copy_(torch.tensor([[[1.0], [-1.0]]]))
@@ -218,8 +221,8 @@ def test_measuring_a_few_runs_at_a_time_gives_the_same(tiny: Dataset, monkeypatc
     whole = values(Trainer(CONFIG, RUNS, tiny, dtype=torch.float64).advance().points)
     monkeypatch.setattr(memory, "SLICE_BYTES", 1)
     trainer = Trainer(CONFIG, RUNS, tiny, dtype=torch.float64)
-    assert trainer._prober is not None
-    assert len(trainer._prober._slices) == 3
+    assert trainer.measurements.prober is not None
+    assert len(trainer.measurements.prober._slices) == 3
     assert values(trainer.advance().points) == pytest.approx(whole, rel=1e-9)
 
 

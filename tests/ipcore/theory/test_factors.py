@@ -12,21 +12,18 @@ from hypothesis import strategies as st
 from ipcore.theory import OPTIMIZERS, Parameterization, RatePhase, custom, preset
 from ipcore.theory.calculus import Propagation
 from ipcore.theory.factors import (
-    FixedPoint,
     Law,
     degree_weights,
-    entries_at,
     factors,
-    fixed_point,
     initial_factors,
     largest_pair,
     laws,
-    offset_fixed_point,
     offset_step,
     relative_changes,
     step,
     total,
 )
+from ipcore.theory.fixed_points import FixedPoint, entries_at, fixed_point, offset_fixed_point
 from ipcore.theory.rules import rules
 
 eighths = st.integers(-24, 24).map(lambda k: Fraction(k, 8))

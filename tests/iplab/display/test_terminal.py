@@ -11,6 +11,7 @@ import pytest
 
 from iplab.display.tables import print_table, table_of
 from iplab.display.terminal import folded, visible
+from iplab.shadowing import SERVER, require_libraries
 
 LABEL = "µ-Größe λ → 日本"
 SPEC = {
@@ -146,17 +147,59 @@ def test_files_in_the_working_folder_take_no_librarys_place(service, experiment,
         assert (done.returncode, done.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize(("module", "name"), [("iplab", "grpc"), ("ipserver", "ray"), ("ipserver", "click")])
-def test_a_file_on_pythonpath_in_a_librarys_place_is_named(module, name, tmp_path):
-    (tmp_path / f"{name}.py").write_text("raise ImportError('a file of somebody')")
+@pytest.mark.parametrize(
+    ("module", "file", "shown"),
+    [
+        ("iplab", "grpc.py", "grpc.py"),
+        ("ipserver", "ray.py", "ray.py"),
+        ("ipserver", "click.py", "click.py"),
+        ("iplab", "random.py", "random.py"),  # of Python's own
+        ("ipserver", "queue.py", "queue.py"),
+        ("iplab", "rich/__init__.py", "rich/"),
+        ("ipserver", "ray/__init__.py", "ray/"),
+    ],
+)
+def test_a_file_on_pythonpath_in_a_librarys_place_is_named(module, file, shown, tmp_path):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("raise ImportError('a file of somebody')")
     (tmp_path / "test.py").write_text("harmless")
     done = run(None, "--help", module=module, env={"PYTHONPATH": f"/nowhere{os.pathsep}{tmp_path}"})
     assert done.returncode == 2
-    said = (
-        f"{module}: PYTHONPATH names {tmp_path}, where {name}.py would be loaded in the place of the library"
-    )
+    said = f"{module}: PYTHONPATH names {tmp_path}, where {shown} would be loaded in the place of the library"
     assert done.stderr.decode().startswith(said)
-    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_an_empty_entry_of_pythonpath_is_the_working_folder(tmp_path):
+    """`export PYTHONPATH=$PYTHONPATH:/lib` makes one where there was nothing."""
+    (tmp_path / "random.py").write_text("raise ImportError('a file of somebody')")
+    done = run(None, "--help", env={"PYTHONPATH": f"{os.pathsep}/nowhere"}, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"PYTHONPATH names the working folder, where random.py would be loaded" in done.stderr
+
+
+def test_where_pip_installs_nothing_is_replaced(tmp_path):
+    """Another environment's libraries on PYTHONPATH, and clones of them that are no packages."""
+    (tmp_path / "installed" / "rich-13.dist-info").mkdir(parents=True)
+    (tmp_path / "installed" / "dataclasses.py").write_text("raise ImportError('of an old Python')")
+    (tmp_path / "clones" / "mlflow" / "mlflow").mkdir(parents=True)
+    path = os.pathsep.join(str(tmp_path / name) for name in ("clones", "installed"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        require_libraries("ipserver", SERVER)
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"GRPC_POLL_STRATEGY": "epollex"},
+        {"GRPC_POLL_STRATEGY": "none"},
+        {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "cpp"},
+    ],
+)
+def test_values_that_libraries_do_not_know_any_more(service, experiment, env):
+    done = run(service, "list", env=env)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("env", [ASCII, LATIN])

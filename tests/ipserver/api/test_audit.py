@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 
 import grpc
 import pytest
@@ -12,9 +13,12 @@ from iplab.v1 import audit_service_pb2, audit_service_pb2_grpc
 from iplab.v1 import experiment_service_pb2 as pb
 from ipserver.api.auditing import AuditLog, peer_host
 from ipserver.api.blocking import Blocking
-from ipserver.errors import StoreUnavailable, Unauthenticated
+from ipserver.errors import AlreadyExists, PermissionDenied, StoreUnavailable, Unauthenticated
 from ipserver.store.records.accounts import EVERY, Role
 from ipserver.store.records.audit import AuditedCall
+from ipserver.store.transactions import auditing
+
+CALL = AuditedCall("alice", "m", "", "", "10.0.0.7")
 
 
 def headers(token):
@@ -136,7 +140,7 @@ async def test_without_auth_calls_have_no_user_and_everyone_is_admin(api):
     preview = api.request_of("f", validate_only=True)
     await api.experiments.CreateExperiment(preview)  # changes nothing
     stub = audit_service_pb2_grpc.AuditServiceStub(api.channel)
-    made = (await stub.ListAuditEntries(audit_service_pb2.ListAuditEntriesRequest())).entries[1:]
+    made = (await stub.ListAuditEntries(audit_service_pb2.ListAuditEntriesRequest())).entries
     assert [told(entry) for entry in made] == [("", "CreateExperiment", "experiments/e", "default", "OK")]
 
 
@@ -147,12 +151,36 @@ async def test_the_name_of_what_was_made_is_known_afterwards(api):
 
 async def test_a_call_that_cannot_be_written_down_is_not_made(api, monkeypatch):
     await api.create("e")
-    monkeypatch.setattr(api.store, "begin_call", unavailable)
+    monkeypatch.setattr(auditing, "done", unavailable)
     failed = await api.fails(
         api.experiments.CancelExperiment(pb.CancelExperimentRequest(name="experiments/e"))
     )
     assert failed.code is grpc.StatusCode.UNAVAILABLE
     assert not api.store.get_experiment("e").state.terminal
+    # It has failed, which can be written down.
+    assert [one.code for one in api.store.audit_entries(limit=9)] == ["UNAVAILABLE", "OK"]
+
+
+async def test_calls_that_come_too_fast_are_counted_by_user(running):
+    async with running(auth=True) as api:
+        accounts = api.store.accounts
+        accounts.create_project("lab")
+        accounts.grant("lab", "writer", Role.WRITER)
+        accounts.set_quota("lab", "writer", "requests_per_second", 1e-6)
+        writer = headers(accounts.create_token("writer", 3600))
+        await api.experiments.CreateExperiment(api.request_of("e"), metadata=writer)
+        for _ in range(100):
+            get = pb.GetExperimentRequest(name="experiments/e")
+            failed = await api.fails(api.experiments.GetExperiment(get, metadata=writer))
+            assert failed.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    seen = api.store.audit_entries(limit=200)
+    assert [one.code for one in seen].count("OK") == 1
+    refused = [one for one in seen if one.code == "RESOURCE_EXHAUSTED"]
+    assert {one.user for one in refused} == {"writer"}
+    assert sum(one.calls for one in refused) == 100
+    single = next(one for one in refused if one.method)
+    assert (single.method.rpartition("/")[2], single.project) == ("GetExperiment", "lab")
+    assert any(one.calls > 1 for one in refused)
 
 
 def unavailable(*_):
@@ -164,42 +192,92 @@ async def test_a_caller_that_goes_away_leaves_a_result(store):
     inside = asyncio.Event()
 
     async def work():
-        async with log.following(AuditedCall("alice", "m", "", "", "")):
+        async with log.following(CALL):
             inside.set()
             await asyncio.Event().wait()
 
     task = asyncio.ensure_future(work())
     await inside.wait()
-    assert store.audit_entries(limit=1)[0].code == ""
     task.cancel()
     await asyncio.wait({task})
-    assert store.audit_entries(limit=1)[0].code == "CANCELLED"
+    assert [entry.code for entry in store.audit_entries(limit=9)] == ["CANCELLED"]
+
+
+async def test_what_a_caller_that_goes_away_has_changed_is_told(store):
+    blocking, inside, on = Blocking(2), threading.Event(), threading.Event()
+    log = AuditLog(store, blocking, 1e6)
+
+    def work(transaction):
+        inside.set()
+        on.wait()
+
+    async def call():
+        async with log.following(CALL):
+            await blocking.run(store.database.write, work)
+
+    task = asyncio.ensure_future(call())
+    await asyncio.to_thread(inside.wait)
+    task.cancel()
+    await asyncio.sleep(0)
+    on.set()
+    await asyncio.wait({task})
+    assert [entry.code for entry in store.audit_entries(limit=9)] == ["OK"]
 
 
 async def test_a_flood_of_refusals_is_counted_not_written(store):
     now = 0.0
     log = AuditLog(store, Blocking(2), 1e6, monotonic=lambda: now)
-    refusal, call = Unauthenticated("no"), AuditedCall("", "m", "", "", "10.0.0.7")
     for _ in range(1000):
-        await log.refused(call, refusal)
+        await log.refused(CALL, Unauthenticated("no"))
     assert len(store.audit_entries(limit=1000)) == 60
+    # Another kind of refusal is not drowned.
+    await log.refused(CALL, PermissionDenied("no"))
+    assert [entry.code for entry in store.audit_entries(limit=2)] == ["PERMISSION_DENIED", "UNAUTHENTICATED"]
     now = 1.0
-    await log.refused(call, refusal)
+    for _ in range(3):
+        await log.refused(CALL, Unauthenticated("no"))
+    await log.close()
     newest = store.audit_entries(limit=1000)
-    assert len(newest) == 62
-    assert [entry.calls for entry in newest[:3]] == [1, 940, 1]
-    assert sum(entry.calls for entry in newest) == 1001
+    assert [(entry.code, entry.calls) for entry in newest[:4]] == [
+        ("UNAUTHENTICATED", 2),
+        ("UNAUTHENTICATED", 1),
+        ("PERMISSION_DENIED", 1),
+        ("UNAUTHENTICATED", 940),
+    ]
+    assert sum(entry.calls for entry in newest) == 1004
+
+
+async def test_counts_are_written_without_another_call(store):
+    log = AuditLog(store, Blocking(2), 1e6, counts_seconds=1e-3)
+    for _ in range(62):
+        await log.refused(CALL, Unauthenticated("no"))
+    while sum(entry.calls for entry in store.audit_entries(limit=100)) < 62:
+        await asyncio.sleep(0.01)
+    await log.close()
 
 
 async def test_refusals_that_the_store_did_not_take_are_counted(store, monkeypatch, caplog):
     log = AuditLog(store, Blocking(2), 1e6)
-    refusal, call = Unauthenticated("no"), AuditedCall("", "m", "", "", "10.0.0.7")
     with monkeypatch.context() as patch:
         patch.setattr(store, "note_refused_call", unavailable)
-        await log.refused(call, refusal)
-    assert "is not in the audit log yet: gone" in caplog.text
-    await log.refused(call, refusal)
+        await log.refused(CALL, Unauthenticated("no"))
+        await log.close()
+    assert "is only counted in the audit log: gone" in caplog.text
+    assert "1 calls are not in the audit log yet: gone" in caplog.text
+    await log.refused(CALL, Unauthenticated("no"))
     assert [entry.calls for entry in store.audit_entries(limit=9)] == [1, 1]
+
+
+async def test_failures_that_the_store_did_not_take_are_counted(store, monkeypatch, caplog):
+    log = AuditLog(store, Blocking(2), 1e6)
+    with monkeypatch.context() as patch, pytest.raises(AlreadyExists):
+        patch.setattr(auditing, "add", unavailable)
+        async with log.following(CALL):
+            raise AlreadyExists("there is one")
+    assert "a call to m (ALREADY_EXISTS) is only counted in the audit log: gone" in caplog.text
+    await log.close()
+    (counted,) = store.audit_entries(limit=9)
+    assert (counted.user, counted.code, counted.calls) == ("alice", "ALREADY_EXISTS", 1)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from ipserver.cli import main
 from ipserver.environment.settings import Settings, load_settings
 from ipserver.errors import StartupError
-from ipserver.ops.parts import free_address
+from ipserver.ops.places import free_address
 from ipserver.ops.startup import prepare_home
 from ipserver.store import migrate
 from tests.ipserver.tls import write_certificate

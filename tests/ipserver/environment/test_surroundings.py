@@ -118,6 +118,30 @@ def test_a_ray_of_our_own_is_nobody_elses():
 
 def test_mlflow_writes_where_it_is_told_and_waits_for_it():
     environment = {"MLFLOW_TRACKING_URI": "http://192.0.2.1", "MLFLOW_ENABLE_ASYNC_LOGGING": "true"}
-    environment |= {"MLFLOW_RUN_ID": "x", "MLFLOW_ACTIVE_MODEL_ID": "m", "MLFLOW_TRACKING_TOKEN": "kept"}
+    environment |= {"MLFLOW_RUN_ID": "x", "MLFLOW_ACTIVE_MODEL_ID": "m", "MLFLOW_LOGGING_LEVEL": "loud"}
+    environment |= {"MLFLOW_BACKEND_STORE_URI": "sqlite:////nowhere/x.db", "MLFLOW_WORKSPACE": "team"}
+    environment |= {"MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "none", "MLFLOW_TRUNCATE_LONG_VALUES": "false"}
+    kept = {"MLFLOW_TRACKING_TOKEN": "t", "MLFLOW_S3_IGNORE_TLS": "true", "MLFLOW_DISABLE_TELEMETRY": "false"}
+    environment |= kept
     surroundings.forget_other_runs(environment)
-    assert environment == {"MLFLOW_TRACKING_TOKEN": "kept"}
+    assert environment == kept
+
+
+def test_mlflow_is_imported_without_them():
+    """It ends at its import at a level that it does not know."""
+    script = "import ipserver.forward.mlflow_sink, os; print(os.environ.get('MLFLOW_LOGGING_LEVEL'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"MLFLOW_LOGGING_LEVEL": "loud"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert done.stdout == "None\n"
+
+
+def test_traces_of_others_choose_no_plugins_here():
+    environment = {"OTEL_PROPAGATORS": "b3", "OTEL_SERVICE_NAME": "kept"}
+    surroundings.forget_other_traces(environment)
+    assert environment == {"OTEL_SERVICE_NAME": "kept"}

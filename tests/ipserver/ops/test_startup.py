@@ -16,16 +16,9 @@ from ipserver.artifacts import open_artifacts
 from ipserver.cli import main
 from ipserver.errors import ArtifactsUnavailable, NotReady, StartupError
 from ipserver.forward.connect import connect
+from ipserver.ops.ownership import MARK, settle_artifacts
 from ipserver.ops.parts import run_dispatch
-from ipserver.ops.startup import (
-    MARK,
-    check_data,
-    migrate_store,
-    open_service,
-    prepare_home,
-    settle_artifacts,
-    waiting,
-)
+from ipserver.ops.startup import check_data, migrate_store, open_service, prepare_home, waiting
 from ipserver.store import Store, migrate, open_store
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, store_in

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from ipserver.errors import StartupError
-from ipserver.ops import parts, up
+from ipserver.ops import parts, places, up
 from ipserver.store.records.cluster import CapacityReport, DatasetReport
 from tests.ipserver.support import settings_in, store_in
 
@@ -121,15 +121,15 @@ def test_another_data_folder_makes_the_last_report_forget_datasets(tmp_path):
 
 
 def test_a_long_log_is_rotated_before_a_part_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "LOG_BYTES", 10)
+    monkeypatch.setattr(places, "LOG_BYTES", 10)
     settings = settings_in(tmp_path, address="127.0.0.1:0", store="nonsense")
-    log = parts.log_file(settings, "api")
+    log = places.log_file(settings, "api")
     log.parent.mkdir()
     older = log.with_name("api.log.1")
     older.write_text("older")
     log.write_text("x" * 10)
 
-    parts.rotate_log(log)
+    places.rotate_log(log)
     assert (log.read_text(), older.read_text()) == ("x" * 10, "older")  # within the limit
 
     log.write_text("x" * 11)
@@ -227,7 +227,7 @@ def test_a_log_is_rotated_while_its_part_writes(start, tmp_path, monkeypatch):
     monkeypatch.setattr(up, "_ROTATE_SECONDS", 0.0)
     monkeypatch.setattr(up, "_POLL_SECONDS", 0.01)
     settings, stop = settings_in(tmp_path), threading.Event()
-    log = parts.log_file(settings, "api")
+    log = places.log_file(settings, "api")
     log.parent.mkdir()
     older = log.with_name("api.log.1")
     largest = 0
@@ -261,11 +261,11 @@ def test_a_log_that_finds_no_room_for_its_copy_is_emptied(tmp_path, monkeypatch,
     log = tmp_path / "api.log"
     log.write_text("x" * 11)
 
-    parts.rotate_log(log)
+    places.rotate_log(log)
 
     assert log.read_text() == ""
     assert "api.log was emptied, since it could not be rotated: No space left on device" in caplog.text
-    parts.rotate_log(tmp_path / "missing.log")
+    places.rotate_log(tmp_path / "missing.log")
 
 
 def test_a_part_that_a_stop_of_everything_reached_first_is_not_started_again(start, tmp_path, monkeypatch):

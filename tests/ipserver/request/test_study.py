@@ -8,7 +8,9 @@ from ipcore import studies
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipserver.errors import InvalidRequest
 from ipserver.request.limits import limits_with
-from ipserver.request.study import check_study, metrics_of, question_of, recorded_step
+from ipserver.request.measured import metrics_of, recorded_step
+from ipserver.request.question import question_of
+from ipserver.request.study import check_study
 from tests.ipserver.studies.cases import study_request
 
 LIMITS = limits_with()

@@ -1,12 +1,17 @@
-"""The audit log: entries before and after a call, refusals, pages, retention."""
+"""The audit log: entries beside what calls write, refusals, pages, retention."""
 
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
+from ipserver.errors import AlreadyExists
 from ipserver.store import Store
+from ipserver.store.companion import accompanied
+from ipserver.store.database import Transaction
 from ipserver.store.records.audit import AuditedCall, AuditRecord
 from ipserver.store.records.filters import Comparison
+from ipserver.store.tables import grants
 from tests.ipserver.store.cases import Clock, new_experiment, new_runs
 
 DAY = 86_400.0
@@ -17,26 +22,78 @@ def a_call(resource: str = "experiments/e", user: str = "alice", project: str = 
     return AuditedCall(user, METHOD, resource, project, "10.0.0.7")
 
 
-def test_a_call_is_there_before_its_result(store: Store, clock: Clock) -> None:
-    store.create_experiment(new_experiment("e", project="default"), new_runs(1))
+def test_what_a_call_writes_brings_its_entry_along(store: Store, clock: Clock) -> None:
+    entry = store.entry_of(a_call(), DAY)
     began = clock.time
-    entry = store.begin_call(a_call(), DAY)
-    assert store.audit_entries(limit=9) == [
-        AuditRecord("alice", METHOD, "experiments/e", "default", "10.0.0.7", entry, began, None, "", 1)
-    ]
+    with accompanied(entry):
+        store.create_experiment(new_experiment("e", project="default"), new_runs(1))
+        clock.advance(1)
+        store.cancel_experiment("e")  # the call has its entry already
+    entry.finish("INTERNAL")  # of the answer: what was done stays done
+    (found,) = store.audit_entries(limit=9)
+    assert found == AuditRecord(
+        "alice", METHOD, "experiments/e", "default", "10.0.0.7", found.id, began, began, "OK", 1
+    )
+    store.pause_experiment("e")  # nobody's call
+    assert len(store.audit_entries(limit=9)) == 1
+
+
+def test_a_call_that_writes_nothing_has_an_entry_of_its_own(store: Store) -> None:
+    store.create_experiment(new_experiment("e"), new_runs(1))
+    for code in ("OK", "ALREADY_EXISTS"):
+        entry = store.entry_of(a_call(), DAY)
+        with accompanied(entry):
+            store.get_experiment("e")
+        assert not entry.committed
+        entry.finish(code)
+    assert [found.code for found in store.audit_entries(limit=9)] == ["ALREADY_EXISTS", "OK"]
+
+
+def test_a_transaction_that_is_rolled_back_leaves_no_entry(store: Store) -> None:
+    store.create_experiment(new_experiment("e"), new_runs(1))
+    entry = store.entry_of(a_call(), DAY)
+    with accompanied(entry), pytest.raises(AlreadyExists):
+        store.create_experiment(new_experiment("e"), new_runs(1))
+    assert store.audit_entries(limit=9) == []
+    entry.finish("ALREADY_EXISTS")
+    assert [found.code for found in store.audit_entries(limit=9)] == ["ALREADY_EXISTS"]
+
+
+def test_a_transaction_that_is_repeated_brings_one_entry(store: Store) -> None:
+    entry, times = store.entry_of(a_call(), DAY), []
+
+    def work(transaction: Transaction) -> None:
+        times.append(transaction)
+        row = {"project": "default", "principal": "bob", "role": 1, "create_time": 0.0}
+        transaction.connection.execute(sa.insert(grants).values(row))
+        if len(times) == 1:
+            transaction.connection.execute(sa.insert(grants).values(row))  # unique: as if another was faster
+
+    with accompanied(entry):
+        store.database.write(work)
+    assert len(times) == 2
+    assert [found.code for found in store.audit_entries(limit=9)] == ["OK"]
+
+
+def test_what_a_thread_writes_after_its_caller_has_gone_is_told(store: Store, clock: Clock) -> None:
+    store.create_experiment(new_experiment("e"), new_runs(1))
+    entry = store.entry_of(a_call(), DAY)
+    entry.finish("CANCELLED")
+    assert [found.code for found in store.audit_entries(limit=9)] == ["CANCELLED"]
     clock.advance(2)
-    for _ in range(2):  # repeatable
-        store.end_call(entry, "OK")
-        (ended,) = store.audit_entries(limit=9)
-        assert (ended.code, ended.time, ended.end_time) == ("OK", began, began + 2)
-        assert ended.resource == "experiments/e"
+    with accompanied(entry):
+        store.cancel_experiment("e")
+    (found,) = store.audit_entries(limit=9)
+    assert (found.code, found.end_time) == ("OK", found.time + 2)
 
 
-def test_what_a_call_made_is_known_at_its_end(store: Store) -> None:
-    entry = store.begin_call(a_call(resource="", project="lab"), DAY)
-    store.end_call(entry, "OK", "experiments/made")
-    (ended,) = store.audit_entries(limit=9)
-    assert (ended.resource, ended.project) == ("experiments/made", "lab")
+def test_what_a_call_made_names_its_entry(store: Store) -> None:
+    with accompanied(store.entry_of(a_call(resource="", project="lab"), DAY)):
+        store.accounts.create_project("lab")
+    with accompanied(store.entry_of(a_call(resource="", project="lab"), DAY)):
+        store.create_experiment(new_experiment("made", project="lab"), new_runs(1))
+    found = [(one.resource, one.project) for one in store.audit_entries(limit=9)]
+    assert found == [("experiments/made", "lab"), ("", "lab")]
 
 
 @pytest.mark.parametrize(
@@ -61,12 +118,15 @@ def test_the_project_is_that_of_the_resource(store: Store, resource: str, projec
 
 
 def test_refusals_that_were_only_counted_come_with_the_next_one(store: Store) -> None:
-    store.note_refused_call(a_call(), "PERMISSION_DENIED", {"UNAUTHENTICATED": 7, "NOT_FOUND": 2}, DAY)
-    found = [(entry.code, entry.calls, entry.method, entry.peer) for entry in store.audit_entries(limit=9)]
+    more = {("UNAUTHENTICATED", ""): 7, ("NOT_FOUND", "bob"): 2}
+    store.note_refused_call(a_call(), "PERMISSION_DENIED", more, DAY)
+    store.note_refused_call(None, "", {("NOT_FOUND", "bob"): 3}, DAY)
+    found = [(one.code, one.calls, one.user, one.method, one.peer) for one in store.audit_entries(limit=9)]
     assert found == [
-        ("PERMISSION_DENIED", 1, METHOD, "10.0.0.7"),
-        ("UNAUTHENTICATED", 7, "", ""),
-        ("NOT_FOUND", 2, "", ""),
+        ("NOT_FOUND", 3, "bob", "", ""),
+        ("PERMISSION_DENIED", 1, "alice", METHOD, "10.0.0.7"),
+        ("UNAUTHENTICATED", 7, "", "", ""),
+        ("NOT_FOUND", 2, "bob", "", ""),
     ]
 
 
@@ -88,10 +148,9 @@ def test_pages_and_filters(store: Store) -> None:
 
 
 def test_old_entries_go_as_new_ones_come(store: Store, clock: Clock) -> None:
-    for _ in range(3):
-        store.begin_call(a_call(user="old"), 10 * DAY)
+    for _ in range(40):
+        store.note_refused_call(a_call(user="old"), "NOT_FOUND", {}, 10 * DAY)
     clock.advance(11 * DAY)
-    late = store.begin_call(a_call(user="new"), 10 * DAY)
-    assert [entry.id for entry in store.audit_entries(limit=9)] == [late]
-    store.end_call(late - 1, "OK")  # of an entry that is gone
-    assert [entry.user for entry in store.audit_entries(limit=9)] == ["new"]
+    for _ in range(16):  # old ones are looked for once in so many
+        store.note_refused_call(a_call(user="new"), "NOT_FOUND", {}, 10 * DAY)
+    assert {entry.user for entry in store.audit_entries(limit=99)} == {"new"}

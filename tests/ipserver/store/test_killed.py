@@ -12,6 +12,7 @@ import pytest
 
 from ipserver import failpoints
 from ipserver.store import Store, open_store
+from ipserver.store.companion import accompanied
 from ipserver.store.records.audit import AuditedCall
 from ipserver.store.records.experiments import Revision
 from ipserver.store.records.runs import Failure
@@ -100,24 +101,27 @@ def listed(store: Store) -> object:
 CALL = AuditedCall("alice", "method", "experiments/e", "", "::1")
 
 
-def called(store: Store) -> None:
-    store.begin_call(CALL, 1e9)
-
-
-def ended(store: Store) -> None:
-    store.end_call(store.audit_entries(limit=1)[0].id, "OK")
+def call(store: Store) -> object:
+    with accompanied(store.entry_of(CALL, 1e9)):
+        return store.cancel_experiment("e")
 
 
 def audited(store: Store) -> object:
-    """Kinds of entries: a call that is made again has another entry."""
-    return {(entry.user, entry.code) for entry in store.audit_entries(limit=9)}
+    """Kinds of entries (a call that is made again has another one), and what the call has done."""
+    kinds = {(entry.user, entry.code) for entry in store.audit_entries(limit=9)}
+    return kinds, store.get_experiment("e").state
 
 
 WRITES = {
-    "begin": Write("audit", created, lambda store: store.begin_call(CALL, 1e9), audited),
-    "end": Write("audit", called, ended, audited),
+    "call": Write("audit", created, call, audited),
+    "failed call": Write(
+        "audit", created, lambda store: store.entry_of(CALL, 1e9).finish("NOT_FOUND"), audited
+    ),
     "refused": Write(
-        "audit", created, lambda store: store.note_refused_call(CALL, "NOT_FOUND", {"X": 2}, 1e9), audited
+        "audit",
+        created,
+        lambda store: store.note_refused_call(CALL, "NOT_FOUND", {("X", ""): 2}, 1e9),
+        audited,
     ),
     "update": Write("update", created, lambda store: store.update_experiment("e", UPDATE), told_of),
     "update-study": Write("update", asked, lambda store: store.update_study("s", UPDATE), told_of_study),

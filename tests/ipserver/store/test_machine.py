@@ -37,8 +37,7 @@ from ipserver.store.states import (
     RunState,
     experiment_state,
 )
-from ipserver.store.tables import metadata
-from ipserver.store.transactions.projects import projects
+from ipserver.store.tables import metadata, projects
 from tests.ipserver.store.cases import TTL, Clock, a_slice, new_experiment, new_pack, new_runs
 
 # Number of sequences on PostgreSQL; twice as many on SQLite. For more, set IPLAB_TEST_EXAMPLES=200.

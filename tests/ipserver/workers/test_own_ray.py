@@ -61,6 +61,22 @@ def test_a_path_that_just_fits_is_used(short):
             assert (folder.parent == home) is fits
 
 
+@pytest.mark.parametrize("name", ["jürgen", "日本", "l'été", "d'or", 'a"b', "a\\b", "a\nb"])
+def test_a_home_whose_letters_ray_cannot_use_leaves_it_to_a_temporary_folder(short, name):
+    home = short / name
+    home.mkdir()
+    with ray_folder(home) as folder:
+        assert folder.parent == short
+
+
+@pytest.mark.parametrize("name", ["a b", "a%d&;#", "{b}$*", "(x)~"])
+def test_a_home_with_other_letters_is_used(short, name):
+    home = short / name
+    home.mkdir()
+    with ray_folder(home) as folder:
+        assert folder.parent == home
+
+
 def test_without_a_place_the_settings_are_named(short, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(short / "missing"))
     with pytest.raises(StartupError) as caught:

@@ -13,7 +13,7 @@ from ipcore.errors import nearest
 from ipserver.environment.settings import Settings
 from ipserver.environment.surroundings import proxy_of, settings_of_aws, settings_of_postgresql
 from ipserver.ops.doctor.finding import Found, Level, size
-from ipserver.ops.parts import LOG_BYTES
+from ipserver.ops.places import LOG_BYTES
 from ipserver.ops.privacy import exposed, open_ports, processes_in, readable_secrets
 from ipserver.workers.on_ray.folder import ray_folders
 
@@ -84,7 +84,7 @@ def space(settings: Settings) -> Found:
 
 
 def privacy(settings: Settings) -> Found:
-    """What other users of this machine can reach."""
+    """Check what other users of this machine can access."""
     found = 0
     if settings.home.exists():
         # Of a mounted folder, as in a container, whoever mounts it decides.

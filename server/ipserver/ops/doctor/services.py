@@ -1,4 +1,4 @@
-"""Checks of what trains, drives studies, holds data and takes results."""
+"""Checks of dispatcher, studies, data folder and MLflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipserver.environment.settings import Settings
 from ipserver.ops.doctor.finding import Found, Level
 from ipserver.ops.doctor.stored import opened
 from ipserver.ops.heartbeat import Pulse
-from ipserver.ops.parts import heartbeat_file
+from ipserver.ops.places import heartbeat_file
 from ipserver.ops.running import running_service
 from ipserver.ops.startup import check_data
 
@@ -54,7 +54,7 @@ def ray(settings: Settings) -> Found:
 
 
 def studies(settings: Settings) -> Found:
-    """Whether somebody drives every study that has not ended."""
+    """Check that a dispatcher drives every unfinished study."""
     with opened(settings) as store:
         waiting = store.abandoned_studies(_SILENCE_SECONDS)
     age = Pulse(heartbeat_file(settings, "studies"), _HUNG_SECONDS).age

@@ -10,7 +10,8 @@ from ipserver.artifacts import open_artifacts
 from ipserver.environment.settings import Settings
 from ipserver.errors import ArtifactsUnavailable
 from ipserver.ops.doctor.finding import Found, Level
-from ipserver.ops.startup import check_owner, explained, sqlite_file
+from ipserver.ops.ownership import check_owner
+from ipserver.ops.startup import explained, sqlite_file
 from ipserver.store import Store, check_schema, open_store
 
 # Leases depend only on the store's clock; metrics and logs have the times of the machines.

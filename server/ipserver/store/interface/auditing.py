@@ -1,41 +1,101 @@
-"""Methods on the audit log, for the API."""
+"""Methods on the audit log, for the API and for commands of operators."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 
+from ipserver import failpoints
+from ipserver.store.database import Database, Transaction
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.audit import AuditedCall, AuditRecord
 from ipserver.store.records.filters import ALL, Filter
 from ipserver.store.transactions import auditing
 
 
-class Auditing(Transactions):
-    """Methods on the audit log, for the API. Entries older than `keep_seconds` are removed by its writes."""
+class CallEntry:
+    """The one entry of a call, a `Companion` of what the call writes. Thread-safe.
 
-    def begin_call(self, call: AuditedCall, keep_seconds: float) -> int:
-        """Write a call down that is about to be made. Returns the entry's id, for `end_call`."""
-        return self._watched("audit", auditing.begin, call, keep_seconds)
+    The first transaction that the call commits brings the entry along, with the code OK. A call that commits
+    none gets its entry from `finish`.
 
-    def end_call(self, id: int, code: str, resource: str = "") -> None:
-        """Write down how a call ended. Repeatable.
+    Args:
+        database: Of the store.
+        call: The call.
+        keep_seconds: How long entries are kept.
+    """
+
+    def __init__(self, database: Database, call: AuditedCall, keep_seconds: float) -> None:
+        self._database = database
+        self._call = call
+        self._keep_seconds = keep_seconds
+        self._lock = threading.Lock()
+        self._committed = False
+        self._finished: int | None = None
+
+    @property
+    def committed(self) -> bool:
+        """Whether a transaction brought the entry along."""
+        return self._committed
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[Transaction, object], None]]:
+        """See `Companion`."""
+        with self._lock:
+            yield self._join
+            if not self._committed:
+                failpoints.hit("audit.after")
+            self._committed = True
+
+    def finish(self, code: str) -> None:
+        """Write the entry of a call that has ended and has written nothing.
+
+        After a transaction of the call was committed, this does nothing: the entry is there, and says OK
+        whatever became of the answer. A caller that goes away may leave a thread behind that writes later;
+        then the entry becomes OK in that transaction.
 
         Args:
-            id: Of the entry; one that was removed meanwhile stays so.
             code: Name of the gRPC status code.
-            resource: The resource concerned, if it became known only now.
+
+        Raises:
+            StoreUnavailable: The entry is not there.
         """
-        self._watched("audit", auditing.end, id, code, resource)
+        with self._lock:
+            if self._committed:
+                return
+            with failpoints.around("audit"):
+                write = failpoints.then(auditing.add, "audit.during")
+                self._finished = self._database.write(write, self._call, code, self._keep_seconds)
+
+    def _join(self, transaction: Transaction, result: object) -> None:
+        if self._committed:
+            return
+        failpoints.hit("audit.before")
+        auditing.done(transaction, self._call, result, self._keep_seconds, self._finished)
+        failpoints.hit("audit.during")
+
+
+class Auditing(Transactions):
+    """Methods on the audit log. Entries older than `keep_seconds` are removed by its writes."""
+
+    def entry_of(self, call: AuditedCall, keep_seconds: float) -> CallEntry:
+        """The entry of a call that begins; it is written with what the call writes (`accompanied`)."""
+        return CallEntry(self.database, call, keep_seconds)
 
     def note_refused_call(
-        self, call: AuditedCall, code: str, more: Mapping[str, int], keep_seconds: float
+        self,
+        call: AuditedCall | None,
+        code: str,
+        more: Mapping[tuple[str, str], int],
+        keep_seconds: float,
     ) -> None:
         """Write a refused call down.
 
         Args:
-            call: The call.
+            call: The call; None: only those of `more`.
             code: Name of the gRPC status code.
-            more: Numbers of calls that were refused before and not written down, by code.
+            more: Numbers of calls that were refused before and not written down, by code and user.
             keep_seconds: How long entries are kept.
         """
         self._watched("audit", auditing.refused, call, code, more, keep_seconds)

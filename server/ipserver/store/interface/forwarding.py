@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.forwarding import Forwarded, ForwardTask
-from ipserver.store.transactions import forwarding
+from ipserver.store.transactions import forwarding, singletons
 
 
 class Forwarding(Transactions):
@@ -14,11 +14,11 @@ class Forwarding(Transactions):
 
     def acquire_lease(self, name: str, owner: str, ttl: float) -> bool:
         """Take or renew the singleton lease `name`; return False if another owner holds it."""
-        return self.database.write(forwarding.acquire_lease, name, owner, ttl)
+        return self.database.write(singletons.acquire_lease, name, owner, ttl)
 
     def release_lease(self, name: str, owner: str) -> None:
         """Release the lease `name` if `owner` holds it."""
-        self.database.write(forwarding.release_lease, name, owner)
+        self.database.write(singletons.release_lease, name, owner)
 
     def forward_tasks(
         self,

@@ -8,7 +8,7 @@ from ipserver.store.interface.base import Transactions
 from ipserver.store.records.experiments import Revision
 from ipserver.store.records.studies import NewRound, NewStudy, StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
-from ipserver.store.transactions import studies, updating
+from ipserver.store.transactions import studies, study_rounds, updating
 
 
 class Studies(Transactions):
@@ -76,7 +76,7 @@ class Studies(Transactions):
         Raises:
             Fenced: The token is not current, or the study is being cancelled or has ended.
         """
-        return self._watched("round", studies.begin_round, study, token, new, outcome)
+        return self._watched("round", study_rounds.begin_round, study, token, new, outcome)
 
     def end_actions(self, study: str, token: int, number: int) -> StudyRecord:
         """Write down that all actions of a round were taken. Repeatable.
@@ -84,7 +84,7 @@ class Studies(Transactions):
         Raises:
             Fenced: The token is not current, or the study has ended.
         """
-        return self._watched("asked", studies.end_actions, study, token, number)
+        return self._watched("asked", study_rounds.end_actions, study, token, number)
 
     def finish_study(self, study: str, token: int, state: StudyState, outcome: StudyOutcome) -> StudyRecord:
         """End a study.
@@ -92,8 +92,8 @@ class Studies(Transactions):
         Raises:
             Fenced: The token is not current, it has ended, or it is being cancelled and would end otherwise.
         """
-        return self._watched("verdict", studies.finish, study, token, state, outcome)
+        return self._watched("verdict", study_rounds.finish, study, token, state, outcome)
 
     def pack_seconds(self, experiment: str) -> dict[str, tuple[float, int]]:
         """Seconds that attempts at each pack have taken in all, and number of its runs."""
-        return self.database.read(studies.seconds, experiment)
+        return self.database.read(study_rounds.seconds, experiment)

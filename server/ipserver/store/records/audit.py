@@ -10,11 +10,11 @@ class AuditedCall:
     """A call, as known when it begins. It holds no part of the request but what it concerns.
 
     Attributes:
-        user: Who calls; "": unknown, or nobody is asked.
-        method: "iplab.v1.ExperimentService/CancelExperiment"; "": several.
+        user: Who calls; "": unknown, or nobody is asked. "os:alice": a user of the operating system.
+        method: "iplab.v1.ExperimentService/CancelExperiment", or an operator's command; "": several.
         resource: Name of the resource concerned; "": none, or unknown.
         project: Id of the project concerned; "": that of the resource.
-        peer: IP address of the caller, or "unix"; "": several.
+        peer: IP address of the caller, or "unix", or the host's name of a command; "": several.
     """
 
     user: str
@@ -31,8 +31,8 @@ class AuditRecord(AuditedCall):
     Attributes:
         id: Grows with time.
         time: When it began.
-        end_time: When its result was written; None: it was not.
-        code: Its result, a gRPC status code by name; "": unknown.
+        end_time: When its result was written; None in entries of before that have none.
+        code: Its result, a gRPC status code by name; "": unknown, in entries of before.
         calls: Number of calls that it stands for.
     """
 

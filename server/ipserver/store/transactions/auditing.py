@@ -3,41 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
 import sqlalchemy as sa
 
+from ipserver import names
 from ipserver.store.database import Transaction
 from ipserver.store.records.audit import AuditedCall, AuditRecord
+from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.filters import Filter
+from ipserver.store.records.studies import StudyRecord
 from ipserver.store.tables import audit
 from ipserver.store.transactions import projects
 from ipserver.store.transactions.comparisons import audit_condition
 
-# Old entries removed by one write: more than it adds, and few enough not to hold it up.
-_FORGOTTEN_AT_ONCE: Final = 100
+# Every so many entries, so many old ones are removed: more than were added, and few enough not to hold up.
+_EVERY: Final = 16
+_FORGOTTEN_AT_ONCE: Final = 400
 
 
-def begin(transaction: Transaction, call: AuditedCall, keep_seconds: float) -> int:
-    """See `Store.begin_call`."""
-    _forget(transaction, keep_seconds)
-    return _insert(transaction, call, code="", calls=1)
+def add(transaction: Transaction, call: AuditedCall, code: str, keep_seconds: float, calls: int = 1) -> int:
+    """Insert an entry and return its id."""
+    id = _insert(transaction, call, code=code, calls=calls)
+    if id % _EVERY == 0:
+        _forget(transaction, keep_seconds)
+    return id
 
 
-def end(transaction: Transaction, id: int, code: str, resource: str) -> None:
-    """See `Store.end_call`."""
-    values = {"code": code, "end_time": transaction.now()} | ({"resource": resource} if resource else {})
-    transaction.connection.execute(sa.update(audit).where(audit.c.id == id).values(**values))
+def done(
+    transaction: Transaction, call: AuditedCall, made: object, keep_seconds: float, entry: int | None
+) -> None:
+    """Write into the transaction of a call that it was made.
+
+    Args:
+        transaction: The call's.
+        call: The call.
+        made: What the transaction results in; names the resource if the call could not.
+        keep_seconds: How long entries are kept.
+        entry: Id of the entry if there is one already.
+    """
+    concerned = replace(call, resource=call.resource or _name(made))
+    if entry is None:
+        add(transaction, concerned, "OK", keep_seconds)
+        return
+    values = {"code": "OK", "end_time": transaction.now(), "resource": concerned.resource}
+    transaction.connection.execute(sa.update(audit).where(audit.c.id == entry).values(**values))
 
 
 def refused(
-    transaction: Transaction, call: AuditedCall, code: str, more: Mapping[str, int], keep_seconds: float
+    transaction: Transaction,
+    call: AuditedCall | None,
+    code: str,
+    more: Mapping[tuple[str, str], int],
+    keep_seconds: float,
 ) -> None:
     """See `Store.note_refused_call`."""
-    _forget(transaction, keep_seconds)
-    for other, calls in sorted(more.items()):
-        _insert(transaction, AuditedCall("", "", "", "", ""), code=other, calls=calls)
-    _insert(transaction, call, code=code, calls=1)
+    for (other, user), calls in sorted(more.items()):
+        add(transaction, AuditedCall(user, "", "", "", ""), other, keep_seconds, calls)
+    if call is not None:
+        add(transaction, call, code, keep_seconds)
 
 
 def listing(
@@ -58,7 +83,7 @@ def _insert(transaction: Transaction, call: AuditedCall, *, code: str, calls: in
         sa.insert(audit)
         .values(
             time=now,
-            end_time=now if code else None,
+            end_time=now,
             user=call.user,
             method=call.method,
             resource=call.resource,
@@ -86,6 +111,17 @@ def _project_of(transaction: Transaction, resource: str) -> str:
         case _:
             found = None
     return found or ""
+
+
+def _name(made: object) -> str:
+    """The resource name of what a call has made; "": it has none."""
+    match made:
+        case ExperimentRecord(id=id):
+            return names.experiment_name(id)
+        case StudyRecord(id=id):
+            return names.study_name(id)
+        case _:
+            return ""
 
 
 def _forget(transaction: Transaction, keep_seconds: float) -> None:

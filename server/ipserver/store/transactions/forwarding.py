@@ -20,8 +20,7 @@ from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.files import ArtifactRecord
 from ipserver.store.records.forwarding import Forwarded, ForwardTask
 from ipserver.store.states import RunState
-from ipserver.store.tables import Name, artifacts, attempts, experiments, runs, segments, singletons
-from ipserver.store.transactions import clocks
+from ipserver.store.tables import Name, artifacts, attempts, experiments, runs, segments
 from ipserver.store.transactions.edits import Edit, editing
 from ipserver.store.transactions.experiments import experiment_record
 from ipserver.store.transactions.runs import artifact_record, run_record, select_runs
@@ -30,34 +29,6 @@ from ipserver.store.transactions.runs import artifact_record, run_record, select
 _SHARING = 8
 # Bounds one search for experiments with due runs.
 _AT_ONCE = 64
-
-
-def acquire_lease(transaction: Transaction, name: str, owner: str, ttl: float) -> bool:
-    """See `Store.acquire_lease`."""
-    now = transaction.now()
-    row = transaction.connection.execute(
-        sa.select(singletons).where(singletons.c.name == name).with_for_update()
-    ).one_or_none()
-    if row is None:
-        transaction.connection.execute(
-            sa.insert(singletons).values(name=name, owner=owner, expires=now + ttl, seconds=ttl)
-        )
-        return True
-    if row.owner != owner and clocks.held(row.expires, row.seconds, now):
-        return False
-    transaction.connection.execute(
-        sa.update(singletons)
-        .where(singletons.c.name == name)
-        .values(owner=owner, expires=now + ttl, seconds=ttl)
-    )
-    return True
-
-
-def release_lease(transaction: Transaction, name: str, owner: str) -> None:
-    """See `Store.release_lease`."""
-    transaction.connection.execute(
-        sa.delete(singletons).where(singletons.c.name == name, singletons.c.owner == owner)
-    )
 
 
 def tasks(

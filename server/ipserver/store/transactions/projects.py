@@ -13,23 +13,7 @@ import sqlalchemy as sa
 from ipserver.errors import AlreadyExists, FieldViolation, InvalidRequest, NotFound
 from ipserver.store.database import Transaction
 from ipserver.store.records.accounts import EVERY, Grant, Role
-from ipserver.store.tables import Name, experiments, metadata, studies
-
-projects = sa.Table(
-    "projects",
-    metadata,
-    sa.Column("id", Name, primary_key=True),
-    sa.Column("create_time", sa.Double(), nullable=False),
-)
-grants = sa.Table(
-    "grants",
-    metadata,
-    sa.Column("project", Name, nullable=False),
-    sa.Column("principal", Name, nullable=False),
-    sa.Column("role", sa.Integer(), nullable=False),
-    sa.Column("create_time", sa.Double(), nullable=False),
-    sa.PrimaryKeyConstraint("project", "principal"),
-)
+from ipserver.store.tables import experiments, grants, projects, studies
 
 
 def create(transaction: Transaction, project: str) -> None:

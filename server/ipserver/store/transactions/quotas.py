@@ -18,18 +18,8 @@ from ipserver.errors import NotFound, QuotaExceeded
 from ipserver.store.database import Transaction
 from ipserver.store.records.accounts import EACH, KINDS, WHOLE, Quota, Use
 from ipserver.store.shapes import amounts_of
-from ipserver.store.tables import Name, artifacts, attempts, experiments, metadata, purged
+from ipserver.store.tables import artifacts, attempts, experiments, purged, quotas
 from ipserver.store.transactions import projects
-
-quotas = sa.Table(
-    "quotas",
-    metadata,
-    sa.Column("project", Name, nullable=False),
-    sa.Column("user", Name, nullable=False),
-    sa.Column("name", Name, nullable=False),
-    sa.Column("value", sa.Double(), nullable=False),
-    sa.PrimaryKeyConstraint("project", "user", "name"),
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,25 +17,12 @@ import sqlalchemy as sa
 
 from ipserver.errors import NotFound
 from ipserver.store.database import Transaction
-from ipserver.store.tables import Name, metadata
+from ipserver.store.tables import tokens
 
 PREFIX: Final = "iplab_"
 _FORM: Final = re.compile(PREFIX + r"([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 # Uses closer together than this are not written down.
 _USE_SECONDS: Final = 60.0
-
-tokens = sa.Table(
-    "tokens",
-    metadata,
-    sa.Column("id", Name, primary_key=True),
-    sa.Column("secret_sha256", Name, nullable=False),
-    sa.Column("user", Name, nullable=False),
-    sa.Column("note", Name, nullable=False),
-    sa.Column("create_time", sa.Double(), nullable=False),
-    sa.Column("expire_time", sa.Double(), nullable=False),
-    sa.Column("last_use_time", sa.Double(), nullable=True),
-    sa.Column("revoke_time", sa.Double(), nullable=True),
-)
 
 
 @dataclass(frozen=True, slots=True)

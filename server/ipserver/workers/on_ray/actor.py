@@ -80,7 +80,7 @@ class Trainer:
 def _refusal(error: Exception) -> Failure:
     """Failure of a worker that could not load its pack, for example because torch cannot be imported."""
     try:
-        from ipserver.workers.trainer import failure  # noqa: PLC0415 - never in the dispatcher
+        from ipserver.workers.failures import failure  # noqa: PLC0415 - never in the dispatcher
     except Exception:
         # The import failed. It would fail in every worker of this installation.
         text = "".join(traceback.format_exception(error))

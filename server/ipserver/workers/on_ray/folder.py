@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import secrets
 import signal
 import socket
@@ -21,6 +22,9 @@ _SOCKET: Final = "/r/session_2026-11-26_22-30-24_299981_4194304/sockets/plasma_s
 
 _LONGEST: Final = 107 - len(_SOCKET)
 
+# Ray takes paths in ASCII only, and reads its workers' command line as a shell does, but quotes it otherwise.
+_UNUSABLE: Final = re.compile(r"[^ -~]|['\"\\]")
+
 # Temporary folders with short paths. Folders in them get unique names and belong to their owner alone.
 _SHORT: Final = ("/tmp", "/var/tmp")  # noqa: S108
 
@@ -31,8 +35,8 @@ def ray_folder(home: Path | None) -> PrivateFolder:
     """Make a folder for our own Ray, and remove the folders of killed dispatchers.
 
     The folder is in the home folder, which no cleaner of temporary files touches. If that path is too long
-    for a Unix socket, or its file system does not support sockets, the folder is in a temporary folder; there
-    a lock and renewed times protect it from cleaners.
+    for a Unix socket, or has letters that Ray cannot use, or its file system does not support sockets, the
+    folder is in a temporary folder; there a lock and renewed times protect it from cleaners.
 
     Args:
         home: Home folder of the service; None: use a temporary folder.
@@ -43,6 +47,9 @@ def ray_folder(home: Path | None) -> PrivateFolder:
     remove_abandoned_ray_folders(home)
     tried: dict[Path, str] = {}
     for base, prefix in _places(home):
+        if found := _UNUSABLE.search(str(base)):
+            tried[base] = f"Ray cannot use a path with {found[0]!r}"
+            continue
         if len(os.fsencode(base / f"{prefix}12345678")) > _LONGEST:
             tried[base] = f"its path is longer than {_LONGEST - len(prefix) - 9} bytes"
             continue
@@ -63,7 +70,7 @@ def ray_folder(home: Path | None) -> PrivateFolder:
     reasons = "; ".join(f"{base}: {why}" for base, why in tried.items())
     raise StartupError(
         f"Ray needs a folder with a short path for its sockets; none is usable ({reasons}). Set IPLAB_HOME "
-        "or TMPDIR to a folder with a short path on a local disk"
+        "or TMPDIR to a folder with a short path of plain letters on a local disk"
     )
 
 

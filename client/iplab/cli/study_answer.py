@@ -1,0 +1,91 @@
+"""The answer of a study: printed, waited for, drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from iplab.cli.app import (
+    DISAGREES,
+    ENDED_BADLY,
+    UNDECIDED,
+    note,
+    print_json,
+)
+from iplab.cli.edit import deletion
+from iplab.display.terminal import folded
+
+if TYPE_CHECKING:
+    from iplab.studies.study import Study
+
+
+def print_study(found: Study) -> None:
+    """The answer, a row per number, the rounds, and what was spent."""
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - as above
+    from iplab.studies.answers import interval_text, prediction_text, spent_text  # noqa: PLC0415 - as above
+
+    if found.delete_time is not None:
+        click.echo(f"it {deletion(found)}")
+    click.echo(folded(found.sentence or f"{found.id} is {found.state}; nothing is known yet"))
+    for line in found.notes.splitlines():
+        click.echo(folded(line))
+    for warning in found.warnings:
+        click.echo(folded(f"warning: {warning}"))
+    rows = [
+        (answer.subject, cell.name, interval_text(cell), prediction_text(cell), cell.verdict.words)
+        for answer in found.answers
+        for cell in answer.cells
+    ]
+    if rows:
+        headings = ["subject", "number", "95 % interval", "theory", "verdict"]
+        print_table(table_of(headings, rows, folding={"subject", "number"}))
+    for one in found.rounds:
+        click.echo(folded(f"round {one.number}: {one.runs} runs: {one.why}"))
+    click.echo(f"{found.id} is {found.state}; spent: {spent_text(found.spent)}")
+
+
+def finish(context: click.Context, asked: Study, picture: str | None, *, as_json: bool) -> None:
+    """Wait, print the answer and the picture's path, and exit by the verdict."""
+    from iplab.results.states import StudyState, StudyVerdict  # noqa: PLC0415 - messages only after connecting
+    from iplab.studies.answers import spent_text  # noqa: PLC0415
+
+    try:
+        asked.wait()
+    except KeyboardInterrupt:
+        note(f"{asked.id} goes on; follow it again with: iplab study watch {asked.id}")
+        raise
+    path = _save_picture(asked, picture)
+    if as_json:
+        print_json(asked.to_dict())
+    else:
+        click.echo(folded(asked.sentence))
+        click.echo(f"spent: {spent_text(asked.spent)}")
+        if path is not None:
+            click.echo(f"picture: {path}")
+    if asked.state is not StudyState.SUCCEEDED:
+        context.exit(ENDED_BADLY)
+    if asked.verdict is StudyVerdict.DISAGREES:
+        context.exit(DISAGREES)
+    if asked.verdict is StudyVerdict.UNDECIDED:
+        context.exit(UNDECIDED)
+
+
+def _save_picture(asked: Study, file: str | None) -> Path | None:
+    """Save the study's picture; None if there is nothing to draw, or nothing to draw it with."""
+    from iplab.studies.pictures import NothingToDraw, picture_of  # noqa: PLC0415 - numpy only for pictures
+
+    try:
+        saved: Path = picture_of(asked).save(file or f"{asked.id}.svg")
+        return saved.absolute()
+    except NothingToDraw as error:
+        note(f"no picture: {error}")
+    except ImportError:
+        text = "a picture needs matplotlib: pip install 'iplab[plot]'"
+        if file:
+            raise click.UsageError(f"--picture: {text}") from None
+        note(f"no picture: {text}")
+    except ValueError as error:
+        raise click.UsageError(f"--picture: {error}") from None
+    return None

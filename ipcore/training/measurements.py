@@ -1,0 +1,112 @@
+"""Measurements of a pack's networks between updates: on data that they are not trained on, and by probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from ipcore.config import PackConfig, RunConfig
+from ipcore.data import Dataset, Split
+from ipcore.engine.engine import Engine
+from ipcore.engine.inputs import Inputs
+from ipcore.models.network import Network
+from ipcore.probes.outputs import OUTPUTS
+from ipcore.probes.prober import Prober
+from ipcore.probes.quantities import inside
+from ipcore.probes.single_update import Newest
+from ipcore.probes.sketch import Sketch
+from ipcore.training.pack_evaluation import (
+    PackEvaluation,
+    evaluate_networks,
+    evaluate_pack,
+    pack_outputs,
+)
+from ipcore.training.recording import Recorder, probes_due, records_outputs
+
+
+class Measurements:
+    """Measures a pack and hands what it finds to a recorder.
+
+    Attributes:
+        prober: What looks inside the networks; None: nothing inside them is asked for.
+    """
+
+    def __init__(
+        self,
+        config: PackConfig,
+        runs: Sequence[RunConfig],
+        pack: Engine,
+        dataset: Dataset,
+        validation: Split | None,
+        inputs: Inputs,
+        labels: Tensor,
+        clock: Callable[[], float],
+    ) -> None:
+        """Prepare it; the pack is initialized.
+
+        Args:
+            config: Of the pack.
+            runs: Of the pack.
+            pack: The networks.
+            dataset: What they train on.
+            validation: Part of its training set that is kept apart, if there is one.
+            inputs: Of the training set, on the device.
+            labels: Of the training set, on the device.
+            clock: Seconds since 1970, for the times of points.
+        """
+        self._config, self._pack, self._runs, self._clock = config, pack, len(runs), clock
+        self._splits = {"test": dataset.test} | ({} if validation is None else {"validation": validation})
+        self.prober: Prober | None = None
+        if (probes := inside(config.probes)) is not None:
+            self.prober = Prober(config, probes, pack, runs, inputs, labels)
+        self._sketch: Sketch | None = None
+        if records_outputs(config):
+            self._sketch = Sketch(len(dataset.test) * pack.shape.dims[-1])
+
+    def held_out(self, recorder: Recorder, step: int) -> None:
+        """Evaluate all runs at once on what they are not trained on."""
+        self._record(recorder, step, [evaluate_pack(self._pack, split) for split in self._splits.values()])
+
+    def probes(self, recorder: Recorder, step: int, newest: Newest | None = None) -> None:
+        """Measure the probes, if they are due."""
+        if not probes_due(self._config, step):
+            return
+        now = self._now_ms()
+        if self.prober is not None:
+            for metric, values in self.prober.measure(newest).items():
+                recorder.add(metric, step, now, values)
+        if self._sketch is not None:
+            found = self._sketch.of(pack_outputs(self._pack, self._splits["test"]), self._runs)
+            for metric, values in zip(OUTPUTS.metrics, found.T, strict=True):
+                recorder.add(metric, step, now, values)
+
+    def final(
+        self, recorder: Recorder, step: int, live: Collection[int], network: Callable[[int], Network]
+    ) -> list[int]:
+        """Evaluate live runs by the public function, so that their saved weights give the same numbers.
+
+        Args:
+            recorder: Takes the points.
+            step: The last step.
+            live: Positions of the runs.
+            network: The network of a position, on the CPU.
+
+        Returns:
+            Positions whose loss is not finite on one of the splits.
+        """
+        networks = ((position, network(position)) for position in live)
+        results = evaluate_networks(networks, self._runs, list(self._splits.values()))
+        self._record(recorder, step, results)
+        return [p for p in live if not all(np.isfinite(result.loss[p]) for result in results)]
+
+    def _record(self, recorder: Recorder, step: int, results: Sequence[PackEvaluation]) -> None:
+        now = self._now_ms()
+        for name, result in zip(self._splits, results, strict=True):
+            recorder.add(f"{name}_loss", step, now, result.loss)
+            if result.accuracy is not None:
+                recorder.add(f"{name}_accuracy", step, now, result.accuracy)
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
