@@ -32,7 +32,7 @@ def swept_outputs(xi: Tensor, w: Tensor, hidden: Sequence[Factors], v: Tensor, p
     """
     writes = [w.T, *(u for u, _, _ in hidden)]
     reads = [*(x for _, x, _ in hidden), v]
-    scales = [*(c for _, _, c in hidden), 1 / w.shape[0]]
+    scales: list[Tensor | float] = [*(c for _, _, c in hidden), 1 / w.shape[0]]
     carried = xi
     for write, read, scale in zip(writes, reads, scales, strict=True):
         carried = _layer(carried, write, read, phi) * scale
