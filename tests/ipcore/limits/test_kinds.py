@@ -2,7 +2,8 @@
 
 import pytest
 
-from ipcore.limits.kinds import Limit, NoLimit, limit_of
+from ipcore.limits.kinds import limit_of
+from ipcore.limits.limit import Limit, NoLimit
 from ipcore.models import ResidualMlp
 from ipcore.theory import preset
 from ipcore.theory.gauge import shift
