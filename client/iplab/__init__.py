@@ -38,6 +38,8 @@ from iplab.errors import (
 from iplab.results.states import ExperimentState, Regime, RunState, StudyState, StudyVerdict
 
 if TYPE_CHECKING:
+    from ipcore import theory
+    from iplab import aio
     from iplab.client import Client, connect
     from iplab.results.artifacts import Artifact
     from iplab.results.events import (
@@ -102,8 +104,10 @@ __all__ = [
     "Violation",
     "WatchOverflowError",
     "Weights",
+    "aio",
     "connect",
     "load_spec",
+    "theory",
 ]
 
 _LAZY = {
@@ -131,8 +135,13 @@ _LAZY = {
     "load_spec": "specs.specfile",
 }
 
+# Modules that are part of `iplab` as it is typed in a notebook.
+_MODULES = {"aio": "iplab.aio", "theory": "ipcore.theory"}
+
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     if name not in _LAZY:
         raise AttributeError(f"module 'iplab' has no attribute {name!r}")
     return getattr(importlib.import_module(f"iplab.{_LAZY[name]}"), name)

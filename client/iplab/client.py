@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Self
 from iplab.connection.batches import in_batches
 from iplab.connection.endpoint import find_way
 from iplab.connection.transport import Transport
+from iplab.display import listed
 from iplab.errors import InvalidRequestError
 from iplab.results.experiment import Experiment
+from iplab.results.listing import Listing
 from iplab.results.requests import experiment_name
 from iplab.specs.specfile import SpecSource, read_spec
 from iplab.specs.submission import Submission
@@ -164,8 +166,8 @@ class Client:
 
     def experiments(
         self, filter: str = "", limit: int | None = None, *, show_deleted: bool = False
-    ) -> Iterator[Experiment]:
-        """Experiments, newest first, fetched by page.
+    ) -> Listing[Experiment]:
+        """Experiments, newest first, fetched by page while they are iterated; a notebook shows the first.
 
         Args:
             filter: Comparisons of state, experiment, priority, project, owner, create_time, start_time,
@@ -177,10 +179,16 @@ class Client:
         Raises:
             InvalidRequestError: The filter cannot be read.
         """
-        request = experiment_service_pb2.ListExperimentsRequest(filter=filter, show_deleted=show_deleted)
-        method = self._transport.experiments.ListExperiments
-        for message in self._transport.listing(method, request, lambda page: page.experiments, limit):
-            yield Experiment(self._transport, message)
+
+        def read(most: int | None) -> Iterator[Experiment]:
+            request = experiment_service_pb2.ListExperimentsRequest(filter=filter, show_deleted=show_deleted)
+            method = self._transport.experiments.ListExperiments
+            for message in self._transport.listing(method, request, lambda page: page.experiments, most):
+                yield Experiment(self._transport, message)
+
+        return Listing(
+            "experiments, newest first", read, listed.experiments, limit, lambda: self.unmatched(filter)
+        )
 
     def unmatched(self, filter: str) -> str:
         """Why a filter matches no experiment: its values that none has; "" if it matches, or nobody knows."""
@@ -256,7 +264,7 @@ class Client:
                 replace(violation, field=violation.field.replace(base, "experiment.spec", 1))
                 for violation in error.violations
             ]
-            raise loaded.error(moved) from error
+            raise loaded.error(moved) from None  # the same fields, in other words
         return Study(self._transport, message)
 
     def get_study(self, study: str) -> Study:
@@ -272,17 +280,21 @@ class Client:
         request = study_service_pb2.GetStudyRequest(name=name)
         return Study(self._transport, self._transport.call(self._transport.studies.GetStudy, request))
 
-    def studies(self, limit: int | None = None, *, show_deleted: bool = False) -> Iterator[Study]:
-        """Studies, newest first, fetched by page.
+    def studies(self, limit: int | None = None, *, show_deleted: bool = False) -> Listing[Study]:
+        """Studies, newest first, fetched by page while they are iterated; a notebook shows the first.
 
         Args:
             limit: At most so many; None: all.
             show_deleted: Whether deleted ones that are not purged yet are among them (`delete_time`).
         """
-        request = study_service_pb2.ListStudiesRequest(show_deleted=show_deleted)
-        method = self._transport.studies.ListStudies
-        for message in self._transport.listing(method, request, lambda page: page.studies, limit):
-            yield Study(self._transport, message)
+
+        def read(most: int | None) -> Iterator[Study]:
+            request = study_service_pb2.ListStudiesRequest(show_deleted=show_deleted)
+            method = self._transport.studies.ListStudies
+            for message in self._transport.listing(method, request, lambda page: page.studies, most):
+                yield Study(self._transport, message)
+
+        return Listing("studies, newest first", read, listed.studies, limit)
 
     def runs_frame(self, *experiments: str, filter: str = "") -> pd.DataFrame:
         """Runs of several experiments as one frame of pandas: settings, state and results as plain columns.

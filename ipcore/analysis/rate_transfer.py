@@ -268,7 +268,8 @@ def _bracketed(
     Over seeds a run that diverged counts as the worst that was measured at its width: it has not trained. The
     best must have a measured rate to both sides.
     """
-    centres, edges = [], []
+    centres: list[float] = []
+    edges: dict[str, list[int]] = {}
     for width in widths:
         logs = np.array([[_log(losses[width, rate, seed]) for seed in seeds] for rate in rates])
         finite = np.isfinite(logs)
@@ -285,12 +286,16 @@ def _bracketed(
         if best in (0, len(rates) - 1):
             more = "smaller" if best == 0 else "larger"
             further = rates[best] * (0.5 if best == 0 else 2.0)
-            edges.append(f"{width} (at {rates[best]:g}: add {more} rates, from {further:.3g} on)")
+            advice = f"at {rates[best]:g}: add {more} rates, from {further:.3g} on"
+            edges.setdefault(advice, []).append(width)
         centres.append(math.log2(rates[best]))
     if edges:
+        where = "; ".join(
+            f"at {'width' if len(at) == 1 else 'widths'} {', '.join(map(str, at))} ({advice})"
+            for advice, at in edges.items()
+        )
         raise NotBracketed(
-            f"the best rate is not bracketed at width {', '.join(edges)}: it lies at the edge of the grid, "
-            "so there is no drift",
+            f"the best rate is not bracketed {where}: it lies at the edge of the grid, so there is no drift",
             widths,
             [2.0**centre for centre in centres],
             len(seeds),

@@ -226,7 +226,7 @@ def _integrable(p: Parameterization) -> Limit | NoLimit:
     if not any(learns[0]):
         return NoLimit(
             "constant",
-            f"with these rates and {L} hidden layers the network is constant at m = infinity: f stays 0, "
+            f"with these rates and {L} hidden layers the network is constant: f stays 0, "
             "since all updates vanish with the width; ip-llr's large first rates mend that",
         )
     if not all(learns[0][1:-1]):
@@ -250,8 +250,8 @@ def _hybrid(p: Parameterization) -> Limit | NoLimit:
     if not p.reweightings:
         return NoLimit(
             "initial_weights",
-            f"muP keeps its initial hidden matrices, and no algorithm for its limit with {L} hidden layers "
-            f"at m = infinity is practical: {_DEFERRED}; hpz removes them, and has a limit",
+            f"muP keeps its initial hidden matrices, and with {L} hidden layers no algorithm for its limit "
+            f"is practical: {_DEFERRED}; hpz removes them, and has a limit",
             wider=True,
         )
     (faded, *more) = p.reweightings
@@ -277,13 +277,13 @@ def _with_notes(found: Limit | NoLimit, phi: Activation) -> Limit | NoLimit:
     notes, revives = list[str](), found.revives and (phi.name == "relu" or relu_power(phi.name) == 1)
     if _odd(phi) and len(found.first) > 3:
         notes.append(
-            f"{phi.name} is odd, so the first step does not reach layer 3: E[x_0^2 x_1^2] = 0, h_1^3 = 0 and "
-            "f_1 = 0; learning starts at step 2, and finite networks show their m^(-1/2) remainder there"
+            f"{phi.name} is odd: the first step does not reach layer 3, as E[x_0^2 x_1^2] = 0, so h_1^3 = 0 "
+            "and f_1 = 0; learning starts at step 2, and finite networks show their m^(-1/2) remainder there"
         )
     if revives:
         notes.append(
-            "neurons of the last hidden layer that are off on all of batch 0 revive through what is left of "
-            "the initial matrix; in HPZ they do not"
+            "dead neurons revive: those of the last hidden layer that are off on all of batch 0 turn on by "
+            "what is left of the initial matrix; in HPZ they do not"
         )
     return replace(found, revives=revives, notes=tuple(notes))
 

@@ -87,7 +87,7 @@ def _size(count: int) -> str:
     >>> _size(5 << 30), _size(2_500_000)
     ('5.0 GiB', '2.4 MiB')
     """
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 _FIELDS: Final[dict[Reason, str]] = {

@@ -45,7 +45,7 @@ def test_the_tour_runs(training):
 
     notebook = nbformat.read(ROOT / "examples" / "tour.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "outputs are not kept in the tree"
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(training)}}).execute()
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(training)}}).execute()
 
     shown = [
         output["data"].get("text/html", "")
@@ -57,3 +57,8 @@ def test_the_tour_runs(training):
     assert sum("<table" in html for html in shown) >= 5
     text = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
     assert "trivial: f_t - f_0" in text
+    (answer,) = [html for html in shown if "held against theory" in html]
+    assert answer.count("8 of 8 sizes agree") == 2, "the tour's check decides"
+    assert "isolated updates: 5 of 5 agree" in answer
+    assert "layer 2 disagrees at update 1" in answer
+    assert "undecided" not in answer

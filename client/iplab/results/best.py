@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from ipcore.catalogue.widths import width_of
+from iplab.results.frames import frame
 from iplab.results.numbers import SETTING_DIGITS, number
 from iplab.results.summary import Spread, label, spread_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from iplab.v1 import run_service_pb2
 
 # Default criteria for the best rate, with their words.
@@ -53,6 +56,36 @@ class BestRate:
     criterion_value: Spread
     test_loss: Spread
     test_accuracy: Spread
+
+
+class BestRates(list[BestRate]):
+    """The best rates, a row per group of runs, in the grid's order; they show themselves in a notebook."""
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with a row per group; means are plain numbers.
+
+        Raises:
+            ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
+        """
+        rows = ({entry.name: getattr(row, entry.name) for entry in fields(row)} for row in self)
+        return frame(
+            {name: float(value) if isinstance(value, Spread) else value for name, value in row.items()}
+            for row in rows
+        )
+
+    def _repr_html_(self) -> str:
+        from iplab.display import html  # noqa: PLC0415 - notebooks alone
+        from iplab.display.tables import best_table  # noqa: PLC0415 - rich only where something is drawn
+
+        if not self:
+            return html.paragraph("no runs")
+        by = (
+            html.paragraph(f"chosen by {chosen_by(self[0].criterion)}")
+            if self[0].criterion in CRITERIA
+            else ""
+        )
+        beyond = advice(self)
+        return html.titled("", html.of_table(best_table(self)), by, html.paragraph(beyond) if beyond else "")
 
 
 def best_rate(group: run_service_pb2.RunGroup, criterion: str) -> BestRate:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from iplab.connection.batches import in_batches
 from iplab.connection.paging import PAGE
 from iplab.connection.transport import Transport
+from iplab.display import listed
 from iplab.results import following, requests
-from iplab.results.best import BestRate, best_rate
+from iplab.results.best import BestRate, BestRates, best_rate
 from iplab.results.events import Event
 from iplab.results.experiment_view import ExperimentView, Predictions
+from iplab.results.listing import Listing
 from iplab.results.report import Report, check_experiment
 from iplab.results.run import Run
 from iplab.results.settings import Settings
@@ -243,8 +245,8 @@ class Experiment(ExperimentView):
         self._take(self._transport.call(self._transport.experiments.PurgeExperiment, request))
         return self
 
-    def runs(self, filter: str = "", order_by: str = "") -> Iterator[Run]:
-        """Its runs, ascending by index or in another order, fetched by page.
+    def runs(self, filter: str = "", order_by: str = "") -> Listing[Run]:
+        """Its runs, ascending by index or in another order, fetched by page while they are iterated.
 
         Args:
             filter: Comparisons joined by AND, OR and NOT, with parentheses, of state, index,
@@ -257,10 +259,14 @@ class Experiment(ExperimentView):
         Raises:
             InvalidRequestError: The filter or the order cannot be read.
         """
-        request = run_service_pb2.ListRunsRequest(parent=self.name, filter=filter, order_by=order_by)
-        found = self._transport.listing(self._transport.runs.ListRuns, request, lambda page: page.runs)
-        for message in found:
-            yield Run(self._transport, message)
+
+        def read(most: int | None) -> Iterator[Run]:
+            request = run_service_pb2.ListRunsRequest(parent=self.name, filter=filter, order_by=order_by)
+            method = self._transport.runs.ListRuns
+            for message in self._transport.listing(method, request, lambda page: page.runs, most):
+                yield Run(self._transport, message)
+
+        return Listing(f"runs of {self.id}", read, listed.runs, empty=lambda: self.unmatched(filter))
 
     def unmatched(self, filter: str) -> str:
         """Why a filter matches none of its runs: its values that no run has; "" if it matches one."""
@@ -376,7 +382,7 @@ class Experiment(ExperimentView):
         method = self._transport.runs.SummarizeRuns
         return Summary(map(summary_row, self._transport.listing(method, request, lambda page: page.groups)))
 
-    def best_rates(self, filter: str = "", by: str = "", *, largest: bool = False) -> list[BestRate]:
+    def best_rates(self, filter: str = "", by: str = "", *, largest: bool = False) -> BestRates:
         """The best base learning rate of each parameterization, depth, width and activation.
 
         Args:
@@ -400,7 +406,7 @@ class Experiment(ExperimentView):
         def rates(page: run_service_pb2.SummarizeRunsResponse) -> list[BestRate]:
             return [best_rate(group, page.best_rate_value) for group in page.groups]
 
-        return list(self._transport.listing(self._transport.runs.SummarizeRuns, request, rates))
+        return BestRates(self._transport.listing(self._transport.runs.SummarizeRuns, request, rates))
 
     def runs_frame(self, filter: str = "") -> pd.DataFrame:
         """Its runs as a frame of pandas: settings, state and results as plain columns, a row per run.

@@ -26,9 +26,10 @@ def pandas() -> ModuleType:
 
 
 def frame(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
-    """A frame of rows with plain values. Raises as `pandas`."""
+    """A frame of rows with plain values; a column without any is one of NaN. Raises as `pandas`."""
     made: pd.DataFrame = pandas().DataFrame(list(rows))
-    return made
+    empty = [name for name in made if made[name].isna().all()]
+    return made.astype(dict.fromkeys(empty, float))
 
 
 def run_row(run: Run) -> dict[str, object]:

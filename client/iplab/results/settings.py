@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
-from iplab.display.vocabulary import field_named
 from iplab.errors import InvalidRequestError, Violation
+from iplab.specs.vocabulary import field_named
 
 if TYPE_CHECKING:
     from iplab.results.run_view import RunView

@@ -153,6 +153,8 @@ class Summary(list[SummaryRow]):
         from iplab.display import html  # noqa: PLC0415 - notebooks alone
         from iplab.display.tables import summary_table  # noqa: PLC0415 - rich only where something is drawn
 
+        if not self:
+            return html.paragraph("no runs; `experiment.unmatched(filter)` says why a filter matches none")
         return html.of_table(summary_table(self))
 
 

@@ -43,7 +43,7 @@ class Submission:
         try:
             yield
         except InvalidRequestError as error:
-            raise self._loaded.error(error.violations) from error
+            raise self._loaded.error(error.violations) from None  # the same fields, with their lines
         except IplabError:
             if not self._broken:
                 raise

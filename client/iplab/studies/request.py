@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf import json_format
 
+from ipcore.errors import unknown
 from iplab.errors import InvalidRequestError, Violation
 from iplab.v1 import study_pb2
 
@@ -71,8 +72,7 @@ def study_message(
         InvalidRequestError: An unknown question, a setting that it does not have, or a wrong budget.
     """
     if question not in QUESTIONS:
-        message = f"{question!r} is none; ask one of {', '.join(QUESTIONS)}"
-        raise InvalidRequestError([Violation("question", message)])
+        raise InvalidRequestError([Violation("question", unknown("question", question, QUESTIONS))])
     spec = study_pb2.StudySpec(base=base, budget=budget_of(budget))
     if tolerance is not None:
         spec.tolerance = tolerance

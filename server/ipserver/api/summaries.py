@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from iplab.v1 import run_service_pb2 as pb
 from ipserver import names
@@ -16,15 +16,12 @@ from ipserver.reports.groups import (
     CRITERIA,
     BestGroup,
     Group,
-    Point,
+    Runs,
     best_rate,
-    criterion_of,
-    grouped,
     summary,
 )
 from ipserver.store.records.filters import Filter
 from ipserver.store.records.networks import AXES
-from ipserver.store.states import RunState
 from ipserver.store.summary import VALUES
 
 if TYPE_CHECKING:
@@ -97,22 +94,36 @@ def parse(request: pb.SummarizeRunsRequest, tokens: PageTokens) -> Query:
 
 def answer(store: Store, query: Query, tokens: PageTokens) -> pb.SummarizeRunsResponse:
     """One page of groups. Raises NotFound."""
-    chosen = () if query.best is None else (query.best,) if query.best else CRITERIA
-    values = tuple(dict.fromkeys((*query.values, *chosen)))
-    rows = store.run_columns(query.experiment, (*ALL_AXES, "state", *values), query.where)
+    criterion = "" if query.best is None else query.best or _criterion(store, query)
+    values = tuple(dict.fromkeys((*query.values, *filter(None, (criterion,)))))
+    columns = (*ALL_AXES, "state", *values)
+    found = store.run_groups(
+        query.experiment, query.by, columns, query.where, limit=query.size + 1, start=query.start
+    )
+    groups = [dict(zip(columns, zip(*rows, strict=True), strict=True)) for rows in found]
     regimes = convert.regimes(store.get_experiment(query.experiment))
-    return summarized([_point(row, values) for row in rows], query, regimes, tokens)
+    return summarized(groups, criterion, query, regimes, tokens)
 
 
 def summarized(
-    points: Sequence[Point], query: Query, regimes: convert.Regimes, tokens: PageTokens
+    groups: Sequence[Runs],
+    criterion: str,
+    query: Query,
+    regimes: convert.Regimes,
+    tokens: PageTokens,
 ) -> pb.SummarizeRunsResponse:
-    """One page of groups of these runs."""
-    criterion = "" if query.best is None else query.best or criterion_of(points)
-    groups = list(grouped(points, query.by).items())[query.start : query.start + query.size + 1]
+    """One page.
+
+    Args:
+        groups: Those of the page, and the one that follows it, if there is one.
+        criterion: The value by which rates are chosen; "": they are not compared.
+        query: What was asked.
+        regimes: What theory predicts.
+        tokens: Makes the token of the next page.
+    """
     messages = []
-    for key, members in groups[: query.size]:
-        axes = dict(zip(query.by, key, strict=True))
+    for members in groups[: query.size]:
+        axes = {axis: members[axis][0] for axis in query.by}
         if query.best is None:
             message = _group(summary(axes, members, query.values))
         else:
@@ -125,13 +136,11 @@ def summarized(
     return pb.SummarizeRunsResponse(groups=page, next_page_token=token, best_rate_value=criterion)
 
 
-def _point(row: Sequence[Any], values: Sequence[str]) -> Point:
-    axes = len(ALL_AXES)
-    return Point(
-        dict(zip(ALL_AXES, row[:axes], strict=True)),
-        RunState(row[axes]),
-        dict(zip(values, row[axes + 1 :], strict=True)),
-    )
+def _criterion(store: Store, query: Query) -> str:
+    """The default criterion for the best rate."""
+    *others, last = CRITERIA
+    known = (value for value in others if store.has_value(query.experiment, value, query.where))
+    return next(known, last)
 
 
 def _group(group: Group) -> pb.RunGroup:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Final
 
 from ipserver.store.states import RunState
@@ -14,19 +15,8 @@ from ipserver.store.states import RunState
 CRITERIA: Final = ("best_validation_loss", "final_test_loss")
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """The values of a run that groups read.
-
-    Attributes:
-        axes: Where it stands in the grid: parameterization, axes of its network, base_learning_rate, seed.
-        state: Its state.
-        values: Values of its summary by name; None: it has none.
-    """
-
-    axes: Mapping[str, Any]
-    state: RunState
-    values: Mapping[str, float | None]
+# Runs as columns of equal lengths: axes of the grid, "state", and values of summaries (None: it has none).
+Runs = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,51 +62,34 @@ class BestGroup:
     rates: tuple[float, ...]
 
 
-def grouped(points: Iterable[Point], by: Sequence[str]) -> dict[tuple[Any, ...], list[Point]]:
-    """Points by their values of some axes: in their order, but those of a parameterization together."""
-    found: dict[tuple[Any, ...], list[Point]] = {}
-    place: dict[str, int] = {}
-    for point in points:
-        place.setdefault(point.axes["parameterization"], len(place))
-        found.setdefault(tuple(point.axes[axis] for axis in by), []).append(point)
-    if "parameterization" not in by:
-        return found
-    at = by.index("parameterization")
-    return dict(sorted(found.items(), key=lambda group: place[group[0][at]]))
-
-
-def summary(key: Mapping[str, Any], points: Sequence[Point], values: Iterable[str]) -> Group:
+def summary(key: Mapping[str, Any], runs: Runs, values: Iterable[str]) -> Group:
     """The means of a group."""
-    ended = [point for point in points if point.state is RunState.SUCCEEDED]
+    states = runs["state"]
+    succeeded = [state is RunState.SUCCEEDED for state in states]
     spreads = {}
     for name in values:
-        known = [value for point in ended if (value := point.values[name]) is not None]
+        known = [value for value in compress(runs[name], succeeded) if value is not None]
         if known:
             spreads[name] = spread(known)
-    diverged = sum(point.state is RunState.DIVERGED for point in points)
-    return Group(key, len(points), diverged, len(points) - len(ended) - diverged, spreads)
+    diverged = sum(state is RunState.DIVERGED for state in states)
+    return Group(key, len(states), diverged, len(states) - sum(succeeded) - diverged, spreads)
 
 
 def best_rate(
-    key: Mapping[str, Any], points: Sequence[Point], values: Iterable[str], criterion: str, *, largest: bool
+    key: Mapping[str, Any], runs: Runs, values: Iterable[str], criterion: str, *, largest: bool
 ) -> BestGroup:
     """The best rate of a group: that with the smallest (or largest) mean of the criterion.
 
     A rate at which a run diverged, or has no finite value, is out. Of equal ones the first is best.
     """
-    at: dict[float, list[Point]] = {}
-    for point in points:
-        at.setdefault(point.axes["base_learning_rate"], []).append(point)
-    means = {rate: mean for rate, there in at.items() if (mean := _mean(there, criterion)) is not None}
-    rate = (max if largest else min)(means, key=means.__getitem__) if means else None
-    chosen = at[rate] if rate is not None else []
-    return BestGroup(summary(key, chosen, values), rate, tuple(sorted(at)))
-
-
-def criterion_of(points: Iterable[Point]) -> str:
-    """The default criterion for the best rate."""
-    first, other = CRITERIA
-    return first if any(point.values[first] is not None for point in points) else other
+    at: dict[float, list[int]] = {}
+    for number, rate in enumerate(runs["base_learning_rate"]):
+        at.setdefault(rate, []).append(number)
+    means = {rate: mean for rate, there in at.items() if (mean := _mean(runs, there, criterion)) is not None}
+    best = (max if largest else min)(means, key=means.__getitem__) if means else None
+    chosen = at[best] if best is not None else []
+    there = {name: [column[number] for number in chosen] for name, column in runs.items()}
+    return BestGroup(summary(key, there, values), best, tuple(sorted(at)))
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -146,7 +119,9 @@ def _mean_of(values: Sequence[float]) -> float:
         return float(statistics.mean(values))
 
 
-def _mean(points: Sequence[Point], criterion: str) -> float | None:
-    values = [point.values[criterion] for point in points if point.state is not RunState.DIVERGED]
-    finite = [value for value in values if value is not None and math.isfinite(value)]
-    return _mean_of(finite) if len(finite) == len(points) else None
+def _mean(runs: Runs, numbers: Sequence[int], criterion: str) -> float | None:
+    """The mean of a value of some runs; None: one of them diverged, or has no finite value."""
+    states, values = runs["state"], runs[criterion]
+    found = [values[number] for number in numbers if states[number] is not RunState.DIVERGED]
+    finite = [value for value in found if value is not None and math.isfinite(value)]
+    return _mean_of(finite) if len(finite) == len(numbers) else None

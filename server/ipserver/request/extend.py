@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from iplab.v1 import spec_pb2
 from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.expand import expand
+from ipserver.request.hashes import request_hash
 from ipserver.request.problems import Problems, shown
 from ipserver.request.stored import stored_spec
 from ipserver.request.validate import Checked, canonical_uuid, check_request_id, check_spec
@@ -75,15 +75,6 @@ def check_extend(
         run_memory_bytes=checked.run_memory_bytes,
         warnings=checked.warnings,
     )
-
-
-def request_hash(request: service_pb2.ExtendExperimentRequest) -> str:
-    """SHA-256 of what a request asks for."""
-    body = service_pb2.ExtendExperimentRequest()
-    body.CopyFrom(request)
-    body.ClearField("request_id")
-    body.ClearField("validate_only")
-    return hashlib.sha256(body.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _added(

@@ -18,7 +18,7 @@ from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.errors import InvalidRequest
 from ipserver.request.convert import pack_config, parameterization
 from ipserver.request.datasets import check_dataset
-from ipserver.request.limit_runs import limit_seconds, stand_in, widest_beside_limit
+from ipserver.request.limit_studies import limit_seconds, stand_in, widest_beside_limit
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.predict import block_matrices, normalization, not_covered
 from ipserver.request.problems import Problems

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from google.protobuf.message import Message
-
 from iplab.v1 import experiment_service_pb2, run_service_pb2
 from ipserver.errors import InvalidRequest
+from ipserver.request.hashes import request_hash
 from ipserver.request.problems import Problems
 from ipserver.request.validate import canonical_uuid, check_request_id
 from ipserver.store.records.experiments import ExperimentRecord
@@ -45,17 +43,9 @@ def retry_failed(
     check_request_id(request.request_id, problems)
     if problems.found:
         raise InvalidRequest(problems.found)
-    request_id, request_hash = canonical_uuid(request.request_id), _hash(request)
-    if request_id and (first := store.find_extension(request_id, request_hash)):
+    request_id = canonical_uuid(request.request_id)
+    digest = request_hash(request, with_kind=True)
+    if request_id and (first := store.find_extension(request_id, digest)):
         return first
     require_room()
-    return store.retry_failed(experiment, request_id, request_hash, index)
-
-
-def _hash(request: Message) -> str:
-    """SHA-256 of what a request asks for; its kind is a part of it."""
-    body = type(request)()
-    body.CopyFrom(request)
-    body.ClearField("request_id")
-    text = request.DESCRIPTOR.full_name.encode() + b"\0" + body.SerializeToString(deterministic=True)
-    return hashlib.sha256(text).hexdigest()
+    return store.retry_failed(experiment, request_id, digest, index)

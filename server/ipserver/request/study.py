@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import uuid
@@ -17,8 +16,9 @@ from iplab.v1 import study_service_pb2 as service_pb2
 from iplab.v1.catalog_service_pb2 import Limits
 from ipserver import names
 from ipserver.errors import FieldViolation, InvalidRequest
+from ipserver.request.hashes import request_hash
 from ipserver.request.ids import under_free_id
-from ipserver.request.limit_runs import unpaired_limits
+from ipserver.request.limit_studies import unpaired_limits
 from ipserver.request.measured import metrics_of, probe_of, recorded_step
 from ipserver.request.problems import Problems, shown
 from ipserver.request.question import BASE, BESIDE_LIMIT, KINDS, kind_of, question_of
@@ -70,14 +70,14 @@ def create_study(store: Store, request: service_pb2.CreateStudyRequest, limits: 
 def repeated_study(store: Store, request: service_pb2.CreateStudyRequest) -> StudyRecord | None:
     """The study that an earlier request of the same id created, or None. Raises RequestIdReused."""
     request_id = canonical_uuid(request.request_id)
-    return store.find_study_request(request_id, _request_hash(request)) if request_id else None
+    return store.find_study_request(request_id, request_hash(request)) if request_id else None
 
 
 def accept_study(
     store: Store, request: service_pb2.CreateStudyRequest, checked: CheckedStudy, owned_by: str = ""
 ) -> StudyRecord:
     """Store the study of a valid request, without checks. Raises as `create_study`."""
-    request_id, request_hash = canonical_uuid(request.request_id), _request_hash(request)
+    request_id, digest = canonical_uuid(request.request_id), request_hash(request)
     study = request.study
 
     def made() -> StudyRecord:
@@ -85,7 +85,7 @@ def accept_study(
             id=request.study_id or f"{kind_of(checked.spec).replace('_', '-')}-{secrets.token_hex(3)}",
             uid=str(uuid.uuid4()),
             request_id=request_id,
-            request_hash=request_hash,
+            request_hash=digest,
             display_name=study.display_name,
             labels=dict(study.labels),
             priority=study.priority,
@@ -247,13 +247,3 @@ def _text_of(problem: studies.Problem, question: studies.Question) -> str:
     about = re.match(r"subjects\[(\d+)\]", problem.field)
     text = re.sub(r"subjects\[\d+\], ", "", problem.text).replace("setting.steps", "steps of the base")
     return f"{question.subjects[int(about[1])]}: {text}" if about else text
-
-
-def _request_hash(request: service_pb2.CreateStudyRequest) -> str:
-    body = service_pb2.CreateStudyRequest()
-    body.CopyFrom(request)
-    body.ClearField("request_id")
-    body.ClearField("validate_only")
-    if body.study.project == names.DEFAULT_PROJECT:
-        body.study.ClearField("project")  # it may have been filled in
-    return hashlib.sha256(body.SerializeToString(deterministic=True)).hexdigest()

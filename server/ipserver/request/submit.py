@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import uuid
@@ -15,7 +14,7 @@ from ipserver import names
 from ipserver.errors import StoreUnavailable
 from ipserver.request.convert import resource_request
 from ipserver.request.extend import check_extend
-from ipserver.request.extend import request_hash as extension_hash
+from ipserver.request.hashes import request_hash
 from ipserver.request.ids import under_free_id
 from ipserver.request.validate import Checked, canonical_uuid, check_create
 from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
@@ -55,11 +54,11 @@ def create(
     if first := repeated(store, request):
         return first
     require_room()
-    request_hash, request_id = _request_hash(request), canonical_uuid(request.request_id)
+    digest, request_id = request_hash(request), canonical_uuid(request.request_id)
     checked = check_create(request, limits, store.capacity())
 
     def made() -> ExperimentRecord:
-        new = _new_experiment(request, checked, request_id, request_hash, owned_by)
+        new = _new_experiment(request, checked, request_id, digest, owned_by)
         return store.create_experiment(new, checked.runs, study)
 
     return under_free_id(made, request.experiment_id, "experiment")
@@ -68,7 +67,7 @@ def create(
 def repeated(store: Store, request: pb.CreateExperimentRequest) -> ExperimentRecord | None:
     """The experiment that an earlier request of the same id created, or None. Raises RequestIdReused."""
     request_id = canonical_uuid(request.request_id)
-    return store.find_request(request_id, _request_hash(request)) if request_id else None
+    return store.find_request(request_id, request_hash(request)) if request_id else None
 
 
 def extend(
@@ -97,9 +96,9 @@ def extend(
         RequestIdReused: The request id was used with another request.
         StoreUnavailable: Other extensions of the experiment always came first.
     """
-    request_hash, request_id = extension_hash(request), canonical_uuid(request.request_id)
+    digest, request_id = request_hash(request), canonical_uuid(request.request_id)
     for _ in range(_EXTEND_ATTEMPTS):
-        if request_id and (first := store.find_extension(request_id, request_hash)):
+        if request_id and (first := store.find_extension(request_id, digest)):
             return first
         require_room()
         record = store.get_experiment(experiment)
@@ -110,14 +109,14 @@ def extend(
 
 
 def _new_experiment(
-    request: pb.CreateExperimentRequest, checked: Checked, request_id: str, request_hash: str, owned_by: str
+    request: pb.CreateExperimentRequest, checked: Checked, request_id: str, digest: str, owned_by: str
 ) -> NewExperiment:
     experiment = request.experiment
     return NewExperiment(
         id=request.experiment_id or _readable_id(experiment.display_name or checked.spec.dataset),
         uid=str(uuid.uuid4()),
         request_id=request_id,
-        request_hash=request_hash,
+        request_hash=digest,
         display_name=experiment.display_name,
         labels=dict(experiment.labels),
         notes=experiment.notes,
@@ -131,17 +130,6 @@ def _new_experiment(
         project=experiment.project or names.DEFAULT_PROJECT,
         owned_by=owned_by,
     )
-
-
-def _request_hash(request: pb.CreateExperimentRequest) -> str:
-    """SHA-256 of what a request asks for."""
-    body = pb.CreateExperimentRequest()
-    body.CopyFrom(request)
-    body.ClearField("request_id")
-    body.ClearField("validate_only")
-    if body.experiment.project == names.DEFAULT_PROJECT:
-        body.experiment.ClearField("project")  # it may have been filled in
-    return hashlib.sha256(body.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _readable_id(text: str) -> str:

@@ -62,7 +62,7 @@ def test_two_seeds_do_not_agree():
 @pytest.mark.parametrize(
     ("best", "said"),
     [
-        (-8.0, r"width 512 \(at 0.000976562: add smaller rates, from 0.000488 on\), 1024 \(at 0.000976562: "),
+        (-8.0, r"widths 512, 1024 \(at 0.000976562: add smaller rates, from 0.000488 on\): it lies"),
         (2.4, r"width 128 \(at 4: add larger rates, from 8 on\)"),
     ],
 )

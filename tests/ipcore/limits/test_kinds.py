@@ -36,7 +36,7 @@ def test_limits(name, L, phi, kind):
     ("name", "L", "phi", "reason", "says"),
     [
         ("mup", 2, "relu", "initial_weights", "deferred weights"),
-        ("ip", 3, "relu", "constant", "constant at m = infinity"),
+        ("ip", 3, "relu", "constant", "the network is constant: f stays 0"),
         ("ip", 4, "gelu", "constant", "ip-llr"),
         ("ip-llr", 3, "gelu", "activation", "hpz"),
         ("ip-llr", 3, "relu^2", "activation", "1-homogeneous"),

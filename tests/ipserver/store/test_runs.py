@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ipserver.errors import NotFound
 from ipserver.store import Store
 from ipserver.store.records.files import NewArtifact
-from ipserver.store.records.filters import Comparison, Junction, Negation, Operator
+from ipserver.store.records.filters import ALL, Comparison, Filter, Junction, Negation, Operator
 from ipserver.store.records.runs import Failure, NewRun
 from ipserver.store.states import ExperimentState, FailureReason, RunState
 from ipserver.store.summary import Summary
@@ -248,15 +250,39 @@ def test_several_runs_come_in_the_order_of_their_indices(store: Store) -> None:
         store.get_runs("e", [1, 4, 9])
 
 
-def test_some_fields_of_runs(store: Store) -> None:
-    planned(store, [[0, 1], [2, 3]])
-    late = Comparison("index", ">", 1)
-    assert store.run_columns("e", ["seed", "state", "final_test_loss"], late) == [
-        (2, RunState.QUEUED, None),
-        (3, RunState.QUEUED, None),
+def test_groups_of_runs(store: Store) -> None:
+    points = [
+        NewRun(2, width, "relu", index=index, parameterization=name, base_learning_rate=0.1, seed=seed)
+        for index, (name, width, seed) in enumerate(
+            [("b", 8, 0), ("a", 8, 0), ("b", 16, 0), ("a", 8, 1), ("b", 8, 1), ("c", 8, 0)]
+        )
     ]
-    assert len(store.run_columns("e", ["width"])) == 4
-    with pytest.raises(ValueError, match="there is no field 'failure'"):
-        store.run_columns("e", ["failure"])
+    store.create_experiment(new_experiment("e"), points)
+
+    def found(*by: str, where: Filter = ALL, **page: int) -> list[list[tuple[Any, ...]]]:
+        shown = ("index", "state", *by)
+        groups = store.run_groups("e", by, shown, where, **{"limit": 9} | page)
+        return [[row[0] for row in group] for group in groups]
+
+    # In the order of their first runs, but those of a parameterization together.
+    by = ("width", "parameterization")
+    whole = [[0, 4], [2], [1, 3], [5]]
+    assert found(*by) == whole
+    assert [group for start in range(5) for group in found(*by, limit=1, start=start)] == whole
+    assert found(*by, limit=2) == whole[:2]
+    assert found(*by, limit=2, start=3) == whole[3:]
+    assert found(*by, start=4) == []
+    assert found("width") == [[0, 1, 3, 4, 5], [2]]
+    assert found("seed", where=Comparison("index", ">", 1)) == [[2, 5], [3, 4]]
+    assert found("seed", where=Comparison("index", ">", 9)) == []
+    assert store.run_groups("e", ["width"], ["width", "state", "final_test_loss"], limit=1, start=1) == [
+        [(16, RunState.QUEUED, None)]
+    ]
+    assert store.has_value("e", "width")
+    assert not store.has_value("e", "width", Comparison("index", ">", 9))
+    assert not store.has_value("e", "final_test_loss")
+    for names in (["failure"], ["width"]), (["width"], ["width", "failure"]):
+        with pytest.raises(ValueError, match="there is no field 'failure'"):
+            store.run_groups("e", *names, limit=1)
     with pytest.raises(NotFound):
-        store.run_columns("x", ["width"])
+        store.run_groups("x", ["width"], ["width"], limit=1)

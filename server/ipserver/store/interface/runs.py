@@ -10,7 +10,7 @@ from ipserver.store.records.files import ArtifactRecord
 from ipserver.store.records.filters import ALL, Filter, Order
 from ipserver.store.records.runs import AttemptRecord, RunRecord
 from ipserver.store.records.slices import SegmentRecord
-from ipserver.store.transactions import runs
+from ipserver.store.transactions import grouping, runs
 from ipserver.store.transactions.ordering import Value
 
 SEGMENTS_AT_ONCE = 16
@@ -61,21 +61,39 @@ class Runs(Transactions):
         """Indices of the runs that `list_runs` would return. Raises as `list_runs`."""
         return self.database.read(runs.indices, experiment, where)
 
-    def run_columns(
-        self, experiment: str, columns: Sequence[str], where: Filter = ALL
-    ) -> list[tuple[Any, ...]]:
-        """Some fields of runs by index, without reading all of them.
+    def run_groups(
+        self,
+        experiment: str,
+        by: Sequence[str],
+        columns: Sequence[str],
+        where: Filter = ALL,
+        *,
+        limit: int,
+        start: int = 0,
+    ) -> list[list[tuple[Any, ...]]]:
+        """Some fields of runs, in groups that agree in other fields. Only runs of these groups are read.
 
         Args:
             experiment: The experiment's id.
-            columns: Names, as in the conditions of `list_runs`.
+            by: Fields in which the runs of a group agree; at least one.
+            columns: Fields that are returned, those of `by` among them; as in conditions of `list_runs`.
             where: Condition, as in `list_runs`.
+            limit: Most groups.
+            start: Number of groups before the first one.
+
+        Returns:
+            For each group its runs by index. Groups are in the order of their first runs, but those of a
+            parameterization, if it is among `by`, are together.
 
         Raises:
             NotFound: There is no such experiment.
             ValueError: There is no such field.
         """
-        return self.database.read(runs.columns, experiment, columns, where)
+        return self.database.read(grouping.groups, experiment, by, columns, where, limit, start)
+
+    def has_value(self, experiment: str, column: str, where: Filter = ALL) -> bool:
+        """Whether a field of any of the runs has a value. Arguments and errors as of `run_groups`."""
+        return self.database.read(grouping.has_value, experiment, column, where)
 
     def cancel_run(self, experiment: str, index: int) -> RunRecord:
         """Request one run to stop; a queued run is cancelled now. Repeatable. Raises NotFound."""

@@ -72,3 +72,20 @@ def deletion() -> Iterator[sa.Column[Any]]:
     yield column("purge_time", sa.Double(), nullable=True)
     # Whether it cannot be undeleted any more.
     yield column("purging", sa.Boolean(), server_default=sa.false())
+
+
+def submitted() -> Iterator[sa.Column[Any]]:
+    """What is stored of the request for an experiment or a study."""
+    yield column("id", Name, primary_key=True)
+    yield column("uid", Name)
+    yield column("request_id", Name, nullable=True, unique=True)
+    yield column("request_hash", Name)
+    yield column("display_name", Name)
+    yield column("labels", sa.JSON())
+    yield column("priority", sa.Integer())
+    yield column("spec", sa.LargeBinary())
+    yield column("warnings", sa.JSON())
+    # The project, and the user who asked for it ("": the service does not ask for tokens).
+    yield column("project", Name, server_default="default")
+    yield column("owned_by", Name, server_default="")
+    yield column("notes", Name, server_default="")

@@ -14,23 +14,16 @@ from ipserver.store.tables.columns import (
     experiment_column,
     index,
     metadata,
+    submitted,
 )
 
 experiments = sa.Table(
     "experiments",
     metadata,
-    column("id", Name, primary_key=True),
-    column("uid", Name),
-    column("request_id", Name, nullable=True, unique=True),
-    column("request_hash", Name),
-    column("display_name", Name),
-    column("labels", sa.JSON()),
-    column("priority", sa.Integer()),
-    column("spec", sa.LargeBinary()),
+    *submitted(),
     column("spec_hash", Name),
     column("steps", sa.Integer()),
     column("run_memory_bytes", sa.BigInteger()),
-    column("warnings", sa.JSON()),
     column("state", EnumText(ExperimentState)),
     column("cancel_requested", sa.Boolean()),
     column("pause_requested", sa.Boolean(), server_default=sa.false()),
@@ -61,10 +54,6 @@ experiments = sa.Table(
     column("start_time", sa.Double(), nullable=True),
     # Set exactly when the state is terminal.
     column("end_time", sa.Double(), nullable=True),
-    # The project, and the user who asked for it ("": nobody had to say who they are).
-    column("project", Name, server_default="default"),
-    column("owned_by", Name, server_default=""),
-    column("notes", Name, server_default=""),
     # Context of the call that asked for training last, where traces are recorded (`environment.traces`).
     column("trace", Name, server_default=""),
     *deletion(),

@@ -12,20 +12,13 @@ from ipserver.store.tables.columns import (
     deletion,
     index,
     metadata,
+    submitted,
 )
 
 studies = sa.Table(
     "studies",
     metadata,
-    column("id", Name, primary_key=True),
-    column("uid", Name),
-    column("request_id", Name, nullable=True, unique=True),
-    column("request_hash", Name),
-    column("display_name", Name),
-    column("labels", sa.JSON()),
-    column("priority", sa.Integer()),
-    column("spec", sa.LargeBinary()),
-    column("warnings", sa.JSON()),
+    *submitted(),
     column("state", EnumText(StudyState)),
     column("cancel_requested", sa.Boolean()),
     # Grows with every change but those of the lease.
@@ -40,10 +33,6 @@ studies = sa.Table(
     column("create_time", sa.Double()),
     # Set exactly when the state is terminal.
     column("end_time", sa.Double(), nullable=True),
-    # The project, and the user who asked for it ("": nobody had to say who they are).
-    column("project", Name, server_default="default"),
-    column("owned_by", Name, server_default=""),
-    column("notes", Name, server_default=""),
     *deletion(),
 )
 index("ix_studies_newest", studies.c.create_time, studies.c.id)

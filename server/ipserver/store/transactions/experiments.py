@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.environment import traces
-from ipserver.errors import NotFound, RequestIdReused
+from ipserver.errors import NotFound
 from ipserver.store.database import Transaction
 from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
 from ipserver.store.records.filters import Filter
@@ -23,7 +23,7 @@ from ipserver.store.transactions.comparisons import experiment_condition
 from ipserver.store.transactions.edits import created_event, editing, insert_events
 from ipserver.store.transactions.missing import no_experiment, there_are_no
 from ipserver.store.transactions.study_rounds import require_wanted
-from ipserver.store.transactions.taken import require_free
+from ipserver.store.transactions.taken import repeats, require_free
 from ipserver.store.transitions import Change
 
 
@@ -91,7 +91,7 @@ def insert_runs(transaction: Transaction, experiment: str, points: Sequence[NewR
                 "experiment": experiment,
                 "run_index": point.index,
                 "parameterization": point.parameterization,
-                **NetworkShape.of(point).values(),
+                **NetworkShape.values_of(point),
                 "base_learning_rate": point.base_learning_rate,
                 "seed": point.seed,
                 "state": state,
@@ -111,13 +111,7 @@ def find_request(transaction: Transaction, request_id: str, request_hash: str) -
     row = transaction.connection.execute(
         sa.select(experiments).where(experiments.c.request_id == request_id)
     ).one_or_none()
-    if row is None:
-        return None
-    if row.request_hash != request_hash:
-        raise RequestIdReused(
-            f"request id {request_id!r} was used for another request; choose a new one for a new request"
-        )
-    return experiment_record(row)
+    return experiment_record(row) if repeats(row, request_id, request_hash) else None
 
 
 def get(transaction: Transaction, experiment: str) -> ExperimentRecord:

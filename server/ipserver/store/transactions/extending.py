@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from ipserver.environment import traces
-from ipserver.errors import FieldViolation, InvalidRequest, RequestIdReused
+from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.store.database import Transaction
 from ipserver.store.records.experiments import ExperimentRecord, Extension
 from ipserver.store.states import RunState
@@ -15,6 +15,7 @@ from ipserver.store.transactions.edits import editing
 from ipserver.store.transactions.experiments import get, insert_runs
 from ipserver.store.transactions.projects import lock
 from ipserver.store.transactions.study_rounds import require_wanted
+from ipserver.store.transactions.taken import repeats
 from ipserver.store.transitions import extension_problem
 
 
@@ -23,13 +24,7 @@ def find_request(transaction: Transaction, request_id: str, request_hash: str) -
     row = transaction.connection.execute(
         sa.select(extensions).where(extensions.c.request_id == request_id)
     ).one_or_none()
-    if row is None:
-        return None
-    if row.request_hash != request_hash:
-        raise RequestIdReused(
-            f"request id {request_id!r} was used for another request; choose a new one for a new request"
-        )
-    return get(transaction, row.experiment)
+    return get(transaction, row.experiment) if repeats(row, request_id, request_hash) else None
 
 
 def extend(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -19,11 +20,14 @@ from ipserver.store.states import FailureReason
 from ipserver.store.summary import VALUES, Summary
 from ipserver.store.tables import artifacts, attempts, experiments, runs, segments
 from ipserver.store.transactions import experiments as experiment_store
-from ipserver.store.transactions.comparisons import RUN_FIELDS, run_condition
+from ipserver.store.transactions.comparisons import run_condition
 from ipserver.store.transactions.edits import editing
 from ipserver.store.transactions.missing import there_are_no
 from ipserver.store.transactions.ordering import Value, following, run_order
 from ipserver.store.transitions import Change
+
+# Of a row, in the order of the fields of `Summary`.
+_SUMMARY: Final = attrgetter(*VALUES)
 
 
 def select_runs(experiment: str, *where: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -96,21 +100,6 @@ def indices(transaction: Transaction, experiment: str, where: Filter) -> frozens
     experiment_store.require(transaction, experiment)
     statement = sa.select(runs.c.run_index).where(runs.c.experiment == experiment, run_condition(where))
     return frozenset(transaction.connection.execute(statement).scalars())
-
-
-def columns(
-    transaction: Transaction, experiment: str, names: Sequence[str], where: Filter
-) -> list[tuple[Any, ...]]:
-    """See `Store.run_columns`."""
-    experiment_store.require(transaction, experiment)
-    if unknown := [name for name in names if name not in RUN_FIELDS]:
-        raise ValueError(f"there is no field {unknown[0]!r}")
-    statement = (
-        sa.select(*(RUN_FIELDS[name] for name in names))
-        .where(runs.c.experiment == experiment, run_condition(where))
-        .order_by(runs.c.run_index)
-    )
-    return [tuple(row) for row in transaction.connection.execute(statement)]
 
 
 def cancel(transaction: Transaction, experiment: str, index: int) -> RunRecord:
@@ -225,7 +214,7 @@ def run_record(row: sa.Row[Any]) -> RunRecord:
         experiment=row.experiment,
         index=row.run_index,
         parameterization=row.parameterization,
-        **NetworkShape.of(row).values(),
+        **NetworkShape.values_of(row),
         base_learning_rate=row.base_learning_rate,
         seed=row.seed,
         state=row.state,
@@ -233,7 +222,7 @@ def run_record(row: sa.Row[Any]) -> RunRecord:
         pack=row.pack if row.planned or row.run_index < row.planned_runs else "",
         committed_steps=row.committed_steps,
         steps=row.steps,
-        summary=Summary(**{name: getattr(row, name) for name in VALUES}),
+        summary=Summary(*_SUMMARY(row)),
         calibrated_rates=tuple(row.calibrated_rates),
         failure=_failure(row.failure),
         start_time=row.start_time,

@@ -13,14 +13,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.errors import NotFound, RequestIdReused
+from ipserver.errors import NotFound
 from ipserver.store.database import Transaction
 from ipserver.store.records.studies import NewStudy, RoundRecord, StudyOutcome, StudyRecord
 from ipserver.store.states import RunState, StudyState
 from ipserver.store.tables import experiments, studies, study_rounds
 from ipserver.store.transactions import clocks, quotas
 from ipserver.store.transactions.projects import lock
-from ipserver.store.transactions.taken import require_free
+from ipserver.store.transactions.taken import repeats, require_free
 
 
 def create(transaction: Transaction, new: NewStudy) -> StudyRecord:
@@ -51,13 +51,7 @@ def find_request(transaction: Transaction, request_id: str, request_hash: str) -
     row = transaction.connection.execute(
         sa.select(studies.c.id, studies.c.request_hash).where(studies.c.request_id == request_id)
     ).one_or_none()
-    if row is None:
-        return None
-    if row.request_hash != request_hash:
-        raise RequestIdReused(
-            f"request id {request_id!r} was used for another request; choose a new one for a new request"
-        )
-    return get(transaction, row.id)
+    return get(transaction, row.id) if repeats(row, request_id, request_hash) else None
 
 
 def get(transaction: Transaction, study: str) -> StudyRecord:

@@ -1,11 +1,13 @@
-"""Ids that a new experiment or study may not have: those of others, also of deleted and purged ones."""
+"""Ids that are taken: those of experiments and studies, also of deleted and purged ones, and of requests."""
 
 from __future__ import annotations
+
+from typing import Any, TypeGuard
 
 import sqlalchemy as sa
 
 from ipserver import names
-from ipserver.errors import AlreadyExists
+from ipserver.errors import AlreadyExists, RequestIdReused
 from ipserver.store.database import Transaction
 from ipserver.store.tables import experiments, purged
 
@@ -30,3 +32,18 @@ def require_free(transaction: Transaction, table: sa.Table, id: str) -> None:
     gone = sa.select(purged.c.name).where(purged.c.name == name)
     if transaction.connection.execute(gone).one_or_none() is not None:
         raise AlreadyExists(f"{kind} {id!r} was purged, and ids are not used again; choose another id")
+
+
+def repeats(
+    row: sa.Row[*tuple[Any, ...]] | None, request_id: str, request_hash: str
+) -> TypeGuard[sa.Row[*tuple[Any, ...]]]:
+    """Whether a request was made before under its id: `row` is what was stored of it, with its hash.
+
+    Raises:
+        RequestIdReused: The id was used for another request.
+    """
+    if row is not None and row.request_hash != request_hash:
+        raise RequestIdReused(
+            f"request id {request_id!r} was used for another request; choose a new one for a new request"
+        )
+    return row is not None

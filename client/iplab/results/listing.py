@@ -1,0 +1,62 @@
+"""Listings: read by page while they are iterated; in a notebook they show their beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Generic, Self, TypeVar
+
+from iplab.errors import IplabError
+
+Item = TypeVar("Item")
+
+_SHOWN: Final = 20
+
+
+class Listing(Iterator[Item], Generic[Item]):
+    """What a listing of the service holds, fetched by page while it is iterated, once.
+
+    A notebook shows its first 20 items. They are read for that alone: the iteration starts at the first item
+    all the same. As text it reads nothing.
+
+    Args:
+        what: What is listed, and in which order: "experiments, newest first".
+        read: Reads from the first item on, at most so many; None: all.
+        table: Items as a table of HTML.
+        limit: At most so many; None: all.
+        empty: Says why there is nothing; "": there is no more to say.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        read: Callable[[int | None], Iterator[Item]],
+        table: Callable[[Sequence[Item]], str],
+        limit: int | None = None,
+        empty: Callable[[], str] = str,
+    ) -> None:
+        self._what, self._read, self._table, self._limit, self._empty = what, read, table, limit, empty
+        self._items = read(limit)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Item:
+        return next(self._items)
+
+    def __repr__(self) -> str:
+        return f"<Listing of {self._what}: read while it is iterated; list(...) reads all>"
+
+    def _repr_html_(self) -> str:
+        from iplab.display import html  # noqa: PLC0415 - notebooks alone
+
+        title = self._what[:1].upper() + self._what[1:]
+        most = _SHOWN + 1 if self._limit is None else min(self._limit, _SHOWN + 1)
+        try:
+            found = list(self._read(most))
+            why = "" if found else self._empty()
+        except IplabError as error:
+            return html.titled(title, html.paragraph(str(error)))
+        if not found:
+            return html.titled(title, html.paragraph(why or "none"))
+        more = f"the first {_SHOWN}; iterate, or list(...) reads all" if len(found) > _SHOWN else ""
+        return html.titled(title, self._table(found[:_SHOWN]), html.paragraph(more) if more else "")

@@ -1,0 +1,82 @@
+"""What a notebook shows: short errors, and handles as HTML."""
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+import iplab
+from iplab.results.experiment import Experiment
+from iplab.v1 import experiment_pb2
+
+
+@pytest.fixture(scope="module")
+def shell():
+    return InteractiveShell()
+
+
+def shown(shell, source, **names):
+    """What a cell writes."""
+    shell.push(names)
+    with capture_output() as output:
+        shell.run_cell(source)
+    return output.stdout + output.stderr
+
+
+@pytest.mark.parametrize(
+    "source, said",
+    [
+        ("client.experiment('nothing-of-that-name')", "NotFoundError: "),
+        ("client.create(bad)", "SpecError: spec.grid.activations[0]: unknown activation 'rellu'"),
+        ("trained.metrics(names=['trainloss'])", "InvalidRequestError: "),
+        ("trained.plot('rats')", "InvalidRequestError: "),
+        ("list(trained.runs('wdith = 8'))", "InvalidRequestError: "),
+    ],
+)
+def test_an_error_shows_the_own_line_and_the_message_alone(shell, client, trained, source, said):
+    bad = trained.as_spec({"grid.activations": ["rellu"]})
+    text = shown(shell, source, client=client, trained=trained, bad=bad)
+    assert said in text
+    assert source in text
+    assert "transport" not in text and "grpc" not in text
+    assert len(text.splitlines()) <= 4, text
+
+
+def test_an_error_in_a_function_of_a_file_shows_its_place(shell, tmp_path, client, monkeypatch):
+    (tmp_path / "mine.py").write_text("def find(client):\n    return client.experiment('nothing')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    text = shown(shell, "import mine\nmine.find(client)", client=client)
+    assert "mine.py, line 2: return client.experiment('nothing')" in text
+
+
+def test_theory_and_aio_are_attributes():
+    assert iplab.theory.preset("ip", hidden_layers=3).hidden_layers == 3
+    assert iplab.aio.connect.__doc__
+
+
+def test_an_experiment_without_any_result_says_so():
+    message = experiment_pb2.Experiment(name="experiments/e", state="EXPERIMENT_STATE_SUCCEEDED")
+    message.counts.total = message.counts.diverged = 2
+    assert "No run has a result" in Experiment(None, message)._repr_html_()
+    message.counts.diverged = 1
+    assert "No run has a result" not in Experiment(None, message)._repr_html_()
+
+
+def test_best_rates_show_themselves_and_become_a_frame(trained):
+    best = trained.best_rates()
+    assert "<table" in best._repr_html_()
+    frame = best.to_pandas()
+    assert list(frame["base_learning_rate"]) == [row.base_learning_rate for row in best]
+    assert frame["test_loss"].dtype == float
+    assert "no runs" in trained.best_rates("width = 3")._repr_html_()
+
+
+def test_columns_without_any_value_are_numbers(trained):
+    frame = trained.runs_frame()
+    assert frame["diverged_step"].isna().all()
+    assert frame["diverged_step"].dtype == float
+    assert str(trained.summary().to_pandas()["limit_error_sd"].dtype) == "float64"
+
+
+def test_an_unknown_question_names_the_nearest(shell, client):
+    text = shown(shell, "client.study('rate-tranfer', {'spec': {}}, budget='9 runs')", client=client)
+    assert "did you mean 'rate-transfer'?" in text
