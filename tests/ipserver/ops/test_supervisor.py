@@ -257,7 +257,7 @@ def test_a_log_that_finds_no_room_for_its_copy_is_emptied(tmp_path, monkeypatch,
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(parts.shutil, "copyfile", full)
+    monkeypatch.setattr(places.shutil, "copyfile", full)
     log = tmp_path / "api.log"
     log.write_text("x" * 11)
 
