@@ -63,11 +63,12 @@ def _learns(
         most = first if start == 0 else later
         rates = _rates(p, start)
         if large := [i for i, (q, least) in enumerate(zip(rates, most, strict=True), start=1) if q < least]:
+            layers = "layer" if len(large) == 1 else "layers"
             named = ", ".join(map(str, large))
             return NoLimit(
                 "unstable",
-                f"the rate of layer {named} at step {start} is a power of the width too large: the network "
-                "diverges as it grows; `iplab analyze` says what would be stable",
+                f"the rate of {layers} {named} at step {start} is a power of the width too large: the "
+                "network diverges as it grows; `iplab analyze` says what would be stable",
             )
         found.append(tuple(q == least for q, least in zip(rates, most, strict=True)))
     if len(set(found[1:])) > 1:
@@ -165,8 +166,8 @@ def _with_notes(found: Limit | NoLimit, phi: Activation) -> Limit | NoLimit:
     notes, revives = list[str](), found.revives and (phi.name == "relu" or relu_power(phi.name) == 1)
     if _odd(phi) and len(found.first) > 3:
         notes.append(
-            f"{phi.name} is odd: the first step does not reach layer 3, as E[x_0^2 x_1^2] = 0, so h_1^3 = 0 "
-            "and f_1 = 0; learning starts at step 2, and finite networks show their m^(-1/2) remainder there"
+            f"step 0 does not reach layer 3: {phi.name} is odd, so E[x_0^2 x_1^2] = 0, h_1^3 = 0 and "
+            "f_1 = 0; learning starts at step 2, and finite networks show their m^(-1/2) remainder there"
         )
     if revives:
         notes.append(
