@@ -53,6 +53,15 @@ def test_nodes_have_our_names(executor):
     assert list(executor.nodes().values()) == [{"cpus": 2.0}]
 
 
+def test_it_is_made_of_the_processes_that_it_needs(executor):
+    """Ray's own list, without the dashboard's server and two monitors."""
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in ray_pids(executor)}
+    names = {Path(word).name for words in commands.values() for word in words[:3]}
+
+    assert {"gcs_server", "raylet"} <= names
+    assert not names & {"dashboard.py", "log_monitor.py", "monitor.py"}
+
+
 def test_an_experiment_trains_on_two_workers_that_are_kept_for_the_next_pack(store, settings, executor):
     submit(store, small_spec(grid={"widths": [8, 16, 24], "activations": ["relu", "tanh"]}))
     to_infinity = {"parameterizations": [{"preset": "hpz"}], "widths": [8], "infinite_width": True}
@@ -179,14 +188,14 @@ def test_a_paused_and_preempted_pack_ends_bit_for_bit_as_an_undisturbed_one(exec
     for where, disturbances in ((undisturbed, []), (executor, [paused, preempted])):
         settings = settings_in(
             tmp_path / str(len(disturbances)),
-            slice_seconds=0.1,
+            slice_seconds=0.02,
             checkpoint_seconds=1e9,
             lease_seconds=600,
             worker_start_seconds=600,
             max_attempts=1,
         )
         store = store_in(settings)
-        submit(store, small_spec(steps=15_000))
+        submit(store, small_spec(steps=6000))
         # It checks for preemption five times per second.
         dispatcher = Dispatcher(store, where, settings, "d", monotonic=lambda: 5 * time.monotonic())
         run_until(dispatcher, lambda store=store: store.get_experiment("e").committed_steps > 0)
