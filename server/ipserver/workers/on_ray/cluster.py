@@ -112,7 +112,8 @@ def _without_onlookers() -> Iterator[None]:
     The monitor asks an autoscaler for nodes, the log monitor sends output of workers to the driver, and the
     API server is the dashboard's. Nothing here uses them, and their start takes three seconds of CPU.
     """
-    lean = partial(ray_parameter.RayParams, no_monitor=True, include_log_monitor=False)
+    # Ray documents a flag and annotates text.
+    lean = partial(ray_parameter.RayParams, no_monitor=True, include_log_monitor=False)  # type: ignore[arg-type]
 
     def no_server(*_: object, **__: object) -> tuple[None, None]:
         return None, None  # what Ray itself returns if the server does not start
