@@ -20,7 +20,7 @@ from typing import Final, Literal, cast
 
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.errors import nearest
-from iplab.display.vocabulary import field_named, meant
+from iplab.specs.vocabulary import field_named, meant
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.store.records.filters import ALL, Comparison, Filter, Junction, Negation, Operator
 from ipserver.store.records.networks import AXES

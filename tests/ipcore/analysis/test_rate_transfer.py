@@ -82,6 +82,43 @@ def test_divergence_beside_the_best_rate_is_seen_around():
     assert found.verdict is Verdict.AGREES
 
 
+@pytest.mark.parametrize("drift", [0.0, -0.25, -0.32])
+def test_a_best_rate_between_the_grids_last_and_the_first_that_diverges_is_open(drift):
+    """Every parabola ends at 0.4, since 0.8 diverges: the optimum may have moved by an octave, unseen."""
+
+    def optimum(m):
+        return math.log2(0.79) + drift * math.log2(m / 128)
+
+    given = {
+        (m, rate, seed): math.nan if math.log2(rate) > optimum(m) else 1 + (math.log2(rate) - optimum(m)) ** 2
+        for m in WIDTHS
+        for rate in (0.1, 0.2, 0.4, 0.8)
+        for seed in range(6)
+    }
+    found = check_rate_transfer(given, exactly(0))
+    assert found.verdict is Verdict.UNDECIDED
+    assert found.drift.low < drift < found.drift.high
+    assert found.sentence.endswith("add rates")
+    assert all(low <= 2.0 ** optimum(m) <= high for m, (low, high) in zip(WIDTHS, found.ends, strict=True))
+    assert "128 (0.4 .. 0.8), 256 (0.4 .. 0.8)" in found.warnings[0]
+
+
+def test_a_finer_grid_closes_it():
+    rates = tuple(2.0 ** (e / 8) for e in range(-32, 1))
+    given = losses(0.0, best=-0.9, rates=rates, diverged=lambda m, rate: math.log2(rate) > -1)
+    found = check_rate_transfer(given, exactly(0))
+    assert found.verdict is Verdict.AGREES
+    assert found.drift.high - found.drift.low < 0.3
+
+
+def test_rates_that_all_end_with_the_same_loss_have_no_best():
+    given = {(m, rate, seed): 2.302585 for m in WIDTHS for rate in (0.1, 0.2, 0.4) for seed in range(3)}
+    with pytest.raises(
+        AnalysisError, match=r"at width 128 the loss is 2\.30259 at all rates: training has no"
+    ):
+        check_rate_transfer(given, exactly(0))
+
+
 @pytest.mark.parametrize("seeds", [4, 16])
 def test_more_seeds_do_not_move_the_best_rate(seeds):
     """A rate at which one seed in four diverges is no worse for the others."""
