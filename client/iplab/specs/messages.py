@@ -8,7 +8,6 @@ from typing import Final
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from ipcore.errors import nearest
-from iplab.display.vocabulary import OTHER_NAMES
 from iplab.specs.problems import Problems
 from iplab.specs.values import (
     INTEGERS,
@@ -21,6 +20,7 @@ from iplab.specs.values import (
     truth_of,
     whole_of,
 )
+from iplab.specs.vocabulary import OTHER_NAMES
 from iplab.v1.experiment_pb2 import Experiment
 
 ROOT: Final = Experiment.DESCRIPTOR
