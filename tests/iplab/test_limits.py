@@ -5,6 +5,7 @@ import math
 import pytest
 
 import iplab
+from ipcore.figures import PictureError
 from tests.ipcore.figures.looking import faults
 
 SPEC = {
@@ -142,7 +143,7 @@ def test_of_two_widths_there_are_distances_but_no_figure(service, client):
     assert any(
         "at width 16 from those of width 256, which stands for infinite width" in note for note in notes
     )
-    with pytest.raises(iplab.IplabError, match="'limit' to draw: that needs inf, or a width"):
+    with pytest.raises(PictureError, match="'limit' to draw: that needs inf, or a width"):
         experiment.plot("limit")
 
 
