@@ -14,7 +14,7 @@ import iplab as sdk
 from ipcore.figures import Courses, PictureError, PowerLaws, RateCurves
 from iplab.cli import main
 from iplab.cli.plot import KINDS as COMMAND_KINDS
-from iplab.plotting import KINDS
+from iplab.plotting import KINDS, pictures
 from iplab.results.settings import AXES
 from iplab.results.summary import Spread
 from tests.ipcore.figures.looking import faults
@@ -203,3 +203,10 @@ def test_handles_show_themselves_escaped(swept, client):
     assert "train_loss" in handles["metrics"]._repr_html_()
     assert "mup" in handles["summary"]._repr_html_()
     assert client._transport.address in handles["client"]._repr_html_()
+
+
+def test_losses_at_one_rate_are_no_figure_of_rates(trained, swept):
+    """A dot a line says nothing; asked for by its kind it is drawn all the same."""
+    assert "rates" in pictures(swept, swept.check())
+    assert set(pictures(trained, trained.check())) == {"curves"}
+    assert isinstance(trained.plot("rates"), RateCurves)
