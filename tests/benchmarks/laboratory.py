@@ -28,6 +28,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import Message
 
+from iplab.v1 import audit_service_pb2 as audit
 from iplab.v1 import catalog_service_pb2 as catalog
 from iplab.v1 import experiment_service_pb2 as experiments
 from iplab.v1 import parameterization_service_pb2 as parameterizations
@@ -91,12 +92,19 @@ def reads() -> list[Call]:
     ordered = runs.ListRunsRequest(parent=_LARGE, page_size=100, order_by="final_test_loss desc, seed")
     chosen = runs.ListRunsRequest(parent=_LARGE, page_size=100, filter="seed >= 5000")
     metrics = runs.QueryMetricsRequest(parent=_LARGE, filter="seed = 7")
+    several = runs.BatchGetRunsRequest(parent=_LARGE, names=[f"{_LARGE}/runs/r{i:05d}" for i in range(100)])
+    groups = runs.SummarizeRunsRequest(parent=_LARGE, group_by=["seed"], page_size=100)
+    together = runs.SummarizeRunsRequest(parent=_LARGE)
     file = runs.ReadArtifactRequest(name=f"{_RUN}/artifacts/weights/final.safetensors")
     theory, run = "ParameterizationService", "RunService"
     return [
+        _always("AuditService/ListAuditEntries", audit.ListAuditEntriesRequest()),
         _always("CatalogService/GetCatalog", catalog.GetCatalogRequest()),
         _always("ExperimentService/GetExperiment", experiments.GetExperimentRequest(name=_LARGE)),
         _always("ExperimentService/ListExperiments", experiments.ListExperimentsRequest()),
+        _always(
+            "ExperimentService/BatchGetExperiments", experiments.BatchGetExperimentsRequest(names=[_LARGE])
+        ),
         _always("ExperimentService/WatchExperiment", experiments.WatchExperimentRequest(name=_LARGE)),
         _always(f"{theory}/ListParameterizations", everything),
         _always(f"{theory}/AnalyzeParameterization", analyze),
@@ -108,6 +116,9 @@ def reads() -> list[Call]:
         _always(f"{run}/ListRuns", page, "ListRuns, 100"),
         _always(f"{run}/ListRuns", ordered, "ListRuns, 100 ordered"),
         _always(f"{run}/ListRuns", chosen, "ListRuns, 100 filtered"),
+        _always(f"{run}/BatchGetRuns", several),
+        _always(f"{run}/SummarizeRuns", groups, "SummarizeRuns, 100 of 10,000"),
+        _always(f"{run}/SummarizeRuns", together, "SummarizeRuns, one of all"),
         _always(f"{run}/QueryMetrics", metrics),
         _always(f"{run}/ListArtifacts", runs.ListArtifactsRequest(parent=_RUN)),
         _always(f"{run}/ReadArtifact", file),
@@ -120,6 +131,13 @@ def reads() -> list[Call]:
 def _update(name: str) -> Message:
     request = experiments.UpdateExperimentRequest()
     request.experiment.name, request.experiment.display_name = f"experiments/{name}", "Another name"
+    request.update_mask.paths.append("display_name")
+    return request
+
+
+def _update_study(name: str) -> Message:
+    request = studies.UpdateStudyRequest()
+    request.study.name, request.study.display_name = f"studies/{name}", "Another name"
     request.update_mask.paths.append("display_name")
     return request
 
@@ -156,6 +174,7 @@ def lives() -> dict[str, list[Call]]:
     # Without a dispatcher a cancelled study does not end, so that it cannot be deleted.
     study = [
         Call("StudyService/CreateStudy", study_request),
+        Call("StudyService/UpdateStudy", _update_study),
         Call("StudyService/CancelStudy", _named(studies.CancelStudyRequest, "studies")),
     ]
     return {"the life of an experiment": experiment, "the life of a study": study}

@@ -28,6 +28,8 @@ ROOT: Final = Experiment.DESCRIPTOR
 _WIDTHS: Final = "iplab.v1.Grid.widths"
 # Names that a spec may use; the rest of Experiment is set by the service.
 INPUT: Final = ("display_name", "labels", "notes", "priority", "project", "spec")
+# What people call the id, which is no part of a spec.
+_IDS: Final = ("name", "id", "experiment_id", "experiment", "run_name")
 
 
 def message_of(value: object, kind: Descriptor, path: str, problems: Problems) -> dict[str, object]:
@@ -83,8 +85,12 @@ def _names(kind: Descriptor) -> Sequence[str]:
 
 def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:
     """What is wrong with a field of this name at `path`, and the path that was meant."""
+    if kind is ROOT and name in _IDS:
+        return "unknown field; the id is given when it is submitted (--id, experiment_id=)", name
     if kind is ROOT and name in kind.fields_by_name:
         return "is set by the service; leave it out", name
+    if name == "<<":
+        return "merging (<<) is not read; write the fields out", name
     known = _names(kind)
     if near := nearest(name, known):
         meant = f"{path}.{near}" if path else near

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from google.protobuf import timestamp_pb2
 
@@ -19,7 +19,9 @@ from ipserver.store.records.files import ArtifactRecord
 from ipserver.store.records.networks import NetworkShape
 from ipserver.store.records.runs import AttemptRecord, Failure, RunRecord
 from ipserver.store.states import ExperimentState, FailureReason, RunState
+from ipserver.store.summary import VALUES
 
+_SUMMARY: Final = attrgetter(*VALUES)
 Regimes = Mapping[tuple[str, int, str], Regime | None]
 
 
@@ -80,14 +82,14 @@ def run(record: RunRecord, regimes: Regimes, attempts: Iterable[AttemptRecord] =
         name=names.run_name(record.experiment, record.index),
         index=record.index,
         parameterization=record.parameterization,
-        **NetworkShape.of(record).values(),
+        **NetworkShape.values_of(record),
         base_learning_rate=record.base_learning_rate,
         seed=record.seed,
         state=run_state(record.state),
         pack=record.pack,
         committed_steps=record.committed_steps,
         steps=record.steps,
-        summary=run_pb2.RunSummary(**dataclasses.asdict(record.summary)),
+        summary=run_pb2.RunSummary(**dict(zip(VALUES, _SUMMARY(record.summary), strict=True))),
         calibrated_rates=record.calibrated_rates,
         failure=_failure(record.failure),
         attempts=[_attempt(attempt) for attempt in attempts],

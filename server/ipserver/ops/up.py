@@ -237,7 +237,7 @@ def _announce(settings: Settings, parts: list[_Part]) -> None:
 def _tell(text: str) -> None:
     """Say on standard error how far the start is; standard output is for the line that says it is ready."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(terminal.shown_on(sys.stderr, text), file=sys.stderr, flush=True)
     except OSError:
         terminal.abandon_output()
 
@@ -245,10 +245,12 @@ def _tell(text: str) -> None:
 def _greet(settings: Settings, web: str) -> None:
     """Say that experiments can be trained now: the API answers and a dispatcher has reported."""
     try:
-        print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
+        said = f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}"
+        print(terminal.shown_on(sys.stdout, said))
         if web:
             print(f"Web page: {web}")
-        print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME). Stop with Ctrl-C.", flush=True)
+        print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME).")
+        print("Stop with Ctrl-C.", flush=True)
     except OSError:  # the reader is gone or the disk is full, which is no reason to end
         terminal.abandon_output()
 

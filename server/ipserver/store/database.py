@@ -228,9 +228,8 @@ def parse_dsn(dsn: str) -> sa.URL:
     return url
 
 
-def _json(value: object) -> str:
-    """What a JSON column holds. Infinity and NaN are no JSON: PostgreSQL refuses them, SQLite must too."""
-    return json.dumps(value, allow_nan=False)
+# What a JSON column holds. Infinity and NaN are no JSON: PostgreSQL refuses them, SQLite must too.
+_json = json.JSONEncoder(allow_nan=False).encode
 
 
 def _is_outage(error: exc.DBAPIError) -> bool:

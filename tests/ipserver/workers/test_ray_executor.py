@@ -53,6 +53,15 @@ def test_nodes_have_our_names(executor):
     assert list(executor.nodes().values()) == [{"cpus": 2.0}]
 
 
+def test_it_is_made_of_the_processes_that_it_needs(executor):
+    """Ray's own list, without the dashboard's server and two monitors."""
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in ray_pids(executor)}
+    names = {Path(word).name for words in commands.values() for word in words[:3]}
+
+    assert {"gcs_server", "raylet"} <= names
+    assert not names & {"dashboard.py", "log_monitor.py", "monitor.py"}
+
+
 def test_an_experiment_trains_on_two_workers_that_are_kept_for_the_next_pack(store, settings, executor):
     submit(store, small_spec(grid={"widths": [8, 16, 24], "activations": ["relu", "tanh"]}))
     to_infinity = {"parameterizations": [{"preset": "hpz"}], "widths": [8], "infinite_width": True}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, get_type_hints
 
@@ -29,7 +30,7 @@ class NetworkShape:
         >>> NetworkShape.of(run)
         NetworkShape(hidden_layers=2, width=64, activation='relu')
         """
-        return NetworkShape(*(getattr(value, axis) for axis in AXES))
+        return NetworkShape(*_GET(value))
 
     @classmethod
     def of_depth(cls, hidden_layers: int) -> NetworkShape:
@@ -41,10 +42,16 @@ class NetworkShape:
         others = {axis: 1 if kind is int else "" for axis, kind in AXES.items()}
         return NetworkShape(**{**others, "hidden_layers": hidden_layers})  # type: ignore[arg-type]
 
+    @classmethod
+    def values_of(cls, value: Any) -> dict[str, Any]:
+        """By the name of the axis, of all that `of` takes."""
+        return dict(zip(AXES, _GET(value), strict=True))
+
     def values(self) -> dict[str, Any]:
         """By the name of the field."""
-        return {axis: getattr(self, axis) for axis in AXES}
+        return self.values_of(self)
 
 
 # Name and type of each: columns of the store, fields of filters.
 AXES: Final[Mapping[str, type[int] | type[str]]] = MappingProxyType(get_type_hints(NetworkShape))
+_GET: Final = attrgetter(*AXES)

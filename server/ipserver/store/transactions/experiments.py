@@ -91,7 +91,7 @@ def insert_runs(transaction: Transaction, experiment: str, points: Sequence[NewR
                 "experiment": experiment,
                 "run_index": point.index,
                 "parameterization": point.parameterization,
-                **NetworkShape.of(point).values(),
+                **NetworkShape.values_of(point),
                 "base_learning_rate": point.base_learning_rate,
                 "seed": point.seed,
                 "state": state,

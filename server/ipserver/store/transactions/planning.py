@@ -184,7 +184,7 @@ def _insert(edit: Edit, plan: Sequence[NewPack], queued: frozenset[int]) -> None
                 "experiment": edit.experiment,
                 "id": pack.id,
                 "runs": len(members),
-                **NetworkShape.of(pack).values(),
+                **NetworkShape.values_of(pack),
                 "steps": pack.steps,
                 "memory_bytes": pack.memory_bytes,
                 "state": PackState.QUEUED,

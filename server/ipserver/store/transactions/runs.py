@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -24,6 +25,9 @@ from ipserver.store.transactions.edits import editing
 from ipserver.store.transactions.missing import there_are_no
 from ipserver.store.transactions.ordering import Value, following, run_order
 from ipserver.store.transitions import Change
+
+# Of a row, in the order of the fields of `Summary`.
+_SUMMARY: Final = attrgetter(*VALUES)
 
 
 def select_runs(experiment: str, *where: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -210,7 +214,7 @@ def run_record(row: sa.Row[Any]) -> RunRecord:
         experiment=row.experiment,
         index=row.run_index,
         parameterization=row.parameterization,
-        **NetworkShape.of(row).values(),
+        **NetworkShape.values_of(row),
         base_learning_rate=row.base_learning_rate,
         seed=row.seed,
         state=row.state,
@@ -218,7 +222,7 @@ def run_record(row: sa.Row[Any]) -> RunRecord:
         pack=row.pack if row.planned or row.run_index < row.planned_runs else "",
         committed_steps=row.committed_steps,
         steps=row.steps,
-        summary=Summary(**{name: getattr(row, name) for name in VALUES}),
+        summary=Summary(*_SUMMARY(row)),
         calibrated_rates=tuple(row.calibrated_rates),
         failure=_failure(row.failure),
         start_time=row.start_time,
