@@ -96,8 +96,9 @@ class Run(RunView):
             stem = artifact.path.removeprefix("weights/").removesuffix(".safetensors")
             if stem == str(which) or (isinstance(which, int) and artifact.step == which):
                 return artifact
-        there = ", ".join(f"{a.path} (step {a.step})" for a in files) or "none"
-        raise NotFoundError(f"{self.name} is {self.state} and has no weights {which!r}; there are: {there}")
+        there = ", ".join(f"{a.path} (step {a.step})" for a in files)
+        hint = there or "none; the spec says what is kept (record.weights: final)"
+        raise NotFoundError(f"{self.name} is {self.state} and has no weights {which!r}; there are: {hint}")
 
     def read(self, artifact: Artifact | str) -> bytes:
         """A file's bytes, checked. Raises as `download`."""
