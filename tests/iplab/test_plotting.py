@@ -222,8 +222,10 @@ def test_handles_show_themselves_escaped(swept, client):
     assert client._transport.address in handles["client"]._repr_html_()
 
 
-def test_losses_at_one_rate_are_no_figure_of_rates(trained, swept):
-    """A dot a line says nothing; asked for by its kind it is drawn all the same."""
-    assert "rates" in pictures(swept, swept.check())
+def test_pages_leave_out_figures_of_single_points(trained, swept, client, service):
+    spec = trained.as_spec({"steps": 1, "record.probes": {"quantities": ["coordinates"], "steps": [0, 1]}})
+    short = client.create(spec, experiment_id="one-update")
+    service.train()
     assert set(pictures(trained, trained.check())) == {"curves"}
-    assert isinstance(trained.plot("rates"), RateCurves)
+    assert "changes" not in pictures(short, short.check()), "there is one update"
+    assert {"rates", "changes"} <= set(pictures(swept, swept.check()))

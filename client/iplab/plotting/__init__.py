@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ipcore.errors import unknown
-from ipcore.figures import REPORT_KINDS, Courses, Picture, PictureError, RateCurves
+from ipcore.figures import REPORT_KINDS, Courses, Picture, PictureError
 from iplab.errors import InvalidRequestError, Violation
 from iplab.plotting.curves import layer_courses, learning_curves
 from iplab.plotting.rates import rate_curves
@@ -92,11 +92,9 @@ def pictures(experiment: Experiment, report: Report) -> dict[str, Picture]:
 
 def _has_lines(picture: Picture) -> bool:
     """Whether a line of it has two places: a point says no more than the table of results."""
-    if isinstance(picture, RateCurves):
-        return any(len(curve.points) > 1 for curve in picture.curves)
-    if isinstance(picture, Courses):
-        return any(len(course.moments) + len(course.diverged) > 1 for course in picture.courses)
-    return True
+    return not isinstance(picture, Courses) or any(
+        len(course.moments) + len(course.diverged) > 1 for course in picture.courses
+    )
 
 
 def default_kind(experiment: Experiment) -> str:
