@@ -16,8 +16,7 @@ from ipcore.analysis import LimitDistance, fit_distances
 from ipcore.data import Dataset
 from ipcore.errors import AnalysisError
 from ipcore.figures import Law, LawPanel, PowerLaws, Role, Size
-from ipcore.limits.cost import deferred_is_cheaper
-from ipcore.limits.learners import KernelLearner
+from ipcore.limits.paired import paired_outputs
 from ipcore.limits.trainer import LimitTrainer
 from ipcore.theory import preset
 from reproduction.data import load
@@ -52,9 +51,22 @@ _DEEP: Final[dict[str, Any]] = {
         ["ip-llr", 3, "relu", 0.03, 0.1, *_WIDE],
         ["mup", 3, "relu", 0.1, None, *_MEASURABLE],
         ["ip-llr", 4, "relu", 0.03, 0.1, *_WIDE],
-        ["ip-llr", 6, "relu", 0.03, 0.1, *_WIDE],
     ],
 }
+# Deep networks differ most from seed to seed: more seeds, widths and replicas than elsewhere.
+_SIX: Final[dict[str, Any]] = {
+    **_SPEC,
+    "replicas": 12,
+    "cases": [
+        [
+            *["ip-llr", 6, "relu", 0.03, 0.1],
+            [128, 256, 512, 1024, 2048, 4096],
+            [24, 24, 24, 20, 16, 12],
+        ],
+    ],
+}
+# Networks with more neurons than this for every example they see have deferred weights.
+_DEFERRED: Final = 6
 _LIMIT: Final = -1  # "seed" of the row that holds what all seeds of a width share
 Outputs = dict[int, npt.NDArray[np.float64]]  # by step: (seeds, n C)
 
@@ -160,7 +172,7 @@ def _limit_outputs(
 def _networks(spec: Spec, case: Sequence[Any], width: int, seeds: range, dataset: Dataset) -> Outputs:
     """Outputs of networks of a width, dense or with deferred weights, whichever takes less time."""
     config = _config(spec, case, width, deferred=True)
-    if deferred_is_cheaper(config):
+    if width > _DEFERRED * max(spec["steps"]) * spec["batch_size"]:
         trained = [_limit_outputs(spec, config, _run(case, seed), dataset) for seed in seeds]
         return {step: np.stack([one[step] for one in trained]) for step in spec["steps"]}
     inputs, trained = torch.from_numpy(dataset.test.inputs), []
@@ -180,27 +192,13 @@ def _networks(spec: Spec, case: Sequence[Any], width: int, seeds: range, dataset
 def _kernel_case(spec: Spec, case: Sequence[Any], dataset: Dataset) -> Iterator[Measured]:
     """Every network beside the kernel machine that starts from the network's own f_0."""
     name, layers, phi, rate, _, widths, seeds = case
-    test, train = (torch.from_numpy(split.inputs) for split in (dataset.test, dataset.train))
     for width, count in zip(widths, seeds, strict=True):
-        # f_0 is the network's own, so the drawn one is never looked at; here the limit has no replicas.
         for seed in range(count):
-            run = _run(case, seed)
-            dense = ipcore.Trainer(
-                _config(spec, case, width), [run], dataset, threads=1, data_seed=spec["data_seed"]
+            config, shared = _config(spec, case, width), spec["data_seed"]
+            pairs = paired_outputs(
+                config, _run(case, seed), dataset, spec["steps"], threads=1, data_seed=shared
             )
-            config = _config(spec, case, width, infinite_width=True)
-            limit = LimitTrainer(config, [run], dataset, threads=1, data_seed=spec["data_seed"])
-            learner = limit.learners[0]
-            if not isinstance(learner, KernelLearner):
-                raise TypeError("this case has no kernel")
-            start = dense.pack.infer(test)[0].double()
-            learner.machine.start(dense.pack.infer(train[learner.rows])[0], {"test": start})
-            values = {}
-            for step in spec["steps"]:
-                dense.advance(max_steps=step - dense.step)
-                limit.advance(max_steps=step - limit.step)
-                f, g = dense.pack.infer(test)[0].double(), limit.outputs(0)[0]
-                values[f"square@{step}"] = float((f - g).square().sum() / (g - start).square().sum())
+            values = {f"square@{pair.step}": pair.square for pair in pairs}
             yield Measured(name, layers, width, phi, rate, seed, values)
 
 
@@ -295,7 +293,8 @@ def _picture(result: Result) -> str:
     panels = []
     for title, cases in groups.items():
         laws = tuple(_law(_title(case), found) for case in cases if (found := distances(result, case, last)))
-        panels.append(LawPanel(title, laws))
+        if laws:
+            panels.append(LawPanel(title, laws))
     seeds = min(min(case[6]) for case in result.spec["cases"])
     measured = f"Distance to the infinite-width limit after {last} updates, {result.spec['dataset']}"
     return svg(PowerLaws("relative distance of outputs", tuple(panels), 2, measured, seeds))
@@ -357,6 +356,20 @@ DEEP: Final = Study(
         "cases": [
             ["ip-llr", 4, "relu", 0.03, 0.1, [32, 64, 128], [6, 6, 6]],
         ],
+    },
+    section=_section,
+    measure=_measure,
+)
+SIX: Final = Study(
+    name="infinite-width-six-layers",
+    title="Networks beside their infinite-width limit: six hidden layers",
+    spec=_SIX,
+    quick={
+        **_SIX,
+        "particles": 2048,
+        "replicas": 3,
+        "steps": [4],
+        "cases": [["ip-llr", 6, "relu", 0.03, 0.1, [32, 64, 128], [6, 6, 6]]],
     },
     section=_section,
     measure=_measure,

@@ -37,6 +37,7 @@ STUDIES: Final[dict[str, Study]] = {
         finite_width.STUDY,
         infinite_width.STUDY,
         infinite_width.DEEP,
+        infinite_width.SIX,
         infinite_width.MNIST,
         activation_gap.STUDY,
         deferred_weights.STUDY,

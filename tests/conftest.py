@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import os
 import sys
@@ -47,9 +48,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests that must be first in a process, and long files, go first: see `tests.parallel`."""
     times = known()
     if config.option.quick:
-        left_out = [item for item in items if item.nodeid in times or item.get_closest_marker("ray")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
+        long = [item.nodeid in times or item.get_closest_marker("ray") is not None for item in items]
+        config.hook.pytest_deselected(items=[*itertools.compress(items, long)])
+        items[:] = [item for item, left_out in zip(items, long, strict=True) if not left_out]
     items[:] = [items[n] for n in in_order([(item.nodeid, times.get(item.nodeid, 0.0)) for item in items])]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+_LINE = 80
 # All of them are folders where they are installed: a file of that name is another program's.
 CLIENT = ("click", "google", "grpc", "numpy", "rich", "safetensors", "yaml")
 SERVER = (
@@ -33,12 +34,22 @@ def require_installed(program: str, names: tuple[str, ...], extra: str) -> None:
     missing = [name for name in names if find_spec(name) is None]
     if missing:
         sys.stderr.write(
-            f"{program}: the libraries of the service are not installed ({', '.join(missing)}); "
-            "install them:\n"
+            f"{program}: the service's libraries are not installed; install them:\n"
             f"    pip install 'iplab[{extra}]'    (from a checkout: pip install '.[{extra}]')\n"
-            "The client alone, `iplab`, works without them.\n"
+            "The client alone, `iplab`, works without them. Missing are:\n"
+            f"{_wrapped(missing)}"
         )
         sys.exit(2)
+
+
+def _wrapped(names: list[str]) -> str:
+    """Names between commas in indented lines of at most 80 characters."""
+    lines = [""]
+    for name in names:
+        if len(lines[-1]) + len(name) > _LINE - 6:
+            lines.append("")
+        lines[-1] += f"{name}, " if name != names[-1] else name
+    return "".join(f"    {line.rstrip()}\n" for line in lines)
 
 
 def require_libraries(program: str, names: tuple[str, ...]) -> None:
@@ -53,8 +64,8 @@ def require_libraries(program: str, names: tuple[str, ...]) -> None:
         if found := _replaced(folder or os.curdir, names):
             sys.stderr.write(
                 f"{program}: PYTHONPATH names {folder or 'the working folder'}, where {', '.join(found)} "
-                "would be loaded in the place of the library; rename the file, or take the folder out of "
-                "PYTHONPATH\n"
+                "would be loaded in the place of the library;\n"
+                "    rename the file, or take the folder out of PYTHONPATH\n"
             )
             sys.exit(2)
 

@@ -36,9 +36,9 @@ class Estimate:
         return cls(contrast.value, *contrast.bounds(ERROR_RATE / 2))
 
     def __str__(self) -> str:
-        if math.isinf(self.low):
-            return f"{self.value:.2f} [no interval from one seed]"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        # Not "-0.00".
+        value, low, high = (f"{round(number, 2) + 0.0:.2f}" for number in (self.value, self.low, self.high))
+        return f"{value} [no interval from one seed]" if math.isinf(self.low) else f"{value} [{low}, {high}]"
 
 
 def error_of_bound(numbers: int) -> float:

@@ -38,15 +38,48 @@ def vertex(octaves: Sequence[float] | Floats, logs: Sequence[float] | Floats) ->
     >>> vertex((0.0, 0.5, 1.0), (0.0, 1.0, 0.5))
     0.0
     """
+    place = _place(octaves, logs)
+    first, last = octaves[0], octaves[-1]
+    if math.isinf(place):
+        return float(last if place > 0 else first)
+    return round(float(min(max(place, first), last + BEYOND)), 12)
+
+
+def range_of_vertex(
+    octaves: Sequence[float] | Floats, logs: Sequence[float] | Floats, grid: Sequence[float]
+) -> tuple[float, float]:
+    """Where the best rate may lie, log2: at the vertex, or, if that was cut, up to the next rate of the grid.
+
+    Args:
+        octaves: As for `vertex`.
+        logs: As for `vertex`.
+        grid: log2 of all rates, ascending; those of `octaves` are among them.
+
+    >>> range_of_vertex((-1.0, -0.5, 0.0, 0.5), (1.21, 0.36, 0.01, 0.16), (-1.0, -0.5, 0.0, 0.5))
+    (0.1, 0.1)
+    >>> range_of_vertex((-3.0, -2.0, -1.0), (0.9, 0.5, 0.2), (-3.0, -2.0, -1.0, 0.0))
+    (-1.0, 0.0)
+    """
+    place, first, last = _place(octaves, logs), octaves[0], octaves[-1]
+    if place > last + BEYOND:
+        following = min((u for u in grid if u > last), default=2 * last - octaves[-2])
+        return float(last), float(max(following, last + BEYOND))
+    if place < first:
+        return float(max((u for u in grid if u < first), default=2 * first - octaves[1])), float(first)
+    found = vertex(octaves, logs)
+    return found, found
+
+
+def _place(octaves: Sequence[float] | Floats, logs: Sequence[float] | Floats) -> float:
+    """The vertex, not cut; of a parabola that is concave inf or -inf, toward the better end."""
     x, y = np.asarray(octaves, np.float64), np.asarray(logs, np.float64)
     if len(x) < MIN_POINTS:
         raise ValueError(f"a parabola needs at least {MIN_POINTS} rates, not {len(x)}")
     middle = x.mean()
     curvature, slope, _ = _parabola(x - middle) @ y
     if curvature <= 0:
-        return float(x[0] if y[0] <= y[-1] else x[-1])
-    place = middle - slope / (2 * curvature)
-    return round(float(min(max(place, x[0]), x[-1] + BEYOND)), 12)
+        return -math.inf if y[0] <= y[-1] else math.inf
+    return float(middle - slope / (2 * curvature))
 
 
 def drift(widths: Sequence[int], optima: Mapping[int, Sequence[float]]) -> Contrast:
@@ -59,15 +92,20 @@ def drift(widths: Sequence[int], optima: Mapping[int, Sequence[float]]) -> Contr
     >>> drift((128, 256, 512), {0: (0.0, 0.5, 1.0), 1: (-2.0, -1.5, -1.0)})
     Contrast(value=0.5, se=0.0, df=inf)
     """
-    x = np.log2(np.asarray(widths, np.float64))
-    centred = x - x.mean()
-    weights = centred / (centred @ centred)
+    weights = octave_weights(widths)
     slopes = np.array([weights @ np.asarray(row, np.float64) for row in optima.values()])
     n = len(slopes)
     if n < 2:
         return Contrast(float(slopes.mean()) if n else math.nan, math.inf, 1.0)
     se = float(slopes.std(ddof=1)) / math.sqrt(n)
     return Contrast(float(slopes.mean()), se, n - 1.0 if se else math.inf)
+
+
+def octave_weights(widths: Sequence[int]) -> Floats:
+    """Weights of the slope of the least-squares line over log2 m."""
+    x = np.log2(np.asarray(widths, np.float64))
+    centred = x - x.mean()
+    return np.asarray(centred / (centred @ centred), np.float64)
 
 
 def _parabola(x: Floats) -> Floats:

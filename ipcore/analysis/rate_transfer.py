@@ -18,10 +18,11 @@ from fractions import Fraction
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ipcore import theory
 from ipcore.analysis.intervals import Estimate, error_of_bound
-from ipcore.analysis.optimum import MIN_POINTS, drift, vertex
+from ipcore.analysis.optimum import MIN_POINTS, drift, octave_weights, range_of_vertex, vertex
 from ipcore.analysis.samples import listed
 from ipcore.analysis.slopes import MIN_WIDTHS
 from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
@@ -31,7 +32,11 @@ from ipcore.errors import AnalysisError
 OCTAVE: Final = 1.0
 """How far from the best rate the parabola of a seed reaches, to both sides."""
 
+SAME: Final = 1e-6
+"""Relative difference of losses that single precision does not tell apart."""
+
 _Losses = Mapping[tuple[int, float, int], float]
+_Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +76,14 @@ class RateTransfer:
     """The drift of the best rate.
 
     Attributes:
-        drift: Octaves per doubling of the width.
+        drift: Octaves per doubling of the width, with what the grid leaves open.
         best: The best rate of each width, the geometric mean over seeds.
         widths: m, ascending.
         seeds: How many.
         predicted: Drift that theory predicts, or None.
         tolerance: Of the verdict, octaves per doubling.
         verdict: Undecided without a prediction.
-        warnings: Seeds that were left out.
+        warnings: Seeds that were left out, and widths at which the grid leaves the best rate open.
         sentence: All of it in words.
         ends: The 95 % interval of each best rate; () where they are not known.
     """
@@ -117,16 +122,22 @@ def check_rate_transfer(
     widths, rates = _axes(losses)
     seeds, left_out = _whole_seeds(losses, widths, rates)
     centres = _bracketed(losses, widths, rates, seeds)
-    optima = {
-        seed: tuple(
-            _optimum(losses, width, rates, seed, centre)
+    grid = [math.log2(rate) for rate in rates]
+    parabolas = {
+        seed: [
+            _parabola(losses, width, rates, seed, centre)
             for width, centre in zip(widths, centres, strict=True)
-        )
+        ]
         for seed in seeds
     }
+    optima = {seed: tuple(vertex(*points) for points in row) for seed, row in parabolas.items()}
+    ranges = np.array([[range_of_vertex(*points, grid) for points in row] for row in parabolas.values()])
+    open_ = _left_open(widths, np.array(list(optima.values())), ranges)
     moved = drift(widths, optima)
-    estimate = Estimate.of(moved)
-    verdict, why = _verdict(moved.bounds(error_of_bound(1)), predicted, tolerance, len(seeds))
+    own = Estimate.of(moved)
+    estimate = Estimate(own.value, own.low + open_[0], own.high + open_[1])
+    low, high = moved.bounds(error_of_bound(1))
+    verdict, why = _verdict((low + open_[0], high + open_[1]), predicted, tolerance, len(seeds), open_)
     said = "" if isinstance(predicted, str) else f", theory suggests {predicted}"
     sentence = (
         f"best rate {verdict}: drifts {estimate} octaves per doubling of the width{said} "
@@ -140,18 +151,50 @@ def check_rate_transfer(
         None if isinstance(predicted, str) else predicted,
         tolerance,
         verdict,
-        left_out,
+        (*left_out, *_between(widths, ranges)),
         f"{sentence}; {why}" if why else sentence,
-        _ends(list(optima.values())),
+        _ends(list(optima.values()), ranges),
     )
 
 
-def _ends(optima: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
-    """Intervals of the best rates over seeds."""
+def _left_open(widths: Sequence[int], optima: _Floats, ranges: _Floats) -> tuple[float, float]:
+    """By how much the grid may have moved the drift, at least and at most (the first is <= 0).
+
+    Args:
+        widths: m.
+        optima: u* by seed and width.
+        ranges: Where each may lie, (seeds, widths, 2).
+    """
+    moves = octave_weights(widths)[:, None] * (ranges - optima[..., None])
+    low, high = (ends(axis=2).sum(axis=1).mean() for ends in (moves.min, moves.max))
+    return float(low), float(high)
+
+
+def _between(widths: Sequence[int], ranges: _Floats) -> tuple[str, ...]:
+    """A sentence on the widths at which most seeds have their best rate between two of the grid."""
+    places = {}
+    for width, row in zip(widths, np.swapaxes(ranges, 0, 1), strict=True):
+        if (row[:, 0] < row[:, 1]).mean() > 0.5:  # of the seeds
+            low, high = np.median(row[row[:, 0] < row[:, 1]], axis=0)
+            places[width] = f"{width} ({2.0**low:.3g} .. {2.0**high:.3g})"
+    if not places:
+        return ()
+    return (
+        "the best rate lies between two of the grid, below the first that diverges, at width "
+        f"{', '.join(places.values())}; rates between them would make the drift more certain",
+    )
+
+
+def _ends(optima: Sequence[Sequence[float]], ranges: _Floats) -> tuple[tuple[float, float], ...]:
+    """Intervals of the best rates over seeds, with what the grid leaves open."""
     if len(optima) < 2:
         return ()
     each = [Estimate.of(contrast((1.0,), [np.array(row)])) for row in zip(*optima, strict=True)]
-    return tuple((2.0**e.low, 2.0**e.high) for e in each)
+    moves = (ranges - np.array(optima)[..., None]).mean(axis=0)
+    return tuple(
+        (2.0 ** (e.low + min(low, 0.0)), 2.0 ** (e.high + max(high, 0.0)))
+        for e, (low, high) in zip(each, moves.tolist(), strict=True)
+    )
 
 
 def predicted_drift(analysis: theory.Analysis, *, calibrated: bool = False) -> PredictedDrift | str:
@@ -225,24 +268,34 @@ def _bracketed(
     Over seeds a run that diverged counts as the worst that was measured at its width: it has not trained. The
     best must have a measured rate to both sides.
     """
-    centres, edges = [], []
+    centres: list[float] = []
+    edges: dict[str, list[int]] = {}
     for width in widths:
         logs = np.array([[_log(losses[width, rate, seed]) for seed in seeds] for rate in rates])
         finite = np.isfinite(logs)
         if not finite.any():
             raise AnalysisError(f"at width {width} every run diverged or has no loss; add smaller rates")
         means = np.where(finite, logs, logs[finite].max()).mean(axis=1)
+        if finite.all() and means.max() - means.min() <= SAME:
+            raise AnalysisError(
+                f"at width {width} the loss is {math.exp(means[0]):.6g} at all rates: training has no effect "
+                "at them, and none is the best; add larger rates"
+            )
         # Where all seeds diverge a rate cannot be the best.
         best = int(np.argmin(np.where(finite.any(axis=1), means, np.inf)))
         if best in (0, len(rates) - 1):
             more = "smaller" if best == 0 else "larger"
             further = rates[best] * (0.5 if best == 0 else 2.0)
-            edges.append(f"{width} (at {rates[best]:g}: add {more} rates, from {further:.3g} on)")
+            advice = f"at {rates[best]:g}: add {more} rates, from {further:.3g} on"
+            edges.setdefault(advice, []).append(width)
         centres.append(math.log2(rates[best]))
     if edges:
+        where = "; ".join(
+            f"at {'width' if len(at) == 1 else 'widths'} {', '.join(map(str, at))} ({advice})"
+            for advice, at in edges.items()
+        )
         raise NotBracketed(
-            f"the best rate is not bracketed at width {', '.join(edges)}: it lies at the edge of the grid, "
-            "so there is no drift",
+            f"the best rate is not bracketed {where}: it lies at the edge of the grid, so there is no drift",
             widths,
             [2.0**centre for centre in centres],
             len(seeds),
@@ -250,8 +303,10 @@ def _bracketed(
     return centres
 
 
-def _optimum(losses: _Losses, width: int, rates: Sequence[float], seed: int, centre: float) -> float:
-    """log2 of the best rate of a seed: from its rates within an octave, below the first that diverges."""
+def _parabola(
+    losses: _Losses, width: int, rates: Sequence[float], seed: int, centre: float
+) -> tuple[list[float], list[float]]:
+    """log2 rate and log loss of a seed: of its rates within an octave, below the first that diverges."""
     logs: list[float] = []
     octaves: list[float] = []
     for rate in rates:
@@ -268,7 +323,7 @@ def _optimum(losses: _Losses, width: int, rates: Sequence[float], seed: int, cen
             f"seed {seed} has {len(used)} rates below the first that diverges at width {width}, a parabola "
             f"needs {MIN_POINTS}; add smaller rates"
         )
-    return vertex([octaves[i] for i in used], [logs[i] for i in used])
+    return [octaves[i] for i in used], [logs[i] for i in used]
 
 
 def _log(loss: float) -> float:
@@ -276,7 +331,11 @@ def _log(loss: float) -> float:
 
 
 def _verdict(
-    bounds: tuple[float, float], predicted: PredictedDrift | str, tolerance: float, seeds: int
+    bounds: tuple[float, float],
+    predicted: PredictedDrift | str,
+    tolerance: float,
+    seeds: int,
+    left_open: tuple[float, float],
 ) -> tuple[Verdict, str]:
     if isinstance(predicted, str):
         return Verdict.UNDECIDED, predicted
@@ -287,4 +346,5 @@ def _verdict(
         return Verdict.AGREES, ""
     if bounds[1] < low or bounds[0] > high:
         return Verdict.DISAGREES, ""
-    return Verdict.UNDECIDED, "the interval is too wide; add seeds"
+    more = "rates" if 2 * (left_open[1] - left_open[0]) > bounds[1] - bounds[0] else "seeds"
+    return Verdict.UNDECIDED, f"the interval is too wide; add {more}"

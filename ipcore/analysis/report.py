@@ -85,7 +85,7 @@ class Check:
         predicted_high: Upper end where theory predicts an interval, `predicted` being the lower.
         upper_bound: Whether the prediction is an upper bound only.
         tolerance: Distance from the prediction that still agrees.
-        drift: Change of the local slope from the smallest to the largest width.
+        drift: Change of the local slope from the smallest to the largest width; None if no line was fitted.
         expected: Slope that the measured parts of a change give at these widths; None where not known.
     """
 
@@ -105,7 +105,7 @@ class Check:
     predicted_high: Fraction | None = None
     upper_bound: bool = False
     tolerance: float = 0.0
-    drift: float = 0.0
+    drift: float | None = None
     expected: float | None = None
 
     @property

@@ -77,10 +77,12 @@ def _pack_values(config: PackConfig, architecture: Architecture) -> int:
     return values + min(2, config.hidden_layers) * config.width
 
 
-def _autograd_values(_config: PackConfig, architecture: Architecture) -> int:
+def _autograd_values(config: PackConfig, architecture: Architecture) -> int:
     """Numbers per example that `ipcore.engine.autograd` holds; most derivatives lie over dead values."""
     counted = tally(architecture)
-    return architecture.input_dim + counted.values + counted.derivatives
+    split = find_activation(config.activation).keeps_preactivation
+    values = counted.values - (0 if split else counted.spared)
+    return architecture.input_dim + values + counted.derivatives
 
 
 def _optimizer(

@@ -1,82 +1,159 @@
-"""The operations of a forward pass as nodes of autograd's graph that compute into tensors allocated once.
+"""Operations of a forward pass on a tape that differentiates them in reverse; tensors are allocated once.
 
-In the backward pass a matmul's node passes its derivative and its input to the optimizer instead of computing
-a gradient by its matrix. So the optimizer can apply its update inside the matmul that computes the gradient,
-as in `ipcore.engine.pack`.
+In the backward pass a matmul passes its derivative and its input to the optimizer instead of computing a
+gradient by its matrix. So the optimizer can apply its update inside the matmul that computes the gradient, as
+in `ipcore.engine.pack`.
 
-Rule for nodes: the receiver of a derivative owns it and may overwrite it. If a value was used more than once,
-autograd passes on the sum of the derivatives of its uses.
+Rule of the backward pass: the receiver of a derivative owns it and may overwrite it. The derivative by a
+value that was used several times is the sum of those of its uses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from ipcore.engine.engine import Update
 from ipcore.models import rms
 from ipcore.models.activations import Activation
 
+# Backward of an operation, from the derivative by what it yielded.
+Back = Callable[[Tensor, Update], None]
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """A value of K networks in a pass.
+
+    Attributes:
+        tensor: (K, B, size).
+        trained: Whether it depends on a tensor that is trained.
+        derivative: Of the losses by it, as far as the backward pass has come; it has the shape of `tensor`.
+    """
+
+    tensor: Tensor
+    trained: bool = True
+    derivative: Tensor | None = None
+
+    def receive(self, derivative: Tensor) -> None:
+        """Add the derivative of one use."""
+        self.derivative = derivative if self.derivative is None else self.derivative.add_(derivative)
+
 
 class Nodes:
-    """Operations on K networks (`ipcore.models.model.Operations`); values have shape (K, B, size).
+    """Operations on K networks (`ipcore.models.model.Operations`).
 
     Args:
         matrices: What matmuls read, (K, outputs, inputs) of each layer.
         offsets: Biases of the first layers, (K, 1, outputs).
         activation: phi.
+        lone: For each activation of a pass, whether its value may take the place of the preactivation
+            (`ipcore.models.tally.Tally`); (): of none.
 
     Attributes:
         pool: What operations compute into, in the order in which a pass comes to it. The first pass makes it.
     """
 
-    def __init__(self, matrices: Sequence[Tensor], offsets: Sequence[Tensor], activation: Activation) -> None:
-        self.matrices, self.offsets, self.activation = matrices, offsets, activation
+    def __init__(
+        self,
+        matrices: Sequence[Tensor],
+        offsets: Sequence[Tensor],
+        activation: Activation,
+        lone: Sequence[bool] = (),
+    ) -> None:
+        self._matrices, self._offsets, self._activation, self._lone = matrices, offsets, activation, lone
+        self._transposed = [matrix.mT for matrix in matrices]
         self.pool: list[Tensor] = []
-        self._taken = 0
-        # Weights are no leaves of the graph, since nobody asks for their gradients. This is the only one.
-        self._root = torch.zeros((), device=matrices[0].device, requires_grad=True)
-        self._uses = [0] * len(matrices)
+        self._taken = self._activated = 0
+        self._tape: list[tuple[Value, Back]] = []
+        self._uses: list[int] = []
         self._derived: list[list[tuple[Tensor, Tensor]]] = [[] for _ in matrices]
-        self._update: Update = _no_pass
 
-    def begin(self, update: Update) -> None:
-        """Begin a pass whose backward calls `update` once for every layer that was used."""
-        self._taken, self._update = 0, update
-        self._uses = [0] * len(self.matrices)
+    def begin(self, inputs: Tensor) -> Value:
+        """Begin a pass; returns its inputs as a value."""
+        self._taken = self._activated = 0
+        self._tape.clear()
+        self._uses = [0] * len(self._matrices)
+        return Value(inputs, trained=False)
 
-    def end(self) -> None:
-        """End the pass. Drops `update`, which usually refers back to this object."""
-        self._update = _no_pass
+    def backward(self, output: Value, derivative: Tensor, update: Update) -> None:
+        """End the pass: differentiate, and call `update` once for every layer that was used."""
+        output.receive(derivative)
+        while self._tape:
+            value, back = self._tape.pop()
+            if value.derivative is not None:
+                back(value.derivative, update)
 
-    def linear(self, layer: int, x: Tensor) -> Tensor:
+    def linear(self, layer: int, x: Value) -> Value:
         """The matmul x W^T, plus the bias if there is one."""
+        matrix, transposed = self._matrices[layer - 1], self._transposed[layer - 1]
+        last = layer == len(self._matrices)
         self._uses[layer - 1] += 1
-        z: Tensor = _Linear.apply(  # type: ignore[no-untyped-call]
-            x, None if x.requires_grad else self._root, self, layer
-        )
-        return z
+        z = self._take(x.tensor, matrix.shape[1], by_class=last)
+        one, two, out = (matrix, x.tensor.mT, z.mT) if last else (x.tensor, transposed, z)
+        if layer <= len(self._offsets):
+            bias = self._offsets[layer - 1]
+            torch.baddbmm(bias.mT if last else bias, one, two, out=out)
+        else:
+            torch.bmm(one, two, out=out)
+        dx: Tensor | None = None
+        if x.trained:
+            # When the derivative by x is made, whoever used z is done with it.
+            dx = z if z.shape == x.tensor.shape and not last else self._take(x.tensor, x.tensor.shape[-1])
 
-    def activate(self, layer: int, h: Tensor) -> Tensor:
+        def back(dz: Tensor, update: Update) -> None:
+            if dx is not None:
+                x.receive(torch.bmm(dz, matrix, out=dx))
+            self._derive(layer, dz, x.tensor, update)
+
+        return self._noted(z, back)
+
+    def activate(self, layer: int, h: Value) -> Value:
         """phi(h)."""
-        x: Tensor = _Activate.apply(h, self)  # type: ignore[no-untyped-call]
-        return x
+        number, self._activated = self._activated, self._activated + 1
+        lone = bool(self._lone) and self._lone[number]
+        x = h.tensor if lone else self._take(h.tensor, h.tensor.shape[-1])
+        self._activation.forward(h.tensor, x)
 
-    def normalize(self, layer: int, h: Tensor) -> Tensor:
+        def back(dx: Tensor, _update: Update) -> None:
+            self._activation.backward(dx, h.tensor, x)
+            h.receive(dx)
+
+        return self._noted(x, back)
+
+    def normalize(self, layer: int, h: Value) -> Value:
         """The quotient of h and its root mean square."""
-        y: Tensor = _Normalize.apply(h, self)  # type: ignore[no-untyped-call]
-        return y
+        y, r, mean = (self._take(h.tensor, size) for size in (h.tensor.shape[-1], 1, 1))
+        rms.forward(h.tensor, y, r)
 
-    def add(self, h: Tensor, branch: Tensor, scale: float) -> Tensor:
+        def back(dy: Tensor, _update: Update) -> None:
+            # Nobody's derivative needs h itself: whoever else uses it adds it to a sum.
+            rms.backward(dy, y, r, h.tensor, mean)
+            h.receive(dy)
+
+        return self._noted(y, back)
+
+    def add(self, h: Value, branch: Value, scale: float) -> Value:
         """The sum h + scale * branch."""
-        total: Tensor = _Add.apply(h, branch, scale, self)  # type: ignore[no-untyped-call]
-        return total
+        total = self._take(h.tensor, h.tensor.shape[-1])
+        torch.add(h.tensor, branch.tensor, alpha=scale, out=total)
 
-    def take(self, like: Tensor, size: int, *, by_class: bool = False) -> Tensor:
+        def back(dh: Tensor, _update: Update) -> None:
+            # Whoever used the sum is done with it when its derivative comes back.
+            branch.receive(torch.mul(dh, scale, out=total))
+            h.receive(dh)
+
+        return self._noted(total, back)
+
+    def _noted(self, tensor: Tensor, back: Back) -> Value:
+        value = Value(tensor)
+        self._tape.append((value, back))
+        return value
+
+    def _take(self, like: Tensor, size: int, *, by_class: bool = False) -> Tensor:
         """The next tensor of the pool, (K, B, size).
 
         Args:
@@ -92,95 +169,17 @@ class Nodes:
         self._taken += 1
         return self.pool[self._taken - 1]
 
-    def derived(self, layer: int, dz: Tensor, x: Tensor) -> None:
+    def _derive(self, layer: int, dz: Tensor, x: Tensor, update: Update) -> None:
         """Record one use of a layer; after the last use, update it with the sum of the gradients of all uses.
 
         Rows of dz and x are examples, so the gradient of all uses is that of all their rows.
         """
         if self._uses[layer - 1] == 1:
-            self._update(layer, dz, x)
+            update(layer, dz, x)
             return
         uses = self._derived[layer - 1]
         uses.append((dz.clone(), x))
         if len(uses) == self._uses[layer - 1]:
             joined = torch.cat([dz for dz, _ in uses], dim=1), torch.cat([x for _, x in uses], dim=1)
             uses.clear()
-            self._update(layer, *joined)
-
-
-def _no_pass(_layer: int, _dz: Tensor, _x: Tensor) -> None:
-    raise RuntimeError("a backward pass without its forward pass")
-
-
-class _Linear(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, root: Tensor | None, nodes: Nodes, layer: int) -> Tensor:
-        matrix, last = nodes.matrices[layer - 1], layer == len(nodes.matrices)
-        z = nodes.take(x, matrix.shape[1], by_class=last)
-        # There is no derivative by the network's inputs. When it is made, whoever used z is done with it.
-        ctx.dx = None
-        if root is None:
-            ctx.dx = z if z.shape == x.shape and not last else nodes.take(x, x.shape[-1])
-        ctx.x, ctx.nodes, ctx.layer = x, nodes, layer
-        one, two, out = (matrix, x.mT, z.mT) if last else (x, matrix.mT, z)
-        if layer <= len(nodes.offsets):
-            bias = nodes.offsets[layer - 1]
-            torch.baddbmm(bias.mT if last else bias, one, two, out=out)
-        else:
-            torch.bmm(one, two, out=out)
-        return z.detach()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None, None]:
-        (dz,) = gradients
-        if ctx.dx is not None:
-            torch.bmm(dz, ctx.nodes.matrices[ctx.layer - 1], out=ctx.dx)
-        ctx.nodes.derived(ctx.layer, dz, ctx.x)
-        return None if ctx.dx is None else ctx.dx.detach(), None, None, None
-
-
-class _Activate(Function):
-    @staticmethod
-    def forward(ctx: Any, h: Tensor, nodes: Nodes) -> Tensor:
-        x = nodes.take(h, h.shape[-1])
-        nodes.activation.forward(h, x)
-        ctx.h, ctx.x, ctx.activation = h, x, nodes.activation
-        return x.detach()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (dx,) = gradients
-        ctx.activation.backward(dx, ctx.h, ctx.x)
-        return dx, None
-
-
-class _Normalize(Function):
-    @staticmethod
-    def forward(ctx: Any, h: Tensor, nodes: Nodes) -> Tensor:
-        y, r, mean = (nodes.take(h, size) for size in (h.shape[-1], 1, 1))
-        rms.forward(h, y, r)
-        # Nobody's derivative needs h itself: whoever else uses it adds it to a sum.
-        ctx.y, ctx.r, ctx.mean, ctx.products = y, r, mean, h.detach()
-        return y.detach()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (dy,) = gradients
-        rms.backward(dy, ctx.y, ctx.r, ctx.products, ctx.mean)
-        return dy, None
-
-
-class _Add(Function):
-    @staticmethod
-    def forward(ctx: Any, h: Tensor, branch: Tensor, scale: float, nodes: Nodes) -> Tensor:
-        total = nodes.take(h, h.shape[-1])
-        # Whoever used the sum is done with it when its derivative comes back.
-        ctx.d_branch, ctx.scale = total, scale
-        torch.add(h, branch, alpha=scale, out=total)
-        return total.detach()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (dh,) = gradients
-        torch.mul(dh, ctx.scale, out=ctx.d_branch)
-        return dh, ctx.d_branch.detach(), None, None
+            update(layer, *joined)

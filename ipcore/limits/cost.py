@@ -20,15 +20,20 @@ from typing import Final
 
 from ipcore.catalogue import OPTIMIZERS, DatasetInfo, output_dim
 from ipcore.config import PackConfig, RunConfig
-from ipcore.limits.kinds import NoLimit, limit_of
+from ipcore.limits.kinds import limit_of
+from ipcore.limits.limit import NoLimit
 from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
 from ipcore.planning.memory import pack_memory_bytes
 
 _ITEM: Final = 4  # bytes of a number in single precision
 _DOUBLE: Final = 8
 CHUNK: Final = 512  # inputs at once of an evaluation
+BLOCK: Final = 3 << 18  # values of particles at once of an evaluation (`ipcore.limits.sweep`), 3 MB
 # numpy's Philox normals, in double precision (a core of an EPYC, busy with other things: 25 to 40 ns each).
 _NORMALS_PER_SECOND: Final = 3e7
+# Neurons for every example seen, from which on deferred weights take less time than dense ones.
+_DEFERRING: Final = 12
+_DEFERRING_ON_GPU: Final = 4
 _TERMS: Final = 14  # tensors of the shape of a kernel while one is computed
 
 
@@ -112,7 +117,15 @@ def _particles(config: PackConfig, run: RunConfig, info: DatasetInfo, *, revives
     # Values of all layers, inner products, and the double-precision copies of which step 0 makes its
     # covariances.
     doubles = 2 * B * N * _DOUBLE // _ITEM
-    moments = _moments(config, info, replicas, lambda rows, inner: rows * (2 * L * N + 2 * inner) + doubles)
+
+    def passing(rows: int, inner: int) -> int:
+        return rows * (2 * L * N + 2 * inner) + doubles
+
+    # Until matrices are formed, an evaluation goes through a block of particles at a time.
+    def evaluating(rows: int, inner: int) -> int:
+        return 2 * (rows * inner + BLOCK)
+
+    moments = _moments(config, info, replicas, passing, evaluating)
     evaluation = _evaluated(config, info) * N * (d + C + 2.0 * (L - 1) * most)
     # Step 0, that of the calibration, and the initial particles.
     passes = 1 + (run.calibration is not None)
@@ -121,7 +134,11 @@ def _particles(config: PackConfig, run: RunConfig, info: DatasetInfo, *, revives
 
 
 def _moments(
-    config: PackConfig, info: DatasetInfo, replicas: int, passing: Callable[[int, int], int]
+    config: PackConfig,
+    info: DatasetInfo,
+    replicas: int,
+    passing: Callable[[int, int], int],
+    evaluating: Callable[[int, int], int] | None = None,
 ) -> Iterator[int]:
     """Numbers of the updates of hidden matrices, and of what passes through them, at the largest moments.
 
@@ -130,18 +147,20 @@ def _moments(
         info: Of the dataset.
         replicas: How many systems there are.
         passing: Numbers that a pass holds, by its inputs and the columns of each matrix.
+        evaluating: The same of an evaluation while matrices are factors; None: that of a pass.
     """
+    looking = evaluating or passing
     B, N = config.batch_size, config.width
     most, _ = _columns(config)
     matrices, kept = replicas * (config.hidden_layers - 1), 1 + _momentum(config)
     factors, evaluated = matrices * 2 * N * most, max(B, min(CHUNK, _evaluated(config, info)))
     if not matrices or most == config.steps * B:
-        yield factors + passing(evaluated, most)
+        yield factors + max(passing(B, most), looking(evaluated, most))
         return
     # Matrices are formed one after the other: each beside its own factors, and those of all others.
     yield factors + (1 + kept) * N * N
     early = 0 < config.evaluation_interval * B <= most
-    yield factors + passing(evaluated if early else B, most)
+    yield factors + max(passing(B, most), looking(evaluated, most) if early else 0)
     yield matrices * kept * N * N + passing(evaluated, 0)
 
 
@@ -226,9 +245,20 @@ def _largest(fits: Callable[[int], bool], most: int) -> int:
     return low
 
 
-def deferred_is_cheaper(config: PackConfig) -> bool:
-    """Whether deferred weights take less time than a dense network of this width: about T B < m/6.
+def deferring_width(examples: int, *, gpu: bool) -> int:
+    """The least width from which a whole run takes less time with deferred weights than densely.
 
-    A network without hidden matrices has nothing to defer.
+    Per hidden matrix of a network of width m that sees n = T B examples, a dense run takes 6 m^2 n
+    multiply-adds and draws m^2 normals; a deferred one takes 24 m n^2 in smaller products and draws 2 m n.
+    By the operations deferring pays from 4 n on. On a core its products are a third as fast and evaluations
+    cost more, so that whole runs take the same time at 8 to 18 n (docs/limits.md); beside a GPU drawing takes
+    most of the time.
+
+    Args:
+        examples: n, updates times batch size.
+        gpu: Whether a GPU trains; a core draws all the same.
+
+    >>> deferring_width(160, gpu=False), deferring_width(6400, gpu=True)
+    (1920, 25600)
     """
-    return config.hidden_layers > 1 and config.steps * config.batch_size * 6 < config.width
+    return examples * (_DEFERRING_ON_GPU if gpu else _DEFERRING)

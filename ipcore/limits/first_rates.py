@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from ipcore.config import Calibration
+from ipcore.limits.first_pass import First, first_pass, initial_particles
 from ipcore.limits.gaussians import drawn_given, gram
-from ipcore.limits.particles import First, Problem, first_pass, initial_particles
+from ipcore.limits.problem import Problem
 
 
 def first_rates(

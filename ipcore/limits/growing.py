@@ -55,17 +55,21 @@ class GrowingMatrix:
         """W x of every row of x, (n, inputs) -> (n, outputs)."""
         if self._whole is not None:
             return x @ self._whole.T
+        return self._coefficients(self._x, x) @ self._u[: self._columns]
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """(u, x, c) with W = u^T diag(c) x, (k, outputs), (k, inputs), (k,); None once W is formed."""
+        if self._whole is not None:
+            return None
         k = self._columns
-        inner = x @ self._x[:k].T
-        return (inner * self._factors()) @ self._u[:k]
+        return self._u[:k], self._x[:k], self._factors()
 
     def backward(self, u: Tensor) -> Tensor:
         """W^T u of every row of u, (n, outputs) -> (n, inputs)."""
         if self._whole is not None:
             return u @ self._whole
-        k = self._columns
-        inner = u @ self._u[:k].T
-        return (inner * self._factors()) @ self._x[:k]
+        return self._coefficients(self._u, u) @ self._x[: self._columns]
 
     def update(self, u: Tensor, x: Tensor, *, rate: float, keep: float = 1.0) -> None:
         """W <- keep W - rate V with the velocity V <- momentum V + scale u^T x.
@@ -128,6 +132,12 @@ class GrowingMatrix:
         if len(self._u) < self._most:
             self._u = self._u.new_empty((self._most, self._u.shape[1]))
             self._x = self._x.new_empty((self._most, self._x.shape[1]))
+
+    def _coefficients(self, factors: Tensor, rows: Tensor) -> Tensor:
+        """Inner products of some rows with those of a factor, each column times its -scale g, (n, k)."""
+        # In this order the product runs along the rows of both, which takes two thirds of the time.
+        inner = factors[: self._columns] @ rows.T
+        return inner.mul_(self._factors()[:, None]).T
 
     def _factors(self) -> Tensor:
         return (self._g[: self._columns] * -self._scale).to(self._u.dtype)

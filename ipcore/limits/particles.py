@@ -13,146 +13,16 @@ two-layer mean-field limit.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ipcore.engine.losses import Loss
-from ipcore.limits.gaussians import drawn, gram
+from ipcore.limits.first_pass import first_pass, initial_particles
 from ipcore.limits.growing import GrowingMatrix
+from ipcore.limits.problem import Problem
 from ipcore.limits.revival import Dormant
-from ipcore.models.activations import Activation
-from ipcore.randomness import generator
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What a system of particles computes.
-
-    Attributes:
-        hidden_layers: L.
-        particles: N, neurons per layer.
-        input_dim: d.
-        outputs: C.
-        activation: phi.
-        variance: s^2 of the initial weights.
-        biased: Whether the first layer has a bias.
-        loss: Of outputs and labels.
-        batch_size: B.
-        steps: T.
-        momentum: beta; 0: plain gradient descent.
-        carries: Whether the velocity of each layer 1..L+1 carries on the gradient of step 0.
-        revives: Whether neurons of layer L that are off on batch 0 may turn on (`ipcore.limits.revival`).
-        seed: Keys the particles.
-        dtype: Of the particles.
-        device: Of the particles.
-    """
-
-    hidden_layers: int
-    particles: int
-    input_dim: int
-    outputs: int
-    activation: Activation
-    variance: float
-    biased: bool
-    loss: Loss
-    batch_size: int
-    steps: int
-    momentum: float
-    carries: tuple[bool, ...]
-    revives: bool
-    seed: int
-    dtype: torch.dtype = torch.float32
-    device: str | torch.device = "cpu"
-
-    @property
-    def std(self) -> float:
-        """S."""
-        return math.sqrt(self.variance)
-
-    def normals(self, replica: int, *what: str | int) -> np.random.Generator:
-        """Normals of a replica for a purpose: the same whenever they are drawn."""
-        return generator(self.seed, "limit", replica, self.particles, *what)
-
-    def inputs(self, x: Tensor) -> Tensor:
-        """Xi = (x, 1), or x without a bias; (n, d) -> (n, d + 1)."""
-        x = x.to(self.dtype)
-        return torch.cat([x, x.new_ones(len(x), 1)], dim=1) if self.biased else x
-
-    def derivative(self, f: Tensor, labels: Tensor) -> tuple[float, Tensor]:
-        """Mean loss of a batch, and the derivative of the summed loss by the outputs (n, C)."""
-        out = torch.empty_like(f).unsqueeze(0)
-        summed = self.loss.value_and_derivative(f.unsqueeze(0), labels.unsqueeze(0), out)
-        return float(summed[0]) / len(f), out[0]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class First:
-    """What passes through the layers at step 0.
-
-    Attributes:
-        h: h_0^1 .. h_0^L on batch 0, (B, N) each.
-        x: xi, x_0^1 .. x_0^L.
-        u: u_0^1 .. u_0^L.
-        loss: Mean loss at f = 0.
-        f: 0, (B, C).
-        df: Derivative of the summed loss, (B, C).
-    """
-
-    h: tuple[Tensor, ...]
-    x: tuple[Tensor, ...]
-    u: tuple[Tensor, ...]
-    loss: float
-    f: Tensor
-    df: Tensor
-
-
-def initial_particles(problem: Problem, replica: int) -> tuple[Tensor, Tensor]:
-    """The weights w (N, d+1) ~ N(0, s^2/(d+1)), whose bias column is N(0, s^2), and v (C, N) ~ N(0, 1)."""
-    fan_in = problem.input_dim + problem.biased
-    first = problem.normals(replica, "w").standard_normal((problem.particles, fan_in)) * problem.std
-    first[:, : problem.input_dim] /= fan_in**0.5
-    last = problem.normals(replica, "v").standard_normal((problem.outputs, problem.particles))
-    w, v = (torch.from_numpy(drawn).to(problem.dtype).to(problem.device) for drawn in (first, last))
-    return w, v
-
-
-def first_pass(
-    problem: Problem, w: Tensor, v: Tensor, inputs: Tensor, labels: Tensor, replica: int, purpose: str
-) -> First:
-    """Step 0: forward and backward on batch 0, the only ones that see the initial hidden matrices.
-
-    Args:
-        problem: What is computed.
-        w: First-layer weights.
-        v: Readout weights.
-        inputs: (B, d).
-        labels: (B,) or (B, k).
-        replica: Which one.
-        purpose: Keys the Gaussians: training and calibration have their own.
-    """
-    phi, variance, N = problem.activation, problem.variance, problem.particles
-    x = [problem.inputs(inputs)]
-    h: list[Tensor] = [x[0] @ w.T]
-    x.append(phi.apply(h[0]))
-    for layer in range(2, problem.hidden_layers + 1):
-        normals = problem.normals(replica, purpose, "h", layer)
-        h.append(drawn(variance * gram(x[-1]), N, normals, problem.dtype))
-        x.append(phi.apply(h[-1]))
-    f = torch.zeros((len(inputs), problem.outputs), dtype=problem.dtype, device=problem.device)
-    loss, df = problem.derivative(f, labels)
-    dx, u = df @ v, list[Tensor]()
-    for layer in range(problem.hidden_layers, 0, -1):
-        phi.backward(dx, h[layer - 1], x[layer])
-        u.append(dx)
-        if layer > 1:
-            normals = problem.normals(replica, purpose, "dx", layer)
-            dx = drawn(variance * gram(dx), N, normals, problem.dtype)
-    return First(tuple(h), tuple(x), tuple(reversed(u)), loss, f, df)
+from ipcore.limits.sweep import swept_outputs
 
 
 class Particles:
@@ -187,9 +57,13 @@ class Particles:
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Outputs f of inputs (n, d) after `step` updates, (n, C); exactly 0 at step 0."""
+        p = self._problem
         if self.step == 0:
-            return self._v.new_zeros((len(inputs), self._problem.outputs))
-        return self._readout(self._forward(inputs)[1][-1])
+            return self._v.new_zeros((len(inputs), p.outputs))
+        factors = [found for matrix in self._hidden if (found := matrix.factors) is not None]
+        if len(factors) < len(self._hidden):
+            return self._readout(self._forward(inputs)[1][-1])
+        return swept_outputs(p.inputs(inputs), self._w, factors, self._v, p.activation)
 
     def hidden(self, inputs: Tensor) -> list[Tensor]:
         """h^1 .. h^L of inputs (n, d) after step >= 1 updates, (n, N) each."""
@@ -218,16 +92,17 @@ class Particles:
         B = len(inputs)
         for layer, matrix in enumerate(self._hidden, start=2):
             matrix.update(u[layer - 1], x[layer - 1], rate=rates[layer - 1] / B, keep=keep)
-        gradients = u[0].T @ x[0], df.T @ x[-1]
-        if self._velocities is not None:
-            for velocity, gradient in zip(self._velocities, gradients, strict=True):
-                velocity.mul_(self._problem.momentum).add_(gradient)
-            gradients = self._velocities
         if keep != 1:
             self._w[:, : self._problem.input_dim] *= keep  # not its bias column
             self._v *= keep
-        self._w.sub_(gradients[0], alpha=rates[0] / B)
-        self._v.sub_(gradients[1], alpha=rates[-1] / B)
+        gradients = (u[0].T, x[0]), (df.T, x[-1])
+        ends = (self._w, rates[0] / B), (self._v, rates[-1] / B)
+        for i, ((weights, rate), gradient) in enumerate(zip(ends, gradients, strict=True)):
+            if self._velocities is None:
+                weights.addmm_(*gradient, alpha=-rate)
+            else:
+                velocity = self._velocities[i].addmm_(*gradient, beta=self._problem.momentum)
+                weights.sub_(velocity, alpha=rate)
         if self.step == 0:
             self._forget_velocities()
         self.step += 1

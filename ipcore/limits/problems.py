@@ -8,7 +8,8 @@ from typing import Final
 from ipcore.catalogue import OPTIMIZERS, DatasetInfo
 from ipcore.config import PackConfig, RunConfig
 from ipcore.limits.cost import cost, dense_width, largest_steps, largest_width
-from ipcore.limits.kinds import NoLimit, Reason, limit_of
+from ipcore.limits.kinds import limit_of
+from ipcore.limits.limit import NoLimit, Reason
 from ipcore.models import MLP
 from ipcore.probes.quantities import inside
 
@@ -87,7 +88,7 @@ def _size(count: int) -> str:
     >>> _size(5 << 30), _size(2_500_000)
     ('5.0 GiB', '2.4 MiB')
     """
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
 _FIELDS: Final[dict[Reason, str]] = {

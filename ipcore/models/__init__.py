@@ -14,7 +14,7 @@ from ipcore.models.model import Architecture, Model, Operations, Role, Size, Ten
 from ipcore.models.residual_mlp import ResidualMlp
 
 MODELS: Final[Mapping[str, type[Model]]] = {model.name: model for model in (Mlp, ResidualMlp)}
-# Those whose passes are written by hand too (`ipcore.engine.pack`); autograd differentiates the others.
+# Those whose passes are written by hand too (`ipcore.engine.pack`); `ipcore.engine.autograd` trains others.
 HAND_WRITTEN: Final[tuple[Model, ...]] = (MLP,)
 
 __all__ = [

@@ -18,7 +18,7 @@ from typing import Final
 
 from ipcore.catalogue import OPTIMIZERS, DatasetInfo, output_dim
 from ipcore.config import OptimizerSettings, PackConfig
-from ipcore.models import HAND_WRITTEN, Architecture
+from ipcore.models import Architecture
 from ipcore.models.tally import tally
 from ipcore.planning.memory import run_memory
 
@@ -51,13 +51,9 @@ class MachineProfile:
         beyond = max(0, runs * run_memory(config, info).touched - self.cache_bytes)
         reading = beyond / self.bandwidth if self.bandwidth else 0.0
         launch = self.launch_seconds * (tally(_architecture(config, info)).operations + 5) / 2
-        launch *= 1 if config.model in HAND_WRITTEN else _AUTOGRAD
         return launch + runs * update_work(config, info) / self.rate + reading
 
 
-# With autograd, launching the operations of an update takes this many times as long
-# (tests.benchmarks.autograd, single networks of eight neurons).
-_AUTOGRAD: Final = 2.7
 # Used before anything has been measured: one core with AVX-512 (an EPYC, 2026), and a card of the
 # H100's class by its data sheet, at 60 % of what that promises.
 DEFAULT_CPU: Final = MachineProfile(20e-6, 45e9, 5 << 20, 6e9)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 _LONGEST: Final = 60
+_MOST: Final = 20  # problems that a message has
 
 
 class TheoryError(ValueError):
@@ -14,7 +15,7 @@ class TheoryError(ValueError):
 
     Attributes:
         field: Path of the first wrong value below the object it was given in ("c[2]"), or "" for the whole.
-        problems: All wrong values as (field, what is wrong); the message has all of them.
+        problems: All wrong values as (field, what is wrong); the message has the first 20 of them.
 
     >>> str(TheoryError("must be an integer, not 1.0", "hidden_layers"))
     'hidden_layers: must be an integer, not 1.0'
@@ -45,7 +46,9 @@ class TheoryError(ValueError):
         return moved
 
     def __str__(self) -> str:
-        return "; ".join(_named(field, text) for field, text in self.problems)
+        shown = [_named(field, text) for field, text in self.problems[:_MOST]]
+        more = len(self.problems) - _MOST
+        return "; ".join([*shown, f"and {more:,} more"] if more > 0 else shown)
 
 
 def _named(field: str, text: str) -> str:

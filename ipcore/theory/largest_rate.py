@@ -27,6 +27,7 @@ from ipcore.theory.rules import Rules, rules
 from ipcore.theory.trajectory import Trajectory, layer_alignment, trajectory
 
 MAX_ITERATED_LAYERS: Final = 100
+MAX_POWER_LAYERS: Final = 200  # of powers of ReLU, where a call takes two seconds
 # Beside an analysis, which somebody waits for: in all, and where exact answers have as many digits as layers.
 MAX_SHOWN_LAYERS: Final = 200
 MAX_SHOWN_MANIFOLD: Final = 40
@@ -119,8 +120,9 @@ def largest_stable_rate(
     bisection beside it; the result is certified: stable there, and not above it.
 
     Args:
-        parameterization: With at most 1,000 hidden layers; with biases of their own, a mean, re-weighted
-            matrices, given alignment, residual blocks or normalization at most 100.
+        parameterization: With at most 1,000 hidden layers; with powers of ReLU at most 200; with biases of
+            their own, a mean, re-weighted matrices, given alignment, residual blocks or normalization at
+            most 100.
         optimizer: Key of `OPTIMIZERS`.
         activation: Name in `ACTIVATIONS`, or "relu^p".
         loss: Key of `LOSSES`.
@@ -195,14 +197,16 @@ def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:
     if not isinstance(calibrated, bool):
         raise TheoryError(f"must be True or False, not {shown(calibrated)}", "calibrated")
     iterated = not Network(p, setting, output=True).by_factors
-    most = MAX_ITERATED_LAYERS if iterated else MAX_ANALYSIS_LAYERS
-    if p.hidden_layers > most:
-        kind = (
+    most, kind = MAX_ANALYSIS_LAYERS, ""
+    if iterated:
+        most, kind = (
+            MAX_ITERATED_LAYERS,
             " with biases of their own, a mean, re-weighted matrices, given alignment, residual blocks or "
-            "normalized preactivations"
-            if iterated
-            else ""
+            "normalized preactivations",
         )
+    elif setting.activation.degree != 1:
+        most, kind = MAX_POWER_LAYERS, f" with {setting.activation.name}"
+    if p.hidden_layers > most:
         raise TheoryError(
             f"the largest stable rate is found for at most {most} hidden layers{kind}, not {p.hidden_layers}",
             "hidden_layers",

@@ -88,18 +88,23 @@ class _Point:
 
 def _too_large(network: Network) -> _Point:
     """A delta at which something grows: more than the first update of the first layer may be."""
-    distance = Fraction(1)
+    distance = Fraction(2)
     while (found := growth(network, distance)).bounded:
-        distance *= 2
+        distance = _farther(network, distance)
     return _Point.of(network, distance, found)
 
 
 def _stable_below(network: Network, high: Fraction) -> Fraction:
     """A delta below it at which nothing grows; there is one if initial weights alone do not grow."""
-    distance = Fraction(1)
+    distance = Fraction(2)
     while not growth(network, high - distance).bounded:
-        distance *= 2
+        distance = _farther(network, distance)
     return high - distance
+
+
+def _farther(network: Network, distance: Fraction) -> Fraction:
+    """The next distance: twice as large, or, where results have hundreds of digits, with twice as many."""
+    return distance**2 if counts_often(network.setting) else 2 * distance
 
 
 def _simplest(low: Fraction, high: Fraction) -> Fraction:

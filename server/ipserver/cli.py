@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from iplab.display.commands import Choice, CommandGroup
-from iplab.display.terminal import folded
+from iplab.display.terminal import folded, shown_on
 from ipserver.cli_accounts import add_account_commands
 from ipserver.environment.logs import configure_logs
 from ipserver.environment.masking import without_password
@@ -68,7 +68,7 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
             _replace_missing_user(settings)
             function(settings, **others)
         except ServiceError as error:
-            click.echo(f"ipserver: {error}", err=True)
+            click.echo(shown_on(sys.stderr, f"ipserver: {error}"), err=True)
             sys.exit(2)
 
     command.__doc__ = function.__doc__
@@ -182,7 +182,7 @@ def migrate_command(settings: Settings) -> None:
 
     prepare_home(settings)
     migrate_store(settings)
-    click.echo(f"the schema of {without_password(settings.store_dsn)} is up to date")
+    _say(f"the schema of {without_password(settings.store_dsn)} is up to date")
 
 
 @main.command("mlflow")
@@ -202,9 +202,7 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
     free_address(f"127.0.0.1:{port}")
     uri = settings.mlflow_uri
     click.echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
-    click.echo(
-        'Its runs stand under "Model training", the switch at the top left; MLflow opens under "GenAI".'
-    )
+    _say('Choose "Model training" once, at the top left: MLflow opens under "GenAI", without runs.')
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
     # The URI may hold a password and every user of the machine can read command lines, so it is passed in
     # the environment.
@@ -266,6 +264,11 @@ def _line(level: str, check: str, text: str) -> str:
     return start + f"\n{' ' * len(start)}".join(wrapped)
 
 
+def _say(text: str) -> None:
+    """One line on standard output, folded on a terminal."""
+    click.echo(shown_on(sys.stdout, text))
+
+
 @main.command("backup")
 @click.argument("destination", type=click.Path(path_type=Path))
 @_with_settings
@@ -278,11 +281,11 @@ def backup_command(settings: Settings, *, destination: Path) -> None:
     from ipserver.ops.backup import backup  # noqa: PLC0415 - each command loads what it needs
 
     made = backup(settings, destination.expanduser().absolute())
-    click.echo(f"{destination}: {made.files} files verified, {made.size_bytes / 2**20:.1f} MiB in all")
+    _say(f"{destination}: {made.files} files verified, {made.size_bytes / 2**20:.1f} MiB in all")
     if made.elsewhere:
-        click.echo(f"weights and checkpoints are in {made.elsewhere}, not in the copy: keep the bucket")
+        _say(f"weights and checkpoints are in {made.elsewhere}, not in the copy: keep the bucket")
     if made.passed:
-        click.echo(f"{made.passed} checkpoints were replaced meanwhile; their packs repeat a few more steps")
+        _say(f"{made.passed} checkpoints were replaced meanwhile; their packs repeat a few more steps")
     for location in made.missing:
         click.echo(f"missing or damaged in {settings.artifact_root}: {location}", err=True)
     sys.exit(1 if made.missing else 0)
@@ -300,7 +303,7 @@ def resend_command(settings: Settings) -> None:
 
     with open_service(settings, write=False) as store:
         runs = store.resend()
-    click.echo(f"{runs} runs will be sent to {without_password(settings.mlflow_uri)} again")
+    _say(f"{runs} runs will be sent to {without_password(settings.mlflow_uri)} again")
 
 
 @main.command("settings")

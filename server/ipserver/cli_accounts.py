@@ -11,6 +11,7 @@ import json
 import math
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from iplab.display.commands import Choice, CommandGroup
+from iplab.display.terminal import shown_on
 from ipserver.environment.settings import Settings
 from ipserver.errors import ServiceError, StartupError
 from ipserver.names import ID_RULE, is_experiment_id
@@ -110,7 +112,8 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
             raise StartupError(f"{project!r} is not an id: {ID_RULE}")
         with _changing(settings, "project create", f"projects/{project}") as accounts:
             accounts.create_project(project)
-        click.echo(f"project {project} is there; `ipserver project grant {project} USER ROLE` lets users in")
+        said = f"project {project} is there; `ipserver project grant {project} USER ROLE` lets users in"
+        click.echo(shown_on(sys.stdout, said))
 
     @project_group.command("list")
     @_JSON
@@ -167,7 +170,7 @@ def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) 
 
     @quota_group.command("set", epilog=_kinds())
     @click.argument("project")
-    @click.argument("name", type=Choice(list(KINDS)))
+    @click.argument("name", type=Choice(list(KINDS)), metavar="NAME")
     @click.argument("value")
     @click.option(
         "--user", default="", help='A user of the project; "*": each of them. [default: all together]'

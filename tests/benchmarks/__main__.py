@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 BENCHMARKS = (
-    *("engine", "autograd", "scaling", "memory", "probes", "theory"),
+    *("engine", "autograd", "scaling", "memory", "probes", "limits", "theory"),
     *("service", "forwarding", "durability", "scheduling", "attacks", "laboratory", "gpu"),
 )
 

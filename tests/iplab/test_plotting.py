@@ -14,7 +14,8 @@ import iplab as sdk
 from ipcore.figures import Courses, PictureError, PowerLaws, RateCurves
 from iplab.cli import main
 from iplab.cli.plot import KINDS as COMMAND_KINDS
-from iplab.plotting import KINDS
+from iplab.plotting import KINDS, pictures
+from iplab.plotting.curves import _last_mean
 from iplab.results.settings import AXES
 from iplab.results.summary import Spread
 from tests.ipcore.figures.looking import faults
@@ -55,6 +56,22 @@ def test_every_kind_is_drawn_as_a_referee_wants_it(swept, kind):
 def test_the_default_is_what_the_experiment_is_about(swept, trained):
     assert isinstance(swept.plot(), PowerLaws)
     assert isinstance(trained.plot(), Courses)
+
+
+@pytest.mark.parametrize("kind", ["rates", "drift", "stationarity"])
+def test_captions_say_whose_each_sentence_is(swept, kind):
+    checks = [check for check in swept.check().checks if check.kind in {"RATE_TRANSFER", "STATIONARITY"}]
+    caption = swept.plot(kind).caption
+    for check in checks:
+        if check.sentence[1:] in caption:
+            assert f"{check.sentence[1:]} ({check.subject.parameterization}" in caption
+
+
+def test_what_diverged_ends_neither_lowest_nor_highest(swept):
+    metrics = swept.metrics("parameterization = mup", ["test_loss", "train_loss"])
+    assert set(metrics.diverged) == {run.index for run in swept.runs("label = mup AND state = DIVERGED")}
+    for run in metrics.diverged:
+        assert _last_mean(metrics, "test_loss", [run]) == float("inf")
 
 
 def test_rates_have_a_curve_per_width_and_crosses_where_runs_diverged(swept):
@@ -203,3 +220,12 @@ def test_handles_show_themselves_escaped(swept, client):
     assert "train_loss" in handles["metrics"]._repr_html_()
     assert "mup" in handles["summary"]._repr_html_()
     assert client._transport.address in handles["client"]._repr_html_()
+
+
+def test_pages_leave_out_figures_of_single_points(trained, swept, client, service):
+    spec = trained.as_spec({"steps": 1, "record.probes": {"quantities": ["coordinates"], "steps": [0, 1]}})
+    short = client.create(spec, experiment_id="one-update")
+    service.train()
+    assert set(pictures(trained, trained.check())) == {"curves"}
+    assert "changes" not in pictures(short, short.check()), "there is one update"
+    assert {"rates", "changes"} <= set(pictures(swept, swept.check()))

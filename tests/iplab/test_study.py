@@ -107,7 +107,7 @@ def test_a_picture_has_every_number(answered, tmp_path):
     assert picture.save(tmp_path / "numbers.svg").read_text().startswith("<?xml")
 
 
-def test_a_page_has_everything_inside(answered, iplab_cli, trained, tmp_path):
+def test_a_page_has_everything_inside(answered, iplab_cli, trained, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     file = tmp_path / "page.html"
     for name, expected in (
@@ -121,6 +121,8 @@ def test_a_page_has_everything_inside(answered, iplab_cli, trained, tmp_path):
         assert expected in text
         assert "data:image/svg+xml;base64," in text
         assert "http" not in text.replace("http-equiv", ""), "nothing is loaded from elsewhere"
+    monkeypatch.chdir(tmp_path)
+    assert iplab_cli("report", "studies/answered").stdout == f"{tmp_path / 'answered.html'}\n", "by default"
     missing = iplab_cli("report", "nothing", "--html", str(file))
     assert missing.exit_code == 4
     assert "no experiment and no study 'nothing'" in missing.stderr

@@ -1,5 +1,6 @@
 """The command line: the settings that it passes on, and its output."""
 
+import fcntl
 import getpass
 import json
 import logging
@@ -8,8 +9,10 @@ import pwd
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -127,9 +130,32 @@ def test_without_the_libraries_of_the_service_a_sentence_says_what_to_install():
     check = "from iplab.shadowing import require_installed as r; r('ipserver', ('json', 'no_such'), 'server')"
     done = subprocess.run([sys.executable, "-c", check], check=False, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "the libraries of the service are not installed (no_such)" in done.stderr
+    assert "the service's libraries are not installed" in done.stderr
+    assert "Missing are:\n    no_such\n" in done.stderr
+    assert max(map(len, done.stderr.splitlines())) <= 80
     assert "pip install 'iplab[server]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_errors_fit_the_terminal_and_are_one_line_in_a_pipe(tmp_path):
+    """Long sentences of every kind: settings, a missing folder, an address beyond loopback."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
+    try:
+        for arguments in (["--address", "10.0.0.1:50"], ["--data", "/nowhere"]):
+            command = [sys.executable, "-m", "ipserver", "up", "--home", str(tmp_path), *arguments]
+            shown = subprocess.run(command, check=False, stderr=theirs, env=environment)
+            lines = os.read(ours, 100_000).decode().splitlines()
+            assert shown.returncode == 2
+            assert len(lines) > 1
+            assert max(map(len, lines)) <= 80
+            piped = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+            assert piped.stderr.count("\n") == 1
+            assert piped.stderr.split() == " ".join(lines).split()
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_options_may_stand_before_and_after_the_command(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -40,8 +39,9 @@ Results go to standard output, progress, warnings and errors to standard error. 
 
 \b
 Exit codes:
-    0  done; with watch and submit --watch: the experiment SUCCEEDED; study: decided, nothing disagrees
-    1  the experiment ended FAILED or CANCELLED (watch, submit --watch), or the study (study)
+    0  done; watch, submit --watch: SUCCEEDED; study: decided, and nothing
+       disagrees
+    1  it ended FAILED or CANCELLED (watch, submit --watch, study)
     2  wrong usage, spec or filter; one line per wrong field
     3  no service answers (in time)
     4  no such experiment, run or file
@@ -119,19 +119,12 @@ def _show(error: click.ClickException) -> None:
     """As click shows it, with long lines folded on a terminal."""
     shown = io.StringIO()
     error.show(file=shown)
-    text = terminal.visible(shown.getvalue().rstrip("\n"))
-    if sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns
-        text = "\n".join(folded(line) if len(line) > width else line for line in text.split("\n"))
-    click.echo(text, err=True)
+    click.echo(terminal.shown_on(sys.stderr, shown.getvalue().rstrip("\n")), err=True)
 
 
 def _complain(error: object) -> None:
     """An error on standard error: folded on a terminal, one line elsewhere, for programs."""
-    text = terminal.visible(f"error: {error}")
-    if sys.stderr.isatty():
-        text = "\n".join(folded(line) for line in text.splitlines())
-    click.echo(text, err=True)
+    click.echo(terminal.shown_on(sys.stderr, f"error: {error}"), err=True)
 
 
 def _add_address(command: click.Command) -> None:

@@ -53,7 +53,7 @@ def list_experiments(service: Service, *, filter_: str, limit: int, deleted: boo
     rows = [
         (
             experiment.id,
-            str(experiment.state) + (" (deleted)" if experiment.delete_time else ""),
+            experiment.outcome + (" (deleted)" if experiment.delete_time else ""),
             experiment.counts.total,
             _share(experiment),
             f"{experiment.create_time:%Y-%m-%d %H:%M:%S}",
@@ -117,9 +117,9 @@ def show(
             else:
                 print_run(one)
             return
-        rows = _ordered(found.summary(filter_), sort)
+        rows = _ordered(found.summary(filter_), "" if best else sort)
         why = found.unmatched(filter_) if filter_ and not rows else ""
-        chosen = _ordered(found.best_rates(filter_), sort) if best else None
+        chosen = _best_ordered(found.best_rates(filter_), sort) if best else None
         none = not rows
         total, rows, chosen = len(chosen or rows), rows[:limit], chosen and chosen[:limit]
         if as_json:
@@ -135,6 +135,19 @@ def show(
 def _ordered(rows: Sequence[Row], sort: str) -> list[Row]:
     known = [entry.name for entry in fields(rows[0])] if rows else []  # type: ignore[arg-type] # dataclasses
     return in_order(rows, sort if rows else "", known, getattr)
+
+
+def _best_ordered(rows: Sequence[BestRate], sort: str) -> list[BestRate]:
+    """As `_ordered`; what rates were chosen by is a column by its own name."""
+    if not rows:
+        return []
+    criterion = rows[0].criterion
+    known = [entry.name for entry in fields(rows[0]) if not entry.name.startswith("criterion")]
+
+    def value(row: BestRate, name: str) -> object:
+        return row.criterion_value if name == criterion else getattr(row, name)
+
+    return in_order(rows, sort, dict.fromkeys([*known, criterion]), value)
 
 
 def _say_cut(shown: int, total: int) -> None:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.option("--html", "file", required=True, type=click.Path(dir_okay=False), help="File to write.")
+@click.option("--html", "file", type=click.Path(dir_okay=False), help="File to write.  [default: NAME.html]")
 @json_option
 @click.pass_obj
-def report(service: Service, name: str, *, file: str, as_json: bool) -> None:
+def report(service: Service, name: str, *, file: str | None, as_json: bool) -> None:
     """Write a page about NAME, an experiment or a study, with its figures inside.
 
     Of an experiment and a study of the same id, the experiment is meant; write studies/ID for the study.
@@ -29,7 +29,7 @@ def report(service: Service, name: str, *, file: str, as_json: bool) -> None:
             text = _page(client, name)
         except ImportError as error:
             raise click.UsageError("figures need matplotlib: pip install 'iplab[plot]'") from error
-    path = Path(file).absolute()
+    path = Path(file or f"{name.rpartition('/')[2]}.html").absolute()
     path.write_text(text, encoding="utf-8")
     if as_json:
         print_json({"file": str(path), "bytes": path.stat().st_size})

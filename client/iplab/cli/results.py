@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -24,11 +23,8 @@ if TYPE_CHECKING:
 
 
 def headline(experiment: Experiment) -> str:
-    """One line: "quick is SUCCEEDED: 72 runs (72 succeeded)"."""
-    counts = [f"{n} {name}" for name, n in asdict(experiment.counts).items() if n and name != "total"]
-    return visible(
-        f"{experiment.id} is {experiment.state}: {experiment.counts.total} runs ({', '.join(counts)})"
-    )
+    """How it stands, in one line."""
+    return visible(experiment.headline)
 
 
 def brief(warning: str, more: str) -> str:
@@ -87,13 +83,15 @@ def print_results(
 
     if said := divergence(experiment):
         click.echo(folded(said))
+    if experiment.all_diverged:
+        return
     if best is not None:
         print_table(best_table(best))
         if best:
             click.echo(folded(f"rates were chosen by {chosen_by(best[0].criterion)}"))
         if said := advice(best):
             click.echo(folded(said))
-    elif rows and not experiment.all_diverged and not _fruitless(experiment):
+    elif rows and not _fruitless(experiment):
         print_table(summary_table(rows))
         regimes = dict.fromkeys(row.predicted_regime for row in rows)
         click.echo(folded("; ".join(f"{regime.words}: {regime.meaning}" for regime in regimes)))

@@ -64,13 +64,8 @@ def experiment_page(experiment: Experiment) -> str:
     from iplab.display.tables import summary_table  # noqa: PLC0415 - rich only where something is drawn
     from iplab.plotting import pictures  # noqa: PLC0415 - numpy only for pictures
 
-    counts = experiment.counts
     parts = [
-        paragraph(
-            f"{experiment.id} is {experiment.state}: {counts.total} runs, {counts.succeeded} succeeded, "
-            f"{counts.diverged} diverged, {counts.failed} failed; "
-            f"{experiment.committed_steps} of {experiment.total_steps} steps."
-        )
+        paragraph(f"{experiment.headline}; {experiment.committed_steps} of {experiment.total_steps} steps.")
     ]
     report = experiment.check(alignment="alignment" in experiment.spec.record.probes.quantities)
     answers = [f"{one.subject.parameterization}: {one.sentence}" for one in report.conclusions]

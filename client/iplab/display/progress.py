@@ -29,7 +29,7 @@ from rich.text import Text
 from iplab.display.pace import Estimate, duration
 from iplab.display.terminal import visible
 from iplab.results.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
-from iplab.results.states import RunState
+from iplab.results.states import ExperimentState, RunState
 
 if TYPE_CHECKING:
     from iplab.studies.study import Study
@@ -45,6 +45,7 @@ class Pack:
     """How far a pack is: updates over all its runs."""
 
     group: Group
+    runs: int
     done: int
     total: int
 
@@ -64,13 +65,19 @@ class Tally:
     def add(self, event: PackProgressed) -> Group:
         """Take note of one event; returns the group that it is about."""
         group = (event.hidden_layers, event.width, event.activation)
-        self.packs[event.pack] = Pack(group, event.runs * event.committed_steps, event.runs * event.steps)
+        done, total = event.runs * event.committed_steps, event.runs * event.steps
+        self.packs[event.pack] = Pack(group, event.runs, done, total)
         return group
 
     def of(self, group: Group | None) -> tuple[int, int]:
         """Updates done and wanted in a group; None: in all of them."""
         packs = [pack for pack in self.packs.values() if group is None or pack.group == group]
         return sum(pack.done for pack in packs), sum(pack.total for pack in packs)
+
+    @property
+    def all_diverged(self) -> bool:
+        """Whether no run is left whose loss is finite."""
+        return bool(self.diverged) and len(self.diverged) == sum(pack.runs for pack in self.packs.values())
 
     @property
     def groups(self) -> list[Group]:
@@ -114,7 +121,8 @@ def follow(
     with _display(console, clock) as display:
         for event in events:
             if isinstance(event, StateChanged):
-                display.say(f"{title} is {event.state}")
+                fruitless = event.state is ExperimentState.SUCCEEDED and tally.all_diverged
+                display.say(f"{title} has ended" if fruitless else f"{title} is {event.state}")
             elif isinstance(event, Notice):
                 display.say(event.message)
             elif isinstance(event, PackProgressed):
@@ -210,7 +218,11 @@ class _Cell:
         self._handle = display({"text/plain": "", "text/html": ""}, raw=True, display_id=True)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt:
+            self._said.append(
+                "waiting was stopped, the training goes on: wait() waits again, cancel() stops it"
+            )
         self._left = ""
         self._draw()
 

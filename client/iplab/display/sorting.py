@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
-from iplab.display.vocabulary import field_named, meant
 from iplab.errors import InvalidRequestError, Violation
 from iplab.results.summary import Spread
+from iplab.specs.vocabulary import field_named, meant
 
 Row = TypeVar("Row")
 

@@ -10,7 +10,7 @@ import shutil
 import sys
 import textwrap
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 # What a shell reports of a program that ends because nobody reads its output any more (128 + SIGPIPE).
 CUT_OFF = 141
@@ -71,4 +71,22 @@ def folded(text: str, *, indent: int = 0) -> str:
         subsequent_indent=start + "    ",
         break_long_words=False,
         break_on_hyphens=False,
+    )
+
+
+def shown_on(stream: TextIO, text: str) -> str:
+    """Lines as a stream shows them: on a terminal, those longer than it is wide are folded.
+
+    Files and pipes get each line whole, for programs that read them.
+
+    Args:
+        stream: Where they go.
+        text: Lines; their indentation is kept.
+    """
+    if not stream.isatty():
+        return visible(text)
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        folded(line.strip(), indent=len(line) - len(line.lstrip())) if len(line) > width else visible(line)
+        for line in text.split("\n")
     )

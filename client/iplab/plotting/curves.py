@@ -205,7 +205,9 @@ def _best_rates(
 
 
 def _last_mean(metrics: Metrics, name: str, runs: Sequence[int]) -> float:
-    """Mean of the last values; infinite if a run ends before the others of the experiment."""
+    """Mean of the last values; infinite if a run diverged, or ends before the others of the experiment."""
+    if any(run in metrics.diverged for run in runs):
+        return float("inf")
     chosen = metrics.metric == metrics.names.index(name)
     last = int(metrics.step[chosen].max())
     values = metrics.value[chosen & np.isin(metrics.run, runs) & (metrics.step == last)]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ipcore.figures import AtRate, PictureError, RateCurve, RateCurves, RatePanel, Role, mean
+from ipcore.figures.reports.laws import sentences_of
+from ipcore.figures.reports.names import subject_names
 from iplab.plotting.groups import Groups, arrange, sorted_by, within
 from iplab.results.settings import Settings
 from iplab.results.states import RunState
@@ -46,8 +48,7 @@ def rate_curves(experiment: Experiment, by: Sequence[str], filter: str) -> RateC
     ]
     shown, left_out = within(drawn, "groups of runs")
     of = f" ({groups.shared})" if groups.shared else ""
-    sentences = [check.sentence for check in dict.fromkeys(optima.values())][:2]
-    meaning = " ".join([*(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in sentences), left_out])
+    meaning = f"{_of_drifts(list(dict.fromkeys(optima.values())))} {left_out}"
     return RateCurves(
         "final test loss",
         tuple(shown),
@@ -57,6 +58,12 @@ def rate_curves(experiment: Experiment, by: Sequence[str], filter: str) -> RateC
         meaning.strip(),
         ordered=groups.role is Role.ORDERED,
     )
+
+
+def _of_drifts(checks: Sequence[Check]) -> str:
+    """What the report says of the best rates of at most two groups of runs, for the caption."""
+    names, _ = subject_names(check.subject for check in checks)
+    return " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in sentences_of(checks, names))
 
 
 def _ended(run: Run) -> bool:

@@ -120,8 +120,9 @@ def weights_file(run: RunView, files: Iterable[Artifact], which: str | int) -> A
         stem = artifact.path.removeprefix("weights/").removesuffix(".safetensors")
         if stem == str(which) or (isinstance(which, int) and artifact.step == which):
             return artifact
-    there = ", ".join(f"{a.path} (step {a.step})" for a in weights) or "none"
-    raise NotFoundError(f"{run.name} is {run.state} and has no weights {which!r}; there are: {there}")
+    there = ", ".join(f"{a.path} (step {a.step})" for a in weights)
+    hint = there or "none; the spec says what is kept (record.weights: final)"
+    raise NotFoundError(f"{run.name} is {run.state} and has no weights {which!r}; there are: {hint}")
 
 
 def place(artifact: Artifact, to: str | os.PathLike[str], *, overwrite: bool) -> Path:

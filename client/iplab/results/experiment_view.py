@@ -14,7 +14,7 @@ from iplab.v1 import experiment_pb2, spec_pb2
 from iplab.v1.fields import ExperimentFields
 
 _NO_RESULT: Final = (
-    "No run has a result: every loss stopped being finite. `experiment.plot()` shows where; try smaller base "
+    "No run has a result: every loss stopped being finite. plot() shows where; try smaller base "
     "learning rates."
 )
 
@@ -103,18 +103,15 @@ class ExperimentView(ExperimentFields):
         ended = counts.succeeded + counts.diverged + counts.failed + counts.cancelled
         kind = type(self).__name__
         return (
-            f"<{kind} {self.id or '(not created)'}: {self.state}, {ended}/{counts.total} runs ended, "
+            f"<{kind} {self.id or '(not created)'}: {self.outcome}, {ended}/{counts.total} runs ended, "
             f"{self.committed_steps}/{self.total_steps} steps>"
         )
 
     def _repr_html_(self) -> str:
-        from dataclasses import asdict  # noqa: PLC0415 - notebooks alone
+        from iplab.display import html  # noqa: PLC0415 - notebooks alone
 
-        from iplab.display import html  # noqa: PLC0415 - as above
-
-        counts = [f"{n} {name}" for name, n in asdict(self.counts).items() if n and name != "total"]
         return html.titled(
-            f"{self.id or '(not created)'} is {self.state}: {self.counts.total} runs ({', '.join(counts)})",
+            self.headline,
             html.paragraph(self.display_name) if self.display_name else "",
             html.progress(self.committed_steps, self.total_steps),
             html.paragraph(_NO_RESULT) if self.all_diverged else "",
@@ -135,6 +132,22 @@ class ExperimentView(ExperimentFields):
     def all_diverged(self) -> bool:
         """Whether it ended without any result: no loss of any run stayed finite."""
         return self.state.terminal and self.counts.diverged == self.counts.total
+
+    @property
+    def outcome(self) -> str:
+        """Its state for people: "all diverged" in place of a SUCCEEDED without any result."""
+        return "all diverged" if self.all_diverged else str(self.state)
+
+    @property
+    def headline(self) -> str:
+        """One line: "quick is SUCCEEDED: 72 runs (72 succeeded)", "hot has ended: 4 runs (all diverged)"."""
+        from dataclasses import asdict  # noqa: PLC0415 - few need it
+
+        name, counts = self.id or "(not created)", self.counts
+        if self.all_diverged:
+            return f"{name} has ended: {counts.total} runs (all diverged)"
+        each = ", ".join(f"{n} {state}" for state, n in asdict(counts).items() if n and state != "total")
+        return f"{name} is {self.state}: {counts.total} runs ({each})"
 
     @property
     def queue_place(self) -> QueuePlace | None:

@@ -80,7 +80,8 @@ class Check:
             rate of a width is not bracketed by the grid.
         low: Lower end of its 95 % interval over seeds; None with one seed.
         high: Upper end.
-        drift: Change of the local slope from the smallest to the largest width.
+        drift: Change of the local slope from the smallest to the largest width; None if no line was fitted,
+            as for a best rate.
         verdict: At these widths.
         sentence: All of it in words.
         widths: m, ascending.
@@ -107,7 +108,7 @@ class Check:
     slope: float | None
     low: float | None
     high: float | None
-    drift: float
+    drift: float | None
     verdict: Verdict
     sentence: str
     widths: tuple[int, ...] = field(metadata=computed(lambda m: tuple(p.width for p in m.points)))

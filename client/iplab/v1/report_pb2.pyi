@@ -254,7 +254,7 @@ class Check(_message.Message):
     high: _builtins.float
     """Upper end; unset with one seed."""
     drift: _builtins.float
-    """Change of the local slope from the smallest to the largest width; 0 for rate transfer."""
+    """Change of the local slope from the smallest to the largest width; unset if no line was fitted, as for a best rate."""
     verdict: Global___Verdict.ValueType
     """The verdict."""
     sentence: _builtins.str
@@ -290,7 +290,7 @@ class Check(_message.Message):
         slope: _builtins.float | None = ...,
         low: _builtins.float | None = ...,
         high: _builtins.float | None = ...,
-        drift: _builtins.float = ...,
+        drift: _builtins.float | None = ...,
         verdict: Global___Verdict.ValueType = ...,
         sentence: _builtins.str = ...,
         points: _abc.Iterable[Global___WidthValue] | None = ...,
@@ -298,10 +298,12 @@ class Check(_message.Message):
         predicted_high: _builtins.str = ...,
         expected: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "_high", b"_high", "_low", b"_low", "_slope", b"_slope", "expected", b"expected", "high", b"high", "low", b"low", "slope", b"slope", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_drift", b"_drift", "_expected", b"_expected", "_high", b"_high", "_low", b"_low", "_slope", b"_slope", "drift", b"drift", "expected", b"expected", "high", b"high", "low", b"low", "slope", b"slope", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "_high", b"_high", "_low", b"_low", "_slope", b"_slope", "drift", b"drift", "expected", b"expected", "high", b"high", "kind", b"kind", "layer", b"layer", "low", b"low", "points", b"points", "predicted", b"predicted", "predicted_high", b"predicted_high", "quantity", b"quantity", "seeds", b"seeds", "sentence", b"sentence", "slope", b"slope", "step", b"step", "subject", b"subject", "tolerance", b"tolerance", "upper_bound", b"upper_bound", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_drift", b"_drift", "_expected", b"_expected", "_high", b"_high", "_low", b"_low", "_slope", b"_slope", "drift", b"drift", "expected", b"expected", "high", b"high", "kind", b"kind", "layer", b"layer", "low", b"low", "points", b"points", "predicted", b"predicted", "predicted_high", b"predicted_high", "quantity", b"quantity", "seeds", b"seeds", "sentence", b"sentence", "slope", b"slope", "step", b"step", "subject", b"subject", "tolerance", b"tolerance", "upper_bound", b"upper_bound", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__drift: _TypeAlias = _typing.Literal["drift"]  # noqa: Y015
+    _WhichOneofArgType__drift: _TypeAlias = _typing.Literal["_drift", b"_drift"]  # noqa: Y015
     _WhichOneofReturnType__expected: _TypeAlias = _typing.Literal["expected"]  # noqa: Y015
     _WhichOneofArgType__expected: _TypeAlias = _typing.Literal["_expected", b"_expected"]  # noqa: Y015
     _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
@@ -310,6 +312,8 @@ class Check(_message.Message):
     _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
     _WhichOneofReturnType__slope: _TypeAlias = _typing.Literal["slope"]  # noqa: Y015
     _WhichOneofArgType__slope: _TypeAlias = _typing.Literal["_slope", b"_slope"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__drift) -> _WhichOneofReturnType__drift | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected) -> _WhichOneofReturnType__expected | None: ...
     @_typing.overload

@@ -46,6 +46,7 @@ class ExperimentSpec(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     INFINITE_WIDTH_FIELD_NUMBER: _builtins.int
     DEFERRED_WEIGHTS_FIELD_NUMBER: _builtins.int
+    DEFERRED_WIDTH_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """Dataset: a name in the catalogue ("digits", "mnist"), a family with parameters
     ("single-index:d=64,n=4096"), or a file registered on the server ("registered:spirals"). A family's name is
@@ -71,8 +72,12 @@ class ExperimentSpec(_message.Message):
     """Precision of the matmuls in an update, by its name in the catalogue."""
     deferred_weights: _builtins.str
     """Whether initial hidden matrices are drawn only where training looks at them, exact in law: "cheaper" (at widths
-    at which that takes less time: above 6 times steps batch_size) or "always". Such networks keep no weights and have
-    no probes but "outputs". Default: never.
+    at which that takes less time: from `deferred_width` on) or "always". Such networks keep no weights and have no
+    probes but "outputs". Default: never.
+    """
+    deferred_width: _builtins.int
+    """With deferred_weights "cheaper": the least width whose networks have them. Left out: where it begins to take less
+    time, by steps, batch_size and whether a GPU trains. It is stored, so that the experiment keeps its numbers.
     """
     @_builtins.property
     def optimizer(self) -> Global___Optimizer:
@@ -121,10 +126,11 @@ class ExperimentSpec(_message.Message):
         model: Global___Model | None = ...,
         infinite_width: Global___InfiniteWidth | None = ...,
         deferred_weights: _builtins.str = ...,
+        deferred_width: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["grid", b"grid", "infinite_width", b"infinite_width", "model", b"model", "optimizer", b"optimizer", "record", b"record", "resources", b"resources", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "bias", b"bias", "dataset", b"dataset", "deferred_weights", b"deferred_weights", "evaluation_interval", b"evaluation_interval", "grid", b"grid", "infinite_width", b"infinite_width", "loss", b"loss", "model", b"model", "optimizer", b"optimizer", "precision", b"precision", "record", b"record", "resources", b"resources", "schedule", b"schedule", "steps", b"steps", "validation_size", b"validation_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "bias", b"bias", "dataset", b"dataset", "deferred_weights", b"deferred_weights", "deferred_width", b"deferred_width", "evaluation_interval", b"evaluation_interval", "grid", b"grid", "infinite_width", b"infinite_width", "loss", b"loss", "model", b"model", "optimizer", b"optimizer", "precision", b"precision", "record", b"record", "resources", b"resources", "schedule", b"schedule", "steps", b"steps", "validation_size", b"validation_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from ipcore.figures.powers import Law, LawPanel, PowerLaws
 from ipcore.figures.reports.checks import CheckLike
-from ipcore.figures.reports.laws import by_step, law_of, meaning_of
+from ipcore.figures.reports.laws import by_step, law_of, meaning_of, sentences_of
 from ipcore.figures.reports.names import layer_name, subject_names
 from ipcore.figures.series import Role
 
@@ -78,14 +78,14 @@ def _stationarity(
             law_of(check, name, Role.ORDERED if by_depth else Role.GROUP, coordinate)
         )
     step = max(check.step for check in checks)
-    sentences = [check.sentence for check in checks] if len(checks) <= 2 else []
+    sentences = sentences_of(checks, names)
     return PowerLaws(
         "mean change of the output |fₜ − f₀|",
         tuple(LawPanel(title, tuple(laws)) for title, laws in panels.items()),
         3,
         f"Change of the output after {step} updates{f' ({shared})' if shared else ''}",
         min(check.seeds for check in checks),
-        meaning_of(checks, tuple(sentences), 1),
+        meaning_of(checks, sentences, 1),
     )
 
 
@@ -108,7 +108,7 @@ def _calibrated(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: t
 def _drift(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[str, ...]) -> PowerLaws:
     names, shared = subject_names(check.subject for check in checks)
     laws = tuple(law_of(check, names[check.subject], Role.GROUP) for check in checks)
-    sentences = tuple(check.sentence for check in checks) if len(checks) <= 2 else ()
+    sentences = sentences_of(checks, names)
     of = f" ({shared})" if shared else ""
     return PowerLaws(
         "best base learning rate",
@@ -138,7 +138,7 @@ def _limit(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[
         )
         for step in sorted({check.step for check in checks})
     )[-_MAX_PANELS:]
-    sentences = tuple(check.sentence for check in checks) if len(checks) <= 2 else ()
+    sentences = sentences_of(checks, names)
     return PowerLaws(
         f"relative distance of the {what}",
         panels,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Final
 
 from ipcore.figures.powers import Law, LawPanel, PowerLaws, Size
-from ipcore.figures.reports.checks import CheckLike
+from ipcore.figures.reports.checks import CheckLike, SubjectLike
 from ipcore.figures.reports.names import parts_of
 from ipcore.figures.series import Role
 
@@ -53,6 +53,15 @@ def by_step(
         meaning_of(checks, meanings, len(subjects)),
         headings=tuple(", ".join(part for part in parts_of(subject) if part) for subject in shown),
     )
+
+
+def sentences_of(checks: Sequence[CheckLike], names: Mapping[SubjectLike, str]) -> tuple[str, ...]:
+    """Sentences of one check or two for a caption, with whose each is if they differ; none of more."""
+    if len(checks) > 2:
+        return ()
+    if len({check.subject for check in checks}) < 2:
+        return tuple(check.sentence for check in checks)
+    return tuple(f"{check.sentence.rstrip('.')} ({names[check.subject]})" for check in checks)
 
 
 def meaning_of(checks: Sequence[CheckLike], meanings: tuple[str, ...], subjects: int) -> str:

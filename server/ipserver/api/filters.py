@@ -2,6 +2,7 @@
 
     state = RUNNING AND (parameterization = "ip-llr" OR NOT width < 128)
 
+A field may be written as tables have it: `base learning rate = 0.1`.
 Values are bare words or numbers, or strings in double or single quotes (a backslash keeps the next
 character). AND, OR, NOT and states may be written in lower case. AND binds closer than OR, NOT closer than
 both. Times are as in RFC 3339, "2026-11-27T10:00:00Z"; a day alone stands for its beginning (UTC).
@@ -14,11 +15,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import takewhile
 from typing import Final, Literal, cast
 
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.errors import nearest
-from iplab.display.vocabulary import field_named, meant
+from iplab.specs.vocabulary import field_named, meant
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.store.records.filters import ALL, Comparison, Filter, Junction, Negation, Operator
 from ipserver.store.records.networks import AXES
@@ -66,6 +68,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d(?P<clock>[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?
 _LABEL_KEY = re.compile(r"labels\.[a-z][a-z0-9_-]{0,62}")
 _MOST_CHARACTERS = 4000
 _MOST_DEPTH = 50
+_EXAMPLE = "example: width >= 128"
 _HALF: Final = 0.5e-6  # of a microsecond
 # What every store can compare: a 64-bit integer.
 _INTEGER = range(-(2**63), 2**63)
@@ -152,13 +155,19 @@ class _Reader:
         return False
 
     def _comparison(self) -> Comparison:
-        term = self._tokens[self._at : self._at + 3]
-        kinds = [kind for kind, _ in term]
-        if kinds not in (["word", "op", "word"], ["word", "op", "quoted"]):
-            told = " ".join(value for _, value in term)
-            raise _wrong(f"expected FIELD OPERATOR VALUE at {told!r}; example: width >= 128")
-        self._at += 3
-        (_, name), (_, op), (kind, raw) = term
+        rest = self._tokens[self._at :]
+        words = len(
+            list(takewhile(lambda token: token[0] == "word", rest))
+        )  # a heading of a table has spaces
+        name = " ".join(value for _, value in rest[:words])
+        term = rest[words : words + 2]
+        if not words or [kind for kind, _ in term] not in (["op", "word"], ["op", "quoted"]):
+            told = " ".join(value for _, value in rest[: max(3, words + 1)])
+            several = words > 1 and rest[1][1].upper() == "IN"
+            hint = "for one of several values write (width = 64 OR width = 128)" if several else _EXAMPLE
+            raise _wrong(f"expected FIELD OPERATOR VALUE at {told[:80]!r}; {hint}")
+        self._at += words + 2
+        (_, op), (kind, raw) = term
         return _comparison(name, cast(Operator, op.replace("==", "=")), raw, kind == "quoted", self._fields)
 
 
@@ -187,7 +196,10 @@ def _comparison(
         name, kind = field, fields[field]
     else:
         known = [field.replace("*", "KEY") for field in fields]
+        label = f"labels.{name}"
         near = meant(name, known)
+        if not near and "labels.*" in fields and _LABEL_KEY.fullmatch(label):
+            near = label
         hint = f"did you mean {near!r}? There are: " if near else "there are: "
         raise _wrong(f"unknown field {name!r}; {hint}{', '.join(known)}")
     if (kind is str or issubclass(kind, StrEnum)) and op not in {"=", "!="}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from iplab.display.vocabulary import field_named, meant
+from iplab.specs.vocabulary import field_named, meant
 from ipserver.api.filters import FieldType
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.store.records.filters import Order

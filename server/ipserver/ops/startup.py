@@ -164,7 +164,8 @@ def check_data(settings: Settings) -> None:
     else:
         return
     raise NotReady(
-        f"IPLAB_DATA: the folder {folder} {wrong}; mend it (--data, IPLAB_DATA; mounted?), or unset it"
+        f"IPLAB_DATA: the folder {folder} {wrong}; name another (--data, IPLAB_DATA), make or mount it, or "
+        "leave the setting out"
     )
 
 

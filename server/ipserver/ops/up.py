@@ -26,7 +26,7 @@ from ipserver.ops.heartbeat import Pulse, Pulses
 from ipserver.ops.metric_addresses import part_address, with_free_ports
 from ipserver.ops.parts import stop_event
 from ipserver.ops.places import free_address, heartbeat_file, log_file, rotate_log, supervised_environment
-from ipserver.ops.running import announce, retract
+from ipserver.ops.running import announce, retract, running_service
 from ipserver.ops.startup import check_data, make_folder, migrate_store, prepare_home, waiting
 from ipserver.store import Store, open_store
 from ipserver.store.records.cluster import CapacityReport
@@ -141,8 +141,11 @@ def _only_one(settings: Settings) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            found = running_service(settings)
+            process = "" if found is None else f" (process {found.pid})"
             raise StartupError(
-                f"another `ipserver up` runs in {settings.home}; choose another home with --home"
+                f"another `ipserver up` runs in {settings.home}{process}, or has not stopped yet; "
+                "choose another home with --home"
             ) from None
         yield
 
@@ -237,7 +240,7 @@ def _announce(settings: Settings, parts: list[_Part]) -> None:
 def _tell(text: str) -> None:
     """Say on standard error how far the start is; standard output is for the line that says it is ready."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(terminal.shown_on(sys.stderr, text), file=sys.stderr, flush=True)
     except OSError:
         terminal.abandon_output()
 
@@ -245,10 +248,12 @@ def _tell(text: str) -> None:
 def _greet(settings: Settings, web: str) -> None:
     """Say that experiments can be trained now: the API answers and a dispatcher has reported."""
     try:
-        print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
+        said = f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}"
+        print(terminal.shown_on(sys.stdout, said))
         if web:
             print(f"Web page: {web}")
-        print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME). Stop with Ctrl-C.", flush=True)
+        print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME).")
+        print("Stop with Ctrl-C.", flush=True)
     except OSError:  # the reader is gone or the disk is full, which is no reason to end
         terminal.abandon_output()
 

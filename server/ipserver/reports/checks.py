@@ -17,7 +17,7 @@ from ipcore.analysis import Report, Subject, Trained
 from iplab.v1 import report_pb2 as pb
 from iplab.v1 import spec_pb2
 from ipserver.request.convert import parameterization
-from ipserver.request.limit_runs import not_compared
+from ipserver.request.limit_studies import not_compared
 from ipserver.request.models import model_of
 from ipserver.request.predict import MAX_PREDICTED_LAYERS, block_matrices, normalization, not_covered
 from ipserver.store.records.runs import RunRecord

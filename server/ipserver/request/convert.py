@@ -16,7 +16,6 @@ from ipcore.catalogue import KNOWN_OPTIMIZERS, OPTIMIZERS
 from ipcore.catalogue.settings import settings
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
-from ipcore.limits.cost import deferred_is_cheaper
 from ipcore.probes.quantities import with_companions
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.defaults import fill
@@ -49,7 +48,7 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun | NetworkShape)
         model=model_of(spec),
         **settings,
     )
-    if config.infinite_width or not _defers(spec.deferred_weights, config):
+    if config.infinite_width or not _defers(spec, config):
         return config
     return replace(config, deferred=True)
 
@@ -66,9 +65,11 @@ def _limit(spec: pb.ExperimentSpec) -> dict[str, Any]:
 DEFERRING: Final = ("cheaper", "always")
 
 
-def _defers(asked: str, config: PackConfig) -> bool:
-    """Whether networks of a configuration have deferred weights."""
-    return asked == "always" or (asked == "cheaper" and deferred_is_cheaper(config))
+def _defers(spec: pb.ExperimentSpec, config: PackConfig) -> bool:
+    """Whether networks of a configuration have deferred weights; without hidden matrices none can."""
+    if spec.deferred_weights == "cheaper":
+        return config.hidden_layers > 1 and config.width >= spec.deferred_width
+    return spec.deferred_weights == "always"
 
 
 def pack_schedule(spec: pb.ExperimentSpec) -> Schedule:

@@ -14,6 +14,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from ipcore.catalogue import canonical_name
+from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.limits.cost import deferring_width
 from ipcore.models import MLP, MODELS, model_to
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.fields import default_of, fields_of, rule_of, used_settings
@@ -23,7 +25,8 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     """A copy of a spec with every default written out.
 
     A label that is not given becomes the preset's name. With infinite width among the widths the outputs are
-    recorded that the check of distances to it reads. Fields without a default stay as they are.
+    recorded that the check of distances to it reads. "cheaper" deferred weights get the width from which they
+    are. Fields without a default stay as they are.
 
     >>> with_defaults(pb.ExperimentSpec(dataset="digits")).optimizer.name
     'sgd'
@@ -38,7 +41,15 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
         entry.label = entry.label or default_label(entry.preset)
     if filled.grid.infinite_width and filled.steps > 0 and not filled.record.HasField("probes"):
         _record_outputs(filled)
+    if filled.deferred_weights == "cheaper" and not filled.deferred_width:
+        filled.deferred_width = _deferred_width(filled)
     return filled
+
+
+def _deferred_width(spec: pb.ExperimentSpec) -> int:
+    """Where deferred weights begin to take less time: stored, so that an experiment keeps its numbers."""
+    examples = max(spec.steps, 1) * max(spec.batch_size, 1)
+    return min(deferring_width(examples, gpu=spec.resources.gpus > 0), INFINITE_WIDTH)
 
 
 def _record_outputs(spec: pb.ExperimentSpec) -> None:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from ipcore import studies
 from ipcore.catalogue import DatasetInfo
-from ipcore.limits.kinds import NoLimit, limit_of
+from ipcore.limits.kinds import limit_of
+from ipcore.limits.limit import NoLimit
 from ipcore.planning.machine import DEFAULT_CPU
 from ipcore.planning.memory import run_memory_bytes
 from iplab.v1 import spec_pb2
@@ -18,7 +19,7 @@ from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.errors import InvalidRequest
 from ipserver.request.convert import pack_config, parameterization
 from ipserver.request.datasets import check_dataset
-from ipserver.request.limit_runs import limit_seconds, stand_in, widest_beside_limit
+from ipserver.request.limit_studies import limit_seconds, stand_in, widest_beside_limit
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.predict import block_matrices, normalization, not_covered
 from ipserver.request.problems import Problems

@@ -18,7 +18,7 @@ from ipserver import names
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.hashes import request_hash
 from ipserver.request.ids import under_free_id
-from ipserver.request.limit_runs import unpaired_limits
+from ipserver.request.limit_studies import unpaired_limits
 from ipserver.request.measured import metrics_of, probe_of, recorded_step
 from ipserver.request.problems import Problems, shown
 from ipserver.request.question import BASE, BESIDE_LIMIT, KINDS, kind_of, question_of

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from google.protobuf.message import Message
 
 from ipcore.catalogue import OPTIMIZERS, DatasetInfo
+from ipcore.limits.cost import deferring_width
 from ipcore.planning.memory import run_memory_bytes
 from iplab.v1 import experiment_service_pb2 as service_pb2
 from iplab.v1 import spec_pb2
@@ -22,13 +23,8 @@ from ipserver.request.defaults import spec_hash, with_defaults
 from ipserver.request.expand import expand, networks
 from ipserver.request.fields import fields_of
 from ipserver.request.grid import check_grid
-from ipserver.request.limit_runs import (
-    check_limits,
-    check_particles,
-    is_special,
-    largest_memory,
-    limit_warnings,
-)
+from ipserver.request.limit_checks import check_limits, check_particles, limit_warnings
+from ipserver.request.limit_runs import is_special, largest_memory
 from ipserver.request.models import check_model
 from ipserver.request.parameterizations import parameterization_warnings
 from ipserver.request.predict import prediction_warnings
@@ -254,17 +250,15 @@ def _memory_violations(
 
 def _with_deferred(spec: spec_pb2.ExperimentSpec) -> str:
     """Advice on a dense network that is too wide: deferred weights, if they are possible."""
-    rows, T = spec.batch_size, spec.steps
+    n = spec.steps * spec.batch_size
     if (
         spec.deferred_weights
         or spec.optimizer.name not in OPTIMIZERS
         or OPTIMIZERS[spec.optimizer.name].entrywise
     ):
         return ""
-    return (
-        f"; deferred_weights: cheaper needs far less where {T:,} updates of {rows} see fewer examples than a "
-        "sixth of the width"
-    )
+    width = deferring_width(n, gpu=spec.resources.gpus > 0)
+    return f"; deferred_weights: cheaper takes less from width {width:,} on, for the {n:,} examples seen here"
 
 
 def _memory_if_possible(

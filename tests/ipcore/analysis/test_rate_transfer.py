@@ -62,7 +62,7 @@ def test_two_seeds_do_not_agree():
 @pytest.mark.parametrize(
     ("best", "said"),
     [
-        (-8.0, r"width 512 \(at 0.000976562: add smaller rates, from 0.000488 on\), 1024 \(at 0.000976562: "),
+        (-8.0, r"widths 512, 1024 \(at 0.000976562: add smaller rates, from 0.000488 on\): it lies"),
         (2.4, r"width 128 \(at 4: add larger rates, from 8 on\)"),
     ],
 )
@@ -80,6 +80,43 @@ def test_divergence_beside_the_best_rate_is_seen_around():
     found = check_rate_transfer(losses(-1.0, diverged=beyond), exactly(-1))
     assert found.drift.value == pytest.approx(-1)
     assert found.verdict is Verdict.AGREES
+
+
+@pytest.mark.parametrize("drift", [0.0, -0.25, -0.32])
+def test_a_best_rate_between_the_grids_last_and_the_first_that_diverges_is_open(drift):
+    """Every parabola ends at 0.4, since 0.8 diverges: the optimum may have moved by an octave, unseen."""
+
+    def optimum(m):
+        return math.log2(0.79) + drift * math.log2(m / 128)
+
+    given = {
+        (m, rate, seed): math.nan if math.log2(rate) > optimum(m) else 1 + (math.log2(rate) - optimum(m)) ** 2
+        for m in WIDTHS
+        for rate in (0.1, 0.2, 0.4, 0.8)
+        for seed in range(6)
+    }
+    found = check_rate_transfer(given, exactly(0))
+    assert found.verdict is Verdict.UNDECIDED
+    assert found.drift.low < drift < found.drift.high
+    assert found.sentence.endswith("add rates")
+    assert all(low <= 2.0 ** optimum(m) <= high for m, (low, high) in zip(WIDTHS, found.ends, strict=True))
+    assert "128 (0.4 .. 0.8), 256 (0.4 .. 0.8)" in found.warnings[0]
+
+
+def test_a_finer_grid_closes_it():
+    rates = tuple(2.0 ** (e / 8) for e in range(-32, 1))
+    given = losses(0.0, best=-0.9, rates=rates, diverged=lambda m, rate: math.log2(rate) > -1)
+    found = check_rate_transfer(given, exactly(0))
+    assert found.verdict is Verdict.AGREES
+    assert found.drift.high - found.drift.low < 0.3
+
+
+def test_rates_that_all_end_with_the_same_loss_have_no_best():
+    given = {(m, rate, seed): 2.302585 for m in WIDTHS for rate in (0.1, 0.2, 0.4) for seed in range(3)}
+    with pytest.raises(
+        AnalysisError, match=r"at width 128 the loss is 2\.30259 at all rates: training has no"
+    ):
+        check_rate_transfer(given, exactly(0))
 
 
 @pytest.mark.parametrize("seeds", [4, 16])

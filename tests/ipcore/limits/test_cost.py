@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import ipcore
-from ipcore.limits.cost import cost, deferred_is_cheaper, dense_width, largest_steps, largest_width
+from ipcore.limits.cost import cost, deferring_width, dense_width, largest_steps, largest_width
 from ipcore.planning.machine import DEFAULT_GPU
 from tests.ipcore.limits.memory import ALLOCATOR, CASES, case
 
@@ -54,8 +54,12 @@ def test_dense_training_fits_up_to_a_width(digits):
 def test_a_width_of_100_000_fits_where_a_dense_network_does_not(digits):
     config, run = case("mup", 3, 100_000, 50, deferred=True)
     assert cost(config, run, digits.info).memory_bytes < 12 << 30
-    assert deferred_is_cheaper(config)
-    assert not deferred_is_cheaper(dataclasses.replace(config, width=9_600))
+    assert deferring_width(config.steps * config.batch_size, gpu=False) < 100_000
+
+
+def test_weights_are_deferred_from_fewer_neurons_on_where_drawing_takes_the_time():
+    """A GPU trains fast and draws no faster. By the operations alone it would be 4 for every example."""
+    assert 4 * 1600 <= deferring_width(1600, gpu=True) < deferring_width(1600, gpu=False)
 
 
 def test_work_of_particles_is_the_sum_over_updates():

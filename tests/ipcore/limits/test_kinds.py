@@ -2,7 +2,8 @@
 
 import pytest
 
-from ipcore.limits.kinds import Limit, NoLimit, limit_of
+from ipcore.limits.kinds import limit_of
+from ipcore.limits.limit import Limit, NoLimit
 from ipcore.models import ResidualMlp
 from ipcore.theory import preset
 from ipcore.theory.gauge import shift
@@ -36,14 +37,14 @@ def test_limits(name, L, phi, kind):
     ("name", "L", "phi", "reason", "says"),
     [
         ("mup", 2, "relu", "initial_weights", "deferred weights"),
-        ("ip", 3, "relu", "constant", "constant at m = infinity"),
+        ("ip", 3, "relu", "constant", "the network is constant: f stays 0"),
         ("ip", 4, "gelu", "constant", "ip-llr"),
         ("ip-llr", 3, "gelu", "activation", "hpz"),
         ("ip-llr", 3, "relu^2", "activation", "1-homogeneous"),
         ("ip-llr", 3, "tanh", "activation", "tanh"),
         ("ip-bias", 2, "relu", "unknown", "deferred"),
         ("ip-non-centered", 2, "relu", "unknown", "mean"),
-        ("sp", 2, "relu", "unstable", "layer 2, 3"),
+        ("sp", 2, "relu", "unstable", "layers 2, 3"),
         ("sp-large", 2, "relu", "unstable", "diverges"),
     ],
 )

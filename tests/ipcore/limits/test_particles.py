@@ -5,7 +5,8 @@ import torch
 
 from ipcore.catalogue import find_activation
 from ipcore.engine.losses import LOSSES
-from ipcore.limits.particles import Particles, Problem
+from ipcore.limits.particles import Particles
+from ipcore.limits.problem import Problem
 from ipcore.models.activations import activation
 
 B, D, C, T = 6, 5, 3, 9
@@ -130,7 +131,7 @@ def test_step_0_by_hand_with_one_hidden_layer():
 
 def test_gaussians_of_step_0_have_the_covariances_of_the_theory():
     """Over replicas: h_0^2 ~ N(0, s^2 X'X/N), given the layer below; dx_0^1 likewise from above."""
-    from ipcore.limits.particles import first_pass, initial_particles
+    from ipcore.limits.first_pass import first_pass, initial_particles
 
     p = problem(2, 4000)
     w, v = initial_particles(p, 0)

@@ -174,3 +174,11 @@ def test_bad_input_is_refused_at_once() -> None:
         with pytest.raises(TheoryError):
             analyze(MUP, activation=text, optimizer=text, loss=text)
     assert time.process_time() - start < 1
+
+
+def test_a_message_of_many_problems_is_short_and_the_error_has_all() -> None:
+    with pytest.raises(TheoryError) as raised:
+        custom(200, a=[0.5] * 201, b=[0] * 201, c=[0] * 201)
+    assert len(raised.value.problems) == 201
+    assert str(raised.value).endswith("; and 181 more")
+    assert len(str(raised.value)) < 3_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from fractions import Fraction
 
@@ -252,6 +253,11 @@ def faster_biases(p: Parameterization, delta: Fraction):  # type: ignore[no-unty
         ({"calibrated": True, "parameterization": preset("ip-bias", 3)}, "calibrated", "biases of their own"),
         ({"parameterization": preset("mup", 1001)}, "hidden_layers", "at most 1000 hidden layers, not 1001"),
         ({"parameterization": preset("hp", 101)}, "hidden_layers", "at most 100 hidden layers with biases"),
+        (
+            {"parameterization": preset("mup", 201), "activation": "relu^7"},
+            "hidden_layers",
+            r"at most 200 hidden layers with relu\^7, not 201",
+        ),
     ],
 )
 def test_bad_input_is_named(given_: dict[str, object], field: str, said: str) -> None:
@@ -269,3 +275,13 @@ def test_calibrated_first_updates_that_make_the_output_grow_leave_no_stable_rate
     assert (found.stable, found.controlled) == (None, None)
     survived = largest_stable_rate(preset("ntk", 3), loss="cross_entropy", calibrated=True)
     assert (survived.stable, survived.controlled) == (None, Fraction(1, 2))
+
+
+def test_powers_of_relu_take_no_time_that_grows_with_their_digits():
+    """Numbers of 85 digits are looked at; 200 layers took a minute."""
+    p = custom(100, ["0", "1/2", "1/2"], ["0", "1/8", "5/8"], ["-1", "3/8", "1"], ["1/8", "-2", "5/2"])
+    begun = time.process_time()
+    found = largest_stable_rate(p, activation="relu^7")
+    assert time.process_time() - begun < 5
+    assert found.stable is not None
+    assert found.exact

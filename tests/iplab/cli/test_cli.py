@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 def test_help_states_the_exit_codes():
     result = CliRunner().invoke(main, ["--help"])
     assert result.exit_code == 0
-    for line in ("0  done", "1  the experiment ended FAILED", "3  no service answers", "130  interrupted"):
+    for line in ("0  done", "1  it ended FAILED", "3  no service answers", "130  interrupted"):
         assert line in result.output
     own = (
         "submit",
@@ -37,6 +37,7 @@ def test_help_states_the_exit_codes():
         "pause",
         "resume",
     )
+    assert max(map(len, result.output.splitlines())) <= 80
     # Not the second line of another command.
     summaries = [
         line for line in result.output.splitlines() if line.startswith(tuple(f"  {n} " for n in own))
@@ -175,6 +176,20 @@ def test_all_diverged_is_said_and_has_its_exit_code(iplab, service, client):
     assert "base learning rates smaller than 1e+18" in text
     assert "─" not in text, "there is nothing for a table"
     assert "a run has diverged" in result.stderr
+    # Nothing about it reads like a success.
+    ended = client.experiment(identifier)
+    for shown in (
+        result.stdout,
+        result.stderr,
+        iplab("show", identifier).stdout,
+        iplab("show", identifier, "--best").stdout,
+        next(line for line in iplab("list").stdout.splitlines() if identifier in line),
+        repr(ended),
+        ended._repr_html_(),
+    ):
+        assert "SUCCEEDED" not in shown
+        assert "rates were chosen" not in shown
+    assert text.startswith(f"{identifier} has ended: 16 runs (all diverged)")
     as_json = iplab("watch", identifier, "--json")
     assert as_json.exit_code == 7
     assert "every run diverged" in iplab("show", identifier).stdout

@@ -64,6 +64,12 @@ def test_runs_and_results_are_sorted_and_limited(iplab, trained):
     assert [row["test_loss"]["mean"] for row in rows] == [max(means)]
     shown = json.loads(iplab("show", "trained", "--json", "--filter", "label = mup").stdout)["summary"]
     assert {row["parameterization"] for row in shown} == {"mup"}
+    best = json.loads(iplab("show", "trained", "--best", "--json", "--sort=-best rate,width").stdout)["best"]
+    assert best == sorted(best, key=lambda row: (-row["base_learning_rate"], row["width"]))
+    by_result = json.loads(iplab("show", "trained", "--best", "--json", "--sort=final test loss").stdout)[
+        "best"
+    ]
+    assert by_result == sorted(by_result, key=lambda row: row["test_loss"])
     wrong = iplab("runs", "trained", "--sort", "widht")
     assert wrong.exit_code == 2
     assert "unknown field 'widht'; did you mean 'width'?" in wrong.stderr

@@ -104,7 +104,7 @@ def test_a_file_gets_a_line_now_and_then():
         "300 of 300 steps (100 %)",
         "a run has diverged: its loss is not finite (how many do is said at the end)",
         "300 of 300 steps (100 %), 3 runs diverged",
-        "quick is SUCCEEDED",
+        "quick has ended",
     ]
 
 

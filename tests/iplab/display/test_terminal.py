@@ -167,7 +167,7 @@ def test_a_file_on_pythonpath_in_a_librarys_place_is_named(module, file, shown, 
     assert done.returncode == 2
     said = f"{module}: PYTHONPATH names {tmp_path}, where {shown} would be loaded in the place of the library"
     assert done.stderr.decode().startswith(said)
-    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr.splitlines()) == 2
 
 
 def test_an_empty_entry_of_pythonpath_is_the_working_folder(tmp_path):

@@ -116,6 +116,8 @@ def test_and_or_not_bind_as_usual_and_take_any_case():
         ("test_loss < 1", Comparison("final_test_loss", "<", 1.0)),
         ("step > 5", Comparison("committed_steps", ">", 5)),
         ("activation = and", Comparison("activation", "=", "and")),
+        ("base learning rate = 0.1", Comparison("base_learning_rate", "=", 0.1)),
+        ("not Best validation loss < 2", Negation(Comparison("best_validation_loss", "<", 2.0))),
     ],
 )
 def test_fields_have_other_names_too(text, expected):
@@ -170,6 +172,8 @@ def test_times(text, seconds):
         ("end_time > 2026-W48-5", "not with '2026-W48-5'"),
         ("end_time = 2026-11-27", "<, <=, > and >= only"),
         ("width", "expected FIELD OPERATOR VALUE at 'width'"),
+        ("width in (32, 64)", "for one of several values write (width = 64 OR width = 128)"),
+        ("base learning rte = 1", "unknown field 'base learning rte'; did you mean 'base_learning_rate'"),
         ("width =", "expected FIELD OPERATOR VALUE at 'width ='"),
         ("= 3 width", "expected FIELD OPERATOR VALUE"),
         ("width = 3 AND", "ends after AND"),
@@ -193,6 +197,11 @@ def test_mistakes_are_explained(text, told):
     (violation,) = caught.value.violations
     assert violation.field == "filter"
     assert told in violation.message
+
+
+def test_a_label_without_its_prefix_is_told_how_labels_are_written():
+    with pytest.raises(InvalidRequest, match=r"did you mean 'labels\.team'"):
+        parse_filter("team = me", EXPERIMENT_FIELDS)
 
 
 @given(st.text(max_size=40))

@@ -18,10 +18,19 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import iplab
 from ipcore import Network, evaluate, load_dataset
+from ipserver.artifacts import open_artifacts
 from ipserver.cli import main
 from ipserver.environment.settings import Settings
+from ipserver.forward.connect import connect
+from ipserver.forward.forwarder import Forwarder
+from ipserver.ops.startup import open_service
+from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store.states import ExperimentState
+from ipserver.workers.local_executor import LocalExecutor
 from tests.faults.processes import children
+from tests.ipserver.scheduling.cases import ended, points, run_until
 from tests.ipserver.serving import SPEC, alive, serving, wait_for
+from tests.ipserver.support import settings_in
 
 pytestmark = pytest.mark.ray
 
@@ -235,7 +244,7 @@ def test_a_second_service_in_the_same_home_is_refused(service, home):
     done = ipserver("up", "--home", str(home), "--address", "127.0.0.1:0")
 
     assert done.exit_code == 2
-    assert f"another `ipserver up` runs in {home}" in done.stderr
+    assert f"another `ipserver up` runs in {home} (process {service['pid']})" in done.stderr
 
 
 def test_a_home_backed_up_while_it_works_goes_on_elsewhere(service, experiment, home, tmp_path):
@@ -243,10 +252,10 @@ def test_a_home_backed_up_while_it_works_goes_on_elsewhere(service, experiment, 
     weights = {run.index: run.weights().arrays for run in experiment.runs()}
     # One run, so one pack: in training when the backup is made. Wide, so that few steps take long.
     grid = SPEC["spec"]["grid"] | {"parameterizations": [{"preset": "mup"}], "widths": [512], "seeds": [0]}
-    long = {"spec": SPEC["spec"] | {"steps": 2000, "evaluation_interval": 1000, "grid": grid}}
+    long = {"spec": SPEC["spec"] | {"steps": 1200, "evaluation_interval": 600, "grid": grid}}
     with iplab.connect(service["address"]) as client:
         going = client.create(long, experiment_id="going")
-        wait_for(lambda: going.refresh().committed_steps > 300)
+        wait_for(lambda: going.refresh().committed_steps > 200)
         backup = ipserver("backup", str(copy), "--home", str(home))
         assert not going.refresh().state.terminal, "the backup is to be made while it trains"
         going.cancel()
@@ -260,25 +269,33 @@ def test_a_home_backed_up_while_it_works_goes_on_elsewhere(service, experiment, 
     shutil.rmtree(copy / "mlflow")
     assert "will be sent to sqlite:" in ipserver("resend", "--home", str(copy)).stdout
 
-    with serving(copy, **IMPATIENT) as (_, status), iplab.connect(status["address"]) as client:
-        done = client.experiment("main-job")
-        assert done.state == "SUCCEEDED"
-        for run in done.runs():
-            again = run.weights().arrays  # the checksum is verified
-            assert again.keys() == weights[run.index].keys()
-            assert all(np.array_equal(again[name], array) for name, array in weights[run.index].items())
-        going = client.experiment("going").wait(progress=False, timeout=400)
-        assert going.state == "SUCCEEDED"
-        steps = going.metrics(filter="index = 0", names=["train_loss"]).step
-        assert steps.tolist() == [1, *range(10, 2001, 10)]
-        assert going.run(0).attempts[-1].first_step > 0, "it goes on"
-        wait_for(lambda: done.refresh().mlflow_pending_runs == going.refresh().mlflow_pending_runs == 0)
-        mlflow = MlflowClient(tracking_uri=status["mlflow_tracking_uri"])
-        for name, runs, points in (("main-job", 4, 6), ("going", 1, 201)):
-            found = mlflow.search_runs([mlflow.get_experiment_by_name(name).experiment_id])
-            assert [run.info.status for run in found] == ["FINISHED"] * runs
-            assert len(mlflow.get_metric_history(found[0].info.run_id, "train_loss")) == points
-            assert found[0].info.artifact_uri.startswith(f"file://{copy}/")
+    # A dispatcher and a forwarder go on from there.
+    settings = settings_in(copy)
+    store, mlflow = open_service(settings, write=True), connect(settings)
+    assert store.get_experiment("main-job").state is ExperimentState.SUCCEEDED
+    for run, arrays in weights.items():
+        artifact = store.get_artifact("main-job", run, "weights/final.safetensors")
+        with open_artifacts(settings.artifact_root).reading(artifact.location, artifact.sha256) as path:
+            again = Network.load(path).arrays()
+        assert again.keys() == arrays.keys()
+        assert all(np.array_equal(again[name], array) for name, array in arrays.items())
+    executor = LocalExecutor(cpus=2)
+    run_until(Dispatcher(store, executor, settings, "elsewhere"), ended(store, "going"), 400)
+    executor.close()
+    assert store.get_experiment("going").state is ExperimentState.SUCCEEDED
+    steps = sorted(step for _, metric, step in points(store, "going") if metric == "train_loss")
+    assert steps == [1, *range(10, 1201, 10)]
+    assert store.attempts("going", 0)[-1].first_step > 0, "it goes on"
+    forwarder = Forwarder(store, mlflow, settings.artifact_root, "elsewhere")
+    while any(store.get_experiment(name).mlflow_pending_runs for name in ("main-job", "going")):
+        forwarder.step()
+    client = MlflowClient(tracking_uri=settings.mlflow_uri)
+    for name, runs, count in (("main-job", 4, 6), ("going", 1, 121)):
+        found = client.search_runs([client.get_experiment_by_name(name).experiment_id])
+        assert [run.info.status for run in found] == ["FINISHED"] * runs
+        assert len(client.get_metric_history(found[0].info.run_id, "train_loss")) == count
+        assert found[0].info.artifact_uri.startswith(f"file://{copy}/")
+    store.close()
     assert ipserver("doctor", "--home", str(copy)).exit_code == 0
 
 

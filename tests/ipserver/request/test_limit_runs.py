@@ -7,6 +7,7 @@ from google.protobuf import json_format
 
 from ipcore.catalogue import DATASETS
 from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.limits.cost import deferring_width
 from ipcore.planning.machine import DEFAULT_GPU
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.forward.params import run_params
@@ -17,6 +18,7 @@ from ipserver.request.expand import expand
 from ipserver.request.limit_runs import cost_of
 from ipserver.request.limits import limits_with
 from ipserver.request.planner import PlanLimits, plan
+from ipserver.request.stored import stored_spec
 from ipserver.request.validate import check_create
 from tests.ipserver.request.requests import CAPACITY, GRID, changed, violations
 
@@ -93,7 +95,7 @@ def test_specs_without_it_keep_their_hash():
             "record.probes",
             "no matrices are held",
         ),
-        ({"preset": "ip", "grid__hidden_layers": [3]}, "grid.parameterizations[0]", "constant .* f stays 0"),
+        ({"preset": "ip", "grid__hidden_layers": [3]}, "grid.parameterizations[0]", "constant: f stays 0"),
         ({"preset": "mup"}, "grid.parameterizations[0]", "deferred weights"),
         (
             {"preset": "ntk", "optimizer": {"name": "sgd", "weight_decay": 0.1}},
@@ -134,6 +136,25 @@ def test_deferred_weights_where_they_are_cheaper():
     checked = accepted(request)
     assert [pack_config(checked.spec, run).deferred for run in checked.runs[::4]] == [False, True]
     assert json_format.MessageToDict(checked.spec)["deferredWeights"] == "cheaper"
+
+
+def test_an_experiment_stores_from_which_width_weights_are_deferred():
+    """A later rule changes no stored experiment, and the width may be given."""
+    wide = {"grid__infinite_width": None, "infinite_width": None, "grid__widths": [1024, 2048]}
+    own = accepted(limit("mup", **wide, deferred_weights="cheaper"))
+    n = own.spec.steps * own.spec.batch_size
+    assert own.spec.deferred_width == deferring_width(n, gpu=False)
+    given = accepted(limit("mup", **wide, deferred_weights="cheaper", deferred_width=2048))
+    assert [pack_config(given.spec, run).deferred for run in given.runs[::4]] == [False, True]
+    before = type(own.spec)()
+    before.CopyFrom(own.spec)
+    before.ClearField("deferred_width")
+    assert stored_spec(before.SerializeToString()).deferred_width == 6 * n + 1
+
+
+def test_the_width_from_which_weights_are_deferred_needs_a_choice():
+    found = refused(limit(deferred_width=512))["experiment.spec.deferred_width"]
+    assert "deferred_weights: cheaper" in found
 
 
 def test_deferred_weights_take_a_width_that_dense_training_cannot():

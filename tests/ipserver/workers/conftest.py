@@ -26,7 +26,6 @@ def ray_here(tmp_path_factory):
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(home / "ray-token")
     yield executor
     processes = ray_pids(executor)
-    assert len(processes) >= 5
     executor.close()
     assert not folder.exists()
     wait_until_gone(processes)

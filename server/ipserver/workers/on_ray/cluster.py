@@ -7,14 +7,16 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ipserver.environment.addresses import split_address
 from ipserver.environment.listener import require_listener
 from ipserver.environment.surroundings import forget_other_rays
 from ipserver.errors import ClusterLost, NotReady
 from ipserver.workers.on_ray.folder import own_token, ray_folder
-from ipserver.workers.on_ray.library import ray, ray_constants
+from ipserver.workers.on_ray.library import ray, ray_constants, ray_parameter, ray_services
 from ipserver.workers.on_ray.processes import end_left_in, ending, surrounded
 
 _log = logging.getLogger(__name__)
@@ -62,7 +64,11 @@ class OwnRay:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(own_token(home or self._folder.path))
         os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(_LOG_BYTES))
         os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
-        with surrounded(self._folder.path, shielded=True) as self._processes, _on_loopback():
+        with (
+            surrounded(self._folder.path, shielded=True) as self._processes,
+            _on_loopback(),
+            _without_onlookers(),
+        ):
             ray.init(
                 address="local",
                 namespace="iplab",
@@ -90,14 +96,41 @@ def _on_loopback() -> Iterator[None]:
     It replaces 127.0.0.1 by the machine's address, and then listens everywhere, unless it takes this machine
     for one on which it forms no clusters.
     """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False  # of this process; the variable is for those that it starts
+    # The constant is read in this process, the variable in those that it starts.
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    try:
+        with _replaced(ray_constants, ENABLE_RAY_CLUSTER=False):
+            yield
+    finally:
+        del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
+
+
+@contextmanager
+def _without_onlookers() -> Iterator[None]:
+    """Have a Ray that starts here leave out three processes, for which `ray.init` has no option.
+
+    The monitor asks an autoscaler for nodes, the log monitor sends output of workers to the driver, and the
+    API server is the dashboard's. Nothing here uses them, and their start takes three seconds of CPU.
+    """
+    # Ray documents a flag and annotates text.
+    lean = partial(ray_parameter.RayParams, no_monitor=True, include_log_monitor=False)  # type: ignore[arg-type]
+
+    def no_server(*_: object, **__: object) -> tuple[None, None]:
+        return None, None  # what Ray itself returns if the server does not start
+
+    with _replaced(ray_parameter, RayParams=lean), _replaced(ray_services, start_api_server=no_server):
+        yield
+
+
+@contextmanager
+def _replaced(module: Any, **values: object) -> Iterator[None]:
+    """Replace attributes of a module of Ray's for a while."""
+    before = {name: getattr(module, name) for name in values}
+    vars(module).update(values)
     try:
         yield
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-        del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
+        vars(module).update(before)
 
 
 def needed_for_workers() -> list[Path]:

@@ -14,7 +14,9 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 import ray
 import ray.exceptions
+from ray._private import parameter as ray_parameter
 from ray._private import ray_constants
+from ray._private import services as ray_services
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-__all__ = ["NodeAffinitySchedulingStrategy", "ray", "ray_constants"]
+__all__ = ["NodeAffinitySchedulingStrategy", "ray", "ray_constants", "ray_parameter", "ray_services"]

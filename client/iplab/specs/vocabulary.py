@@ -22,6 +22,7 @@ OTHER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "m": "width",
         "act": "activation",
         "base_rate": "base_learning_rate",
+        "best_rate": "base_learning_rate",
         "learning_rate": "base_learning_rate",
         "rate": "base_learning_rate",
         "lr": "base_learning_rate",

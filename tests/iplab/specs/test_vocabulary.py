@@ -3,8 +3,8 @@
 import pytest
 
 from iplab.display.sorting import in_order
-from iplab.display.vocabulary import OTHER_NAMES, field_named, meant
 from iplab.errors import InvalidRequestError
+from iplab.specs.vocabulary import OTHER_NAMES, field_named, meant
 
 RUN = ("index", "parameterization", "hidden_layers", "width", "base_learning_rate", "final_test_loss")
 ROW = ("parameterization", "hidden_layers", "width", "base_learning_rate", "runs", "test_loss")

@@ -1,0 +1,149 @@
+"""What of a spec runs of infinite width or with deferred weights cannot have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ipcore.analysis.output_distance import TIMES_WIDER
+from ipcore.catalogue import DatasetInfo
+from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.config import PackConfig
+from ipcore.limits.limit import Limit
+from ipcore.limits.problems import limit_problems
+from iplab.v1 import spec_pb2 as pb
+from iplab.v1.catalog_service_pb2 import Limits
+from ipserver.request.convert import DEFERRING, pack_config, run_config
+from ipserver.request.expand import networks
+from ipserver.request.limit_runs import is_special, limit_of_run, one_of_each, stand_in_of
+from ipserver.request.problems import Problems, unknown
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.runs import NewRun
+
+# Fields of `PackConfig` and `RunConfig` that a spec has elsewhere; others are fields of the spec itself.
+_PLACES: Final = {
+    "optimizer": "optimizer.name",
+    "settings.weight_decay": "optimizer.weight_decay",
+    "weights": "record.weights",
+    "probes": "record.probes",
+}
+
+
+def check_particles(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
+    """What is asked of infinite width and of deferred weights makes sense by itself."""
+    if spec.HasField("infinite_width") and not spec.grid.infinite_width:
+        problems.add(
+            f"{path}.infinite_width", "is used only with inf among the widths; add it or remove this"
+        )
+    asked = spec.deferred_weights
+    if asked and asked not in DEFERRING:
+        problems.add(f"{path}.deferred_weights", unknown("choice", asked, DEFERRING))
+    if spec.deferred_width < 0:
+        problems.add(f"{path}.deferred_width", f"must be at least 1, not {spec.deferred_width}")
+    elif spec.deferred_width and asked != "cheaper":
+        problems.add(
+            f"{path}.deferred_width", "is used only with deferred_weights: cheaper; add that or remove this"
+        )
+
+
+def check_limits(
+    spec: pb.ExperimentSpec,
+    info: DatasetInfo,
+    path: str,
+    limits: Limits,
+    problems: Problems,
+    *,
+    stand_ins: bool = False,
+) -> None:
+    """Every run of infinite width has a limit that is computed here, and every deferred one can be.
+
+    Args:
+        spec: Valid in all other respects, with its defaults.
+        info: Properties of its dataset.
+        path: Of the spec.
+        limits: Of this service.
+        problems: Where to note what is wrong.
+        stand_ins: Whether far wider networks may stand for limits that are not computed.
+    """
+    found: dict[tuple[str, str], None] = {}
+    for network in networks(spec.grid):
+        config = pack_config(spec, network)
+        if not is_special(config):
+            continue
+        for position, run in enumerate(one_of_each(spec, network)):
+            if stand_ins and (wider := stand_in_of(config, spec, run)) is not None:
+                found |= dict.fromkeys(_stand_in_problems(spec, network, position, wider, run, info, limits))
+                continue
+            for field, text in limit_problems(
+                config, run_config(spec, run), info, limits.max_run_memory_bytes
+            ):
+                found[_place(spec, network, position, field), text] = None
+    for place, text in found:
+        problems.add(f"{path}.{place}", text)
+
+
+def _stand_in_problems(
+    spec: pb.ExperimentSpec,
+    network: NetworkShape,
+    position: int,
+    wider: PackConfig,
+    run: NewRun,
+    info: DatasetInfo,
+    limits: Limits,
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with a network that stands for infinite width: (path in the spec, sentence)."""
+    most = max(spec.grid.widths)
+    widest = f"grid.widths[{list(spec.grid.widths).index(most)}]"
+    about = f"width {most:,} is held against a network of width {wider.width:,} with deferred weights, which"
+    if wider.width > limits.max_width:
+        allowed = limits.max_width // TIMES_WIDER
+        yield (
+            widest,
+            f"{about} is more than the {limits.max_width:,} that this service allows: go up to width "
+            f"{allowed:,}",
+        )
+        return
+    memory = limits.max_run_memory_bytes
+    for field, text in limit_problems(wider, run_config(spec, run), info, memory):
+        if field == "width":
+            yield widest, f"{about} {text}"
+        else:
+            yield _place(spec, network, position, field), text
+
+
+def limit_warnings(spec: pb.ExperimentSpec) -> list[str]:
+    """What to know of the limits of a valid spec before one reads their numbers."""
+    said: dict[str, None] = {}
+    for network in networks(spec.grid):
+        config = pack_config(spec, network)
+        if not config.infinite_width:
+            continue
+        for run in one_of_each(spec, network):
+            limit = limit_of_run(config, spec, run)
+            of = f"width inf, {run.parameterization}, {run.hidden_layers} hidden layers, {run.activation}"
+            if not isinstance(limit, Limit):
+                said[
+                    f"{of}: {TIMES_WIDER} times wider networks stand for the limit, with deferred weights"
+                ] = None
+                continue
+            said |= {f"{of}: {note}": None for note in limit.notes}
+            if limit.kind == "particles" and config.replicas == 1:
+                said["with one replica the particles' own error is not known: ask for at least 2"] = None
+    return list(said)
+
+
+def _place(spec: pb.ExperimentSpec, network: NetworkShape, position: int, field: str) -> str:
+    """Path in the spec of what is wrong with a run of the parameterization at a position."""
+    grid = spec.grid
+    match field:
+        case "activation":
+            return f"grid.activations[{list(grid.activations).index(network.activation)}]"
+        case "parameterization":
+            return f"grid.parameterizations[{position}]"
+        case "calibration":
+            return f"grid.parameterizations[{position}].calibration"
+        case "width" if network.width == INFINITE_WIDTH:
+            return "infinite_width.particles" if spec.HasField("infinite_width") else "grid.infinite_width"
+        case "width":
+            return f"grid.widths[{list(grid.widths).index(network.width)}]"
+    return _PLACES.get(field, field)

@@ -1,0 +1,123 @@
+"""What a study or a report of distances to limits must know of the limits of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from ipcore.analysis.output_distance import TIMES_WIDER
+from ipcore.catalogue import DatasetInfo
+from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.limits.cost import Cost, cost
+from ipcore.limits.limit import Limit
+from iplab.v1 import spec_pb2 as pb
+from ipserver.request.convert import pack_config, run_config
+from ipserver.request.limit_runs import limit_of_run, limit_runs, of_one_seed, stand_in_of
+
+# Particles of a limit for each neuron of the widest network beside it: as random as a network of their
+# number, they add an eighth to its distance.
+_PARTICLES_PER_NEURON: Final = 4
+
+
+def unpaired_limits(base: pb.ExperimentSpec) -> Iterator[tuple[str, str]]:
+    """Subjects of a study whose losses do not come near those of their limits seed by seed.
+
+    Args:
+        base: Valid, of a study of distances to limits.
+
+    Yields:
+        (path in the spec, what is wrong).
+    """
+    spec = of_one_seed(base)
+    found: dict[tuple[str, str], None] = {}
+    for network, position, run in limit_runs(spec):
+        limit = limit_of_run(pack_config(spec, network), spec, run)
+        if isinstance(limit, Limit) and not limit.starts_at_zero:
+            text = (
+                f"the limit of {run.parameterization} starts from a random f_0, not from that of the network "
+                "of its seed, so that losses differ at any width: for a kernel machine ask for up:1/4, which "
+                "starts from f_0 = 0"
+            )
+            found[f"grid.parameterizations[{position}]", text] = None
+    yield from found
+
+
+def not_compared(spec: pb.ExperimentSpec) -> dict[str, str]:
+    """Labels whose networks are not held against infinite width, or a width that stands for it, and why.
+
+    Args:
+        spec: Valid, with its defaults.
+    """
+    one = of_one_seed(spec)
+    one.grid.infinite_width = True
+    found = {}
+    for network, _, run in limit_runs(one):
+        limit = limit_of_run(pack_config(one, network), one, run)
+        if not isinstance(limit, Limit):
+            if not limit.wider:
+                found[run.parameterization] = limit.sentence
+        elif not limit.starts_at_zero:
+            found[run.parameterization] = (
+                "the limit starts from a random f_0 of its own, not from that of the network of its seed, so "
+                "distances do not fall; up:1/4 has the same kernel and starts from 0"
+            )
+    return found
+
+
+def widest_beside_limit(base: pb.ExperimentSpec) -> int:
+    """The width up to which the particles of a limit are many enough for the networks beside it."""
+    spec = of_one_seed(base)
+    for network, _, run in limit_runs(spec):
+        config = pack_config(spec, network)
+        if stand_in_of(config, spec, run) is None:
+            return config.width * config.replicas // _PARTICLES_PER_NEURON
+    return INFINITE_WIDTH
+
+
+def limit_seconds(base: pb.ExperimentSpec, info: DatasetInfo) -> float:
+    """Estimated work of the longest run of infinite width on an ordinary core, with two evaluations.
+
+    0 where no limit is computed.
+    """
+    spec = of_one_seed(base)
+    costs = [
+        cost(config, run_config(spec, run), info)
+        for network, _, run in limit_runs(spec)
+        for config in (pack_config(spec, network),)
+        if stand_in_of(config, spec, run) is None
+    ]
+    return max((_seconds(one) for one in costs), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """The dearest of the networks that stand for infinite width.
+
+    Attributes:
+        width: Theirs.
+        memory_bytes: Of one run.
+        seconds: Of one run on an ordinary core, with two evaluations.
+    """
+
+    width: int
+    memory_bytes: int
+    seconds: float
+
+
+def stand_in(base: pb.ExperimentSpec, info: DatasetInfo, width: int) -> StandIn | None:
+    """What stands for infinite width beside networks up to a width; None: all limits are computed."""
+    spec = of_one_seed(base)
+    spec.grid.widths[:] = [width]
+    costs = [
+        cost(wider, run_config(spec, run), info)
+        for network, _, run in limit_runs(spec)
+        if (wider := stand_in_of(pack_config(spec, network), spec, run)) is not None
+    ]
+    if not costs:
+        return None
+    return StandIn(TIMES_WIDER * width, max(one.memory_bytes for one in costs), max(map(_seconds, costs)))
+
+
+def _seconds(one: Cost) -> float:
+    return one.seconds() + 2 * one.evaluation_seconds()
