@@ -66,6 +66,15 @@ class CommandGroup(click.Group):
         extra.setdefault("terminal_width", min(shutil.get_terminal_size().columns, 100))
         return super().make_context(info_name, args, parent, **extra)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's; of a missing option it is said what it takes."""
+        try:
+            return super().invoke(ctx)
+        except click.MissingParameter as error:
+            if isinstance(error.param, click.Option) and not error.message:
+                error.message = error.param.help or ""
+            raise
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
