@@ -92,6 +92,8 @@ def _of_outputs(
 ) -> Check | str:
     after = f"after {step} update{'' if step == 1 else 's'}"
     whose = "those of infinite width"
+    if reference != INFINITE_WIDTH:
+        whose = f"those of width {reference:,}, which stands for infinite width"
     try:
         if len(networks) < MIN_WIDTHS:
             return f"{after} {_of_few(distances_by_width(networks, limits), whose)}"
@@ -101,7 +103,6 @@ def _of_outputs(
     own = max(limit.error for limit in limits.values())
     own_error = f"the particles' own error of f is {_percent(own)}" if own else ""
     if reference != INFINITE_WIDTH:
-        whose = f"those of width {reference:,}, which stands for infinite width"
         own_error = f"its own distance from that, {_percent(own)} by a variance of order 1/m, is taken out"
     return _check(case, found, ("the outputs on the test set are", whose, own_error), f"{after} ", step)
 
