@@ -71,9 +71,10 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.MissingParameter as error:
-            if isinstance(error.param, click.Option) and not error.message:
-                error.message = error.param.help or ""
-            raise
+            option = error.param
+            if not isinstance(option, click.Option) or not option.help:
+                raise
+            raise click.MissingParameter(option.help, error.ctx, option, error.param_hint) from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
