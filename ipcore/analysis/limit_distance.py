@@ -182,12 +182,54 @@ def fit_distances(
     widths = sorted(squares)
     if len(widths) < MIN_WIDTHS:
         raise AnalysisError(f"a slope needs at least {MIN_WIDTHS} widths, not {len(widths)}; add widths")
-    logs, drawn, rows, fewest = list[float](), list[Floats](), list[WidthDistance](), 1 << 30
-    for width in widths:
+    found = _of_widths(squares, parts, own)
+    fewest = min(row.seeds for row in found.rows)
+    x = np.log(np.array(widths, dtype=np.float64))
+    y, z = np.array(found.logs), np.stack(found.drawn)
+    line = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    slope, slopes = float(line @ y), line @ z
+    last = x[-1] - x[-2]
+    end = estimate(float(y[-1] - y[-2]) / last, (z[-1] - z[-2]) / last, fewest)
+    return LimitDistance(
+        found.rows,
+        estimate(slope, slopes, fewest),
+        end,
+        relative,
+        math.sqrt(own),
+        tuple(_needed(eps, x, (y, slope), (z, slopes), fewest) for eps in needed),
+    )
+
+
+def width_distances(
+    squares: Mapping[int, npt.ArrayLike], parts: Mapping[int, tuple[float, float]], *, own: float
+) -> tuple[WidthDistance, ...]:
+    """Distances alone, of any number of widths; the arguments are those of `fit_distances`."""
+    return _of_widths(squares, parts, own).rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """Distances by ascending width, and what a line through them needs.
+
+    Attributes:
+        rows: Of each width.
+        logs: log D.
+        drawn: log D of every resample of the seeds, (DRAWS,) each.
+    """
+
+    rows: tuple[WidthDistance, ...]
+    logs: list[float]
+    drawn: list[Floats]
+
+
+def _of_widths(
+    squares: Mapping[int, npt.ArrayLike], parts: Mapping[int, tuple[float, float]], own: float
+) -> _Found:
+    logs, drawn, rows = list[float](), list[Floats](), list[WidthDistance]()
+    for width in sorted(squares):
         values = np.asarray(squares[width], dtype=np.float64)
         values = values.reshape(len(values), -1)
         seeds, directions = values.shape
-        fewest = min(fewest, seeds)
         square = float(values.sum()) / seeds - own
         if not square > 0:
             raise AnalysisError(
@@ -203,20 +245,7 @@ def fit_distances(
         drawn.append(np.log(draws) / 2)
         distance = estimate(math.sqrt(square), np.sqrt(draws), seeds)
         rows.append(WidthDistance(width, seeds, distance, *parts[width]))
-    x = np.log(np.array(widths, dtype=np.float64))
-    y, z = np.array(logs), np.stack(drawn)
-    line = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    slope, slopes = float(line @ y), line @ z
-    last = x[-1] - x[-2]
-    end = estimate(float(y[-1] - y[-2]) / last, (z[-1] - z[-2]) / last, fewest)
-    return LimitDistance(
-        tuple(rows),
-        estimate(slope, slopes, fewest),
-        end,
-        relative,
-        math.sqrt(own),
-        tuple(_needed(eps, x, (y, slope), (z, slopes), fewest) for eps in needed),
-    )
+    return _Found(tuple(rows), logs, drawn)
 
 
 def _needed(

@@ -25,7 +25,13 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from ipcore.analysis.limit_distance import LimitDistance, fit_distances, is_zero
+from ipcore.analysis.limit_distance import (
+    LimitDistance,
+    WidthDistance,
+    fit_distances,
+    is_zero,
+    width_distances,
+)
 from ipcore.errors import AnalysisError
 
 Floats = npt.NDArray[np.float64]
@@ -116,6 +122,22 @@ def output_distance(
         AnalysisError: Less than two seeds at a width, fewer than three widths, a limit that is 0 within its
             own error, or networks that are nearer to it than that.
     """
+    squares, parts, own = _squares(networks, limits)
+    return fit_distances(squares, parts, own=own, needed=needed)
+
+
+def distances_by_width(
+    networks: Mapping[int, Mapping[int, Outputs]], limits: Mapping[int, Outputs]
+) -> tuple[WidthDistance, ...]:
+    """Distances alone, where widths are too few for a slope; arguments and errors as of `output_distance`."""
+    squares, parts, own = _squares(networks, limits)
+    return width_distances(squares, parts, own=own)
+
+
+def _squares(
+    networks: Mapping[int, Mapping[int, Outputs]], limits: Mapping[int, Outputs]
+) -> tuple[dict[int, Floats], dict[int, tuple[float, float]], float]:
+    """Squared distances and V, b^2 by width, and the limits' own error: relative to their mean square."""
     own = float(np.mean([limit.own for limit in limits.values()]))
     unit = float(np.mean([limit.mean_square - limit.own for limit in limits.values()]))
     if is_zero(unit, own):
@@ -133,4 +155,4 @@ def output_distance(
         spread, centre = float(off.var(axis=0, ddof=1).sum()), off.mean(axis=0)
         bias = float(centre @ centre) - spread / len(both)
         parts[width] = (spread - own) / unit, bias / unit
-    return fit_distances(squares, parts, own=own / unit, needed=needed)
+    return squares, parts, own / unit

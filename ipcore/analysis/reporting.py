@@ -10,6 +10,7 @@ from typing import Final
 
 from ipcore.analysis.case import Case, Kind, Measured, Run, Sizes, Trained
 from ipcore.analysis.kinds import OF_ONE_RATE, OVER_RATES, wanted
+from ipcore.analysis.kinds.limit import LIMIT
 from ipcore.analysis.report import Check, Conclusion, Report, Subject
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import MIN_WIDTHS
@@ -40,7 +41,7 @@ def make_report(
             f"a slope needs at least {MIN_WIDTHS} widths, the experiment has "
             f"{', '.join(map(str, widths))}: add widths to grid.widths"
         )
-        return Report(notes=tuple(notes))
+        recorded = [kind for kind in recorded if kind is LIMIT]  # distances say something without a slope
     analyze = functools.lru_cache(maxsize=None)(trained.analyze)  # the same for all base rates
 
     def case(subject: Subject, runs: tuple[Run, ...], steps: tuple[int, ...], sizes: Sizes) -> Case:

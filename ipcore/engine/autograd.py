@@ -5,10 +5,9 @@ See `ipcore.engine.nodes` for what the operations do.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from ipcore.engine.engine import Engine, PackShape, Update
+from ipcore.engine.engine import Engine, Update
 from ipcore.engine.nodes import Nodes
 from ipcore.models.tally import tally
 
@@ -16,16 +15,9 @@ from ipcore.models.tally import tally
 class AutogradEngine(Engine):
     """K networks of any model; see `ipcore.engine.engine.Engine`."""
 
-    def __init__(
-        self,
-        shape: PackShape,
-        activation: str,
-        loss: str,
-        dtype: torch.dtype,
-        device: torch.device,
-        compute: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(shape, activation, loss, dtype, device, compute)
+    def prepare(self) -> None:
+        """As `Engine.prepare`."""
+        shape = self.shape
         self.logits = self.buffer(shape.runs, shape.architecture.output_dim, shape.batch_size).mT
         lone = () if self.activation.keeps_preactivation else tally(shape.architecture).lone
         self._nodes = Nodes(self._matrices, self._offsets, self.activation, lone)

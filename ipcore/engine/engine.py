@@ -108,6 +108,11 @@ class Engine(ABC):
         if shape.target_dim:
             self.labels = self.buffer(K, B, shape.target_dim)
         self.losses = self.buffer(K)
+        self.prepare()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Set `logits`, and allocate what the passes compute into."""
 
     def buffer(self, *size: int) -> Tensor:
         """A new tensor of the weights' number format."""

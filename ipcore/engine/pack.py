@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ipcore.engine.engine import Engine, PackShape, Update
+from ipcore.engine.engine import Engine, Update
 from ipcore.models import HAND_WRITTEN
 from ipcore.models.mlp import perceptron
 
@@ -28,16 +28,9 @@ class Pack(Engine):
     buffers that are allocated once.
     """
 
-    def __init__(
-        self,
-        shape: PackShape,
-        activation: str,
-        loss: str,
-        dtype: torch.dtype,
-        device: torch.device,
-        compute: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(shape, activation, loss, dtype, device, compute)
+    def prepare(self) -> None:
+        """As `Engine.prepare`. Raises TypeError: a model that is not a plain multilayer perceptron."""
+        shape = self.shape
         if shape.architecture.model not in HAND_WRITTEN:
             raise TypeError(f"a pack trains plain multilayer perceptrons, not {shape.architecture.model}")
         K, B, dims = shape.runs, shape.batch_size, shape.dims

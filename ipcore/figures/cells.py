@@ -25,7 +25,7 @@ class Row:
     Attributes:
         name: What it is.
         value: The estimate.
-        low: Lower end of its interval; None: none.
+        low: Lower end of its interval; None: unbounded, as with a single seed. It is drawn to the edge.
         high: Upper end.
         predicted_low: Lower end of what theory predicts; None: no lower bound.
         predicted_high: Upper end. Without both there is no prediction.

@@ -134,7 +134,7 @@ class PhaseDiagram(Picture):
             [self.setting],
             1,
             height=_HEIGHT,
-            margins=layout.Margins(left=0.38, bottom=0.22),
+            margins=layout.Margins(left=0.38, bottom=0.22, top=0.05),
             x_label=_axis(x.kind, x.layers, depth, first_step=x.first_step),
             y_label=_axis(y.kind, y.layers, depth, first_step=y.first_step),
         )

@@ -20,7 +20,8 @@ from typing import Final
 
 from ipcore.catalogue import OPTIMIZERS, DatasetInfo, output_dim
 from ipcore.config import PackConfig, RunConfig
-from ipcore.limits.kinds import NoLimit, limit_of
+from ipcore.limits.kinds import limit_of
+from ipcore.limits.limit import NoLimit
 from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
 from ipcore.planning.memory import pack_memory_bytes
 

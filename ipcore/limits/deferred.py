@@ -24,6 +24,8 @@ from torch import Tensor
 
 # A direction is new if more than this part of a vector's length lies in it.
 _NEW: Final = {torch.float64: 1e-12, torch.float32: 1e-6}
+# New directions of which every vector has more than this need no second orthogonalization.
+_CLEAR: Final = 1e-2
 
 
 class _Side:
@@ -188,8 +190,9 @@ def _new_directions(rest: Tensor, x: Tensor, known: Tensor) -> tuple[Tensor, Ten
     found = sizes > _NEW[x.dtype]
     new: Tensor = (basis @ vectors[:, found]).T[:most]
     shares = turned[found][:most]
-    if not len(new):
-        return new, shares
+    # What rounding has left of the known directions in `rest` is divided by the sizes.
+    if not len(new) or float(sizes[found][-1]) > _CLEAR:
+        return new.contiguous(), shares
     new = new - (new @ known.T) @ known
     # A factorization that turns a direction around must not: its normals belong to it as it is.
     orthonormal, triangle = torch.linalg.qr(new.T)

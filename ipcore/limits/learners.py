@@ -19,7 +19,7 @@ from ipcore.limits.deferred_network import DeferredNetwork
 from ipcore.limits.first_rates import first_rates
 from ipcore.limits.kernel_machine import KernelMachine, used_rows
 from ipcore.limits.kernels import Kernels
-from ipcore.limits.kinds import Limit
+from ipcore.limits.limit import Limit
 from ipcore.limits.particles import Particles, below
 from ipcore.limits.pieces import pieces
 from ipcore.limits.problem import Problem

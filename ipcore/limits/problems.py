@@ -8,7 +8,8 @@ from typing import Final
 from ipcore.catalogue import OPTIMIZERS, DatasetInfo
 from ipcore.config import PackConfig, RunConfig
 from ipcore.limits.cost import cost, dense_width, largest_steps, largest_width
-from ipcore.limits.kinds import NoLimit, Reason, limit_of
+from ipcore.limits.kinds import limit_of
+from ipcore.limits.limit import NoLimit, Reason
 from ipcore.models import MLP
 from ipcore.probes.quantities import inside
 

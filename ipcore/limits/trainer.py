@@ -23,8 +23,9 @@ from ipcore.engine.losses import LOSSES, correct
 from ipcore.engine.precision import matmul_precision
 from ipcore.engine.threads import thread_count
 from ipcore.errors import ConfigError
-from ipcore.limits.kinds import Limit, limit_of
+from ipcore.limits.kinds import limit_of
 from ipcore.limits.learners import DeferredLearner, KernelLearner, Learner, Material, ParticleLearner
+from ipcore.limits.limit import Limit
 from ipcore.limits.particles import below
 from ipcore.limits.problems import limit_problems
 from ipcore.probes.outputs import OUTPUTS

@@ -202,7 +202,7 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
     free_address(f"127.0.0.1:{port}")
     uri = settings.mlflow_uri
     click.echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
-    _say('Its runs stand under "Model training", the switch at the top left; MLflow opens under "GenAI".')
+    _say('Choose "Model training" once, at the top left: MLflow opens under "GenAI", without runs.')
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
     # The URI may hold a password and every user of the machine can read command lines, so it is passed in
     # the environment.

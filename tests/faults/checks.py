@@ -183,7 +183,10 @@ def check_attempts(store: Store, experiment: str, faults: int) -> None:
 
 
 def check_nothing_left(lab: Lab, seconds: float = 30.0) -> None:
-    """There is no lease, attempt, checkpoint, temporary file, trainer or process of a part that has ended."""
+    """There is no lease, attempt, checkpoint, temporary file, or process of a part that has ended.
+
+    There is no trainer beyond those that are kept.
+    """
     with lab.store.database.engine.connect() as connection:
         leased = connection.execute(
             sa.select(packs.c.id, packs.c.state, packs.c.owner).where(packs.c.expires.is_not(None))
@@ -199,7 +202,7 @@ def check_nothing_left(lab: Lab, seconds: float = 30.0) -> None:
     files = open_artifacts(ArtifactRoot(str(lab.home / "artifacts")))
     named = {MARK} | {
         artifact.location
-        for experiment in lab.store.list_experiments(limit=1000)
+        for experiment in lab.store.list_experiments(limit=1000, show_deleted=True)
         for run in lab.store.list_runs(experiment.id, limit=10_000)
         for artifact in lab.store.artifacts(experiment.id, run.index)
     }
@@ -213,7 +216,8 @@ def check_nothing_left(lab: Lab, seconds: float = 30.0) -> None:
         ),
         poll=0.2,
     )
-    wait_for(lambda: not lab.trainers(), seconds, lambda: f"trainers: {lab.trainers()}", poll=0.2)
+    kept = lab.kept_trainers
+    wait_for(lambda: len(lab.trainers()) <= kept, seconds, lambda: f"trainers: {lab.trainers()}", poll=0.2)
     wait_for(lambda: not lab.strangers(), seconds, lambda: f"processes: {lab.strangers()}", poll=0.2)
     assert not list((lab.folder / "tmp").glob("iplab-scratch-*"))
 

@@ -98,7 +98,6 @@ class Lab:
             "IPLAB_STORE": self.dsn,
             "IPLAB_ADDRESS": self.address,
             "IPLAB_CPUS": "2",
-            # Otherwise a kept worker would look like a trainer that was left over.
             "IPLAB_READY_WORKERS": "0",
             # Its disk is small, so that tests can fill it.
             "IPLAB_MIN_FREE_BYTES": "0",
@@ -142,6 +141,11 @@ class Lab:
         wait_for(lambda: self.store.capacity() != begin, START_SECONDS, lambda: self.tail("dispatch"))
         wait_for(self._api_answers, START_SECONDS, lambda: self.tail("api"))
 
+    def await_dispatcher(self) -> None:
+        """Wait until a dispatcher that was started says what it has."""
+        said = self.store.capacity()
+        wait_for(lambda: self.store.capacity() != said, 300.0, lambda: self.tail("dispatch"))
+
     def _api_answers(self) -> bool:
         with grpc.insecure_channel(self.address) as channel:
             try:
@@ -176,6 +180,11 @@ class Lab:
         dead = [name for name in self.parts if self.ended(name) is not None]
         self.start(*dead)
         return dead
+
+    @property
+    def kept_trainers(self) -> int:
+        """The number of training actors that its dispatcher keeps for a next pack."""
+        return int(self.environment()["IPLAB_READY_WORKERS"])
 
     def trainers(self) -> list[int]:
         """Processes of its training actors."""

@@ -1,13 +1,22 @@
-"""A few faults; the whole matrix is `make faults`. PostgreSQL: tests/ipserver/scheduling/test_cut_off.py."""
+"""A few faults, in every run of the tests, on one service.
+
+The whole matrix is `make faults`, a study that is killed 50 times is `python -m tests.faults studies`.
+PostgreSQL: tests/ipserver/scheduling/test_cut_off.py.
+"""
+
+import random
 
 import pytest
 
 from tests.faults.scenarios import Scene, play
+from tests.faults.studies import storm
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.parametrize("scene", ["sqlite"], indirect=True)]
+
+# One worker is kept for the next pack, as by default, instead of a new one for each.
+SETTINGS = {"IPLAB_READY_WORKERS": "1"}
 
 
-@pytest.mark.parametrize("scene", ["sqlite"], indirect=True)
 def test_every_part_may_be_killed_in_turn(scene: Scene) -> None:
     play(
         scene,
@@ -18,3 +27,8 @@ def test_every_part_may_be_killed_in_turn(scene: Scene) -> None:
         ("dispatcher killed", "after"),
         ("forwarder killed", "before"),
     )
+    play(scene, ("API killed while it deletes", "after"))
+
+
+def test_a_study_that_is_killed_ends_as_in_peace(scene: Scene) -> None:
+    assert storm(scene, 3, random.Random(7)) >= 1

@@ -5,6 +5,7 @@ import math
 import pytest
 
 import iplab
+from ipcore.figures import PictureError
 from tests.ipcore.figures.looking import faults
 
 SPEC = {
@@ -130,6 +131,27 @@ def test_of_mup_a_far_wider_network_stands_for_the_limit(service, client):
     assert (check.subject.parameterization, check.step, check.widths) == ("mup", 4, (8, 16, 32))
     assert "from those of width 512, which stands for infinite width" in check.sentence
     assert any(note.startswith("sp, ") and "distance to the limit: " in note for note in report.notes)
+
+
+def test_of_two_widths_there_are_distances_but_no_figure(service, client):
+    grid = SPEC["spec"]["grid"] | {"parameterizations": [{"preset": "mup"}], "widths": [8, 16, 256]}
+    spec = {name: part for name, part in SPEC["spec"].items() if name != "infinite_width"}
+    record = {"weights": "none", "probes": {"quantities": ["outputs"], "steps": [4]}}
+    experiment = client.create({"spec": spec | {"grid": grid, "record": record}}, experiment_id="two-widths")
+    service.train()
+    notes = experiment.refresh().check().notes
+    assert any(
+        "at width 16 from those of width 256, which stands for infinite width" in note for note in notes
+    )
+    with pytest.raises(PictureError, match="'limit' to draw: that needs inf, or a width"):
+        experiment.plot("limit")
+
+
+def test_the_needs_of_every_figure_are_known():
+    from ipcore.figures import REPORT_KINDS
+    from iplab.plotting import _NEEDS
+
+    assert set(_NEEDS) == set(REPORT_KINDS)
 
 
 def test_outputs_are_recorded_but_shown_only_if_asked_for(limits):

@@ -1,17 +1,23 @@
 """What a notebook shows: short errors, and handles as HTML."""
 
+import io
+
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from rich.console import Console
 
 import iplab
+from iplab.display.progress import follow
 from iplab.results.experiment import Experiment
 from iplab.v1 import experiment_pb2
 
 
 @pytest.fixture(scope="module")
 def shell():
-    return InteractiveShell()
+    """The one of this process, as in a notebook: `display` asks for it."""
+    yield InteractiveShell.instance()
+    InteractiveShell.clear_instance()
 
 
 def shown(shell, source, **names):
@@ -80,3 +86,17 @@ def test_columns_without_any_value_are_numbers(trained):
 def test_an_unknown_question_names_the_nearest(shell, client):
     text = shown(shell, "client.study('rate-tranfer', {'spec': {}}, budget='9 runs')", client=client)
     assert "did you mean 'rate-transfer'?" in text
+
+
+def test_a_cell_whose_waiting_is_stopped_says_that_the_training_goes_on(shell):
+    def events():
+        raise KeyboardInterrupt
+        yield
+
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    shell.push({"follow": follow, "events": events(), "console": console})
+    with capture_output() as output:
+        result = shell.run_cell("follow(events, 'e', show=True, console=console)")
+    assert isinstance(result.error_in_exec, KeyboardInterrupt)
+    shown = [each.data["text/html"] for each in output.outputs if "text/html" in each.data]
+    assert "the training goes on: wait() waits again" in shown[-1]

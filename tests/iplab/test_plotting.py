@@ -14,7 +14,7 @@ import iplab as sdk
 from ipcore.figures import Courses, PictureError, PowerLaws, RateCurves
 from iplab.cli import main
 from iplab.cli.plot import KINDS as COMMAND_KINDS
-from iplab.plotting import KINDS
+from iplab.plotting import KINDS, pictures
 from iplab.plotting.curves import _last_mean
 from iplab.results.settings import AXES
 from iplab.results.summary import Spread
@@ -220,3 +220,12 @@ def test_handles_show_themselves_escaped(swept, client):
     assert "train_loss" in handles["metrics"]._repr_html_()
     assert "mup" in handles["summary"]._repr_html_()
     assert client._transport.address in handles["client"]._repr_html_()
+
+
+def test_pages_leave_out_figures_of_single_points(trained, swept, client, service):
+    spec = trained.as_spec({"steps": 1, "record.probes": {"quantities": ["coordinates"], "steps": [0, 1]}})
+    short = client.create(spec, experiment_id="one-update")
+    service.train()
+    assert set(pictures(trained, trained.check())) == {"curves"}
+    assert "changes" not in pictures(short, short.check()), "there is one update"
+    assert {"rates", "changes"} <= set(pictures(swept, swept.check()))

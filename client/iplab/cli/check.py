@@ -109,8 +109,8 @@ def print_report(report: Report, *, why: bool = False) -> None:
     shown = notes if why else notes[:_NOTES]
     for text in shown:
         note(f"note: {text}")
-    if len(notes) > len(shown):
-        note(f"{len(notes) - len(shown)} more notes: --why")
+    if more := len(notes) - len(shown):
+        note(f"{more} more note{'' if more == 1 else 's'}: --why")
     if not report.checks:
         note("nothing could be checked")
     elif not why:

@@ -162,7 +162,7 @@ def _each(
 def deletion(found: Experiment | Study) -> str:
     """Text about the deletion of a resource, and until when it can be undeleted."""
     if found.delete_time is None or found.purge_time is None:
-        return "is not deleted"
+        return "is there; it is not deleted"
     if found.purge_time <= datetime.now(UTC):
         return "is being purged"
     return f"is deleted; it can be undeleted until {found.purge_time:%Y-%m-%d %H:%M} UTC"

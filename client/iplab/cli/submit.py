@@ -11,6 +11,7 @@ from iplab.cli.results import brief
 from iplab.cli.watch import finish
 from iplab.display.pace import duration
 from iplab.display.terminal import folded
+from iplab.results.numbers import counted
 
 if TYPE_CHECKING:
     from iplab.results.experiment import Experiment
@@ -79,8 +80,8 @@ def submit(
         elif dry_run:
             memory = experiment.run_memory_bytes / 2**20
             click.echo(
-                f"the spec is good: {experiment.counts.total} runs, {experiment.total_steps} steps, "
-                f"at most about {memory:.1f} MiB a run"
+                f"the spec is good: {counted(experiment.counts.total, 'run')}, "
+                f"{counted(experiment.total_steps, 'step')}, at most about {memory:.1f} MiB a run"
             )
             if experiment.estimated_seconds:
                 rough = duration(experiment.estimated_seconds)

@@ -21,6 +21,8 @@ _WIDE_GAP, _NARROW_GAP = 3, 1
 _LEAST_WIDTH = 8
 # Names are cut only down to this width.
 _LEAST_NAME = 16
+# What must not be broken: a word up to its hyphens, commas and the like; a number with its sign.
+_PART: Final = r"[(\[]?-?[^\s,:/_-]+[,:/_-]*|[,:/_-]+"
 # Short for long headings; filters, `--sort` and these tables know both.
 SHORT: Final = {
     "parameterization": "label",
@@ -150,9 +152,10 @@ def _words(text: str, *, hyphens: bool) -> list[str]:
 
     >>> _words("ip-llr calibrated", hyphens=True)
     ['ip-', 'llr', 'calibrated']
+    >>> _words("-0.21 (-0.263 .. -0.157)", hyphens=True)
+    ['-0.21', '(-0.263', '..', '-0.157)']
     """
-    pattern = r"[^\s,:/_-]+[,:/_-]*|[,:/_-]+" if hyphens else r"\S+"
-    return re.findall(pattern, text)
+    return re.findall(_PART if hyphens else r"\S+", text)
 
 
 def _cut(text: str, width: int, ellipsis: str) -> str:
@@ -169,7 +172,7 @@ def _cut(text: str, width: int, ellipsis: str) -> str:
 def _broken(line: str, width: int) -> str:
     """Lines of at most a width, broken between the parts of `_words`, and within them where one is longer."""
     lines, current = [], ""
-    for part in re.findall(r"\s+|[^\s,:/_-]+[,:/_-]*|[,:/_-]+", line):
+    for part in re.findall(rf"\s+|{_PART}", line):
         if cell_len(current + part.rstrip()) <= width:
             current += part
             continue

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _MOST_ROWS: Final = 40
-_CELL: Final = "padding:0.2em 0.6em;text-align:{align};vertical-align:top"
+_CELL: Final = "padding:0.2em 0.6em;text-align:{align};vertical-align:top;white-space:{space}"
+# Names, times and numbers stay on one line; sentences are wrapped.
+_LONGEST_LINE: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,11 @@ def progress(done: int, total: int) -> str:
 
 def _row(kind: str, cells: Sequence[str], aligned: Sequence[str]) -> str:
     inner = "".join(
-        f"<{kind} style='{_CELL.format(align=align)}'>{escape(cell)}</{kind}>"
+        f"<{kind} style='{_CELL.format(align=align, space=_space(kind, cell))}'>{escape(cell)}</{kind}>"
         for cell, align in zip(cells, aligned, strict=True)
     )
     return f"<tr>{inner}</tr>"
+
+
+def _space(kind: str, cell: str) -> str:
+    return "nowrap" if kind == "td" and len(cell) <= _LONGEST_LINE else "normal"

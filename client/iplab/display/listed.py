@@ -18,7 +18,7 @@ def experiments(found: Sequence[Experiment]) -> str:
     rows = [
         (
             one.id,
-            "all runs diverged" if one.all_diverged else one.state,
+            one.outcome,
             one.counts.total,
             one.counts.diverged or "",
             f"{one.committed_steps} of {one.total_steps}",

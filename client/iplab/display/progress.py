@@ -218,7 +218,11 @@ class _Cell:
         self._handle = display({"text/plain": "", "text/html": ""}, raw=True, display_id=True)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is KeyboardInterrupt:
+            self._said.append(
+                "waiting was stopped, the training goes on: wait() waits again, cancel() stops it"
+            )
         self._left = ""
         self._draw()
 

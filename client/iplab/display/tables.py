@@ -16,6 +16,7 @@ from rich.text import Text
 from iplab.display.fitting import abbreviations, fitted
 from iplab.display.terminal import folded, visible
 from iplab.results.numbers import SETTING_DIGITS, number
+from iplab.results.settings import NETWORK
 from iplab.results.summary import Spread, SummaryRow, averaged, label
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _PIPED_WIDTH = 400
 # Values of a run's summary that stand in its table.
 RESULTS = ("last_train_loss", *averaged().values())
+
+# How axes of networks are said of all rows at once where that is not "width 64".
+_IN_WORDS = {"parameterization": "", "hidden_layers": "{} hidden layers", "activation": "{}"}
 
 # Heading, how it is said of all rows at once ("": always a column), values.
 Setting = tuple[str, str, list[object]]
@@ -154,10 +158,9 @@ def _plural(noun: str, counts: Sequence[int]) -> str:
 def _network(rows: Sequence[SummaryRow] | Sequence[BestRate] | Sequence[Run]) -> list[Setting]:
     """What kind of network each row is about."""
     return [
-        ("parameterization", "", [row.parameterization for row in rows]),
-        ("hidden layers", "{} hidden layers", [row.hidden_layers for row in rows]),
-        ("width", "width {}", [row.width for row in rows]),
-        ("activation", "{}", [row.activation for row in rows]),
+        (heading, _IN_WORDS.get(name, f"{heading} {{}}"), [getattr(row, name) for row in rows])
+        for name in NETWORK
+        if (heading := name.replace("_", " "))
     ]
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ipcore.errors import unknown
-from ipcore.figures import REPORT_KINDS, Picture, PictureError
+from ipcore.figures import REPORT_KINDS, Courses, Picture, PictureError
 from iplab.errors import InvalidRequestError, Violation
 from iplab.plotting.curves import layer_courses, learning_curves
 from iplab.plotting.rates import rate_curves
@@ -41,6 +41,7 @@ _NEEDS: Final = {
     "drift": "three base learning rates or more at three widths or more",
     "calibrated-rates": "a parameterization with calibration at three widths",
     "isolated-updates": "record.probes {quantities: [isolated_updates], steps: [0, 1]} at three widths",
+    "limit": "inf, or a width at least 16 times all others, beside three widths, and their outputs recorded",
     "alignment-exponents": "record.probes {quantities: [alignment], steps: [0, 1]} at three widths",
 }
 
@@ -84,8 +85,17 @@ def pictures(experiment: Experiment, report: Report) -> dict[str, Picture]:
         elif kind not in REPORT_KINDS and (probed or kind in {"rates", "curves"}):
             # Which quantities there are is known when they are asked for.
             with suppress(PictureError, InvalidRequestError):
-                found[kind] = plot(experiment, kind, None, None, "")
+                drawn = plot(experiment, kind, None, None, "")
+                if _has_lines(drawn):
+                    found[kind] = drawn
     return found
+
+
+def _has_lines(picture: Picture) -> bool:
+    """Whether a line of it has two places: a point says no more than the table of results."""
+    return not isinstance(picture, Courses) or any(
+        len(course.moments) + len(course.diverged) > 1 for course in picture.courses
+    )
 
 
 def default_kind(experiment: Experiment) -> str:

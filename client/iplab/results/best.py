@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
-from ipcore.catalogue.widths import width_of
 from iplab.results.frames import frame
 from iplab.results.numbers import SETTING_DIGITS, number
+from iplab.results.settings import NetworkSettings, network_of
 from iplab.results.summary import Spread, label, spread_of
 
 if TYPE_CHECKING:
@@ -25,13 +25,10 @@ CRITERIA: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class BestRate:
+class BestRate(NetworkSettings):
     """The best rate of runs that differ only in rate and seed.
 
     Attributes:
-        parameterization: Its label.
-        hidden_layers: L.
-        width: m; math.inf for a limit.
         base_learning_rate: The best one; None if runs diverged, or have no result, at every rate.
         rates: How many were tried.
         bracket: Where it lies among them: "" between others, else "smallest tried" or "largest tried": a
@@ -44,10 +41,6 @@ class BestRate:
         test_accuracy: Likewise.
     """
 
-    parameterization: str
-    hidden_layers: int
-    width: float
-    activation: str
     base_learning_rate: float | None
     rates: int
     bracket: str
@@ -92,10 +85,7 @@ def best_rate(group: run_service_pb2.RunGroup, criterion: str) -> BestRate:
     """The best rate of a group, as the service chose it by `criterion`."""
     best = group.base_learning_rate if group.HasField("base_learning_rate") else None
     return BestRate(
-        group.parameterization,
-        group.hidden_layers,
-        width_of(group.width),
-        group.activation,
+        **network_of(group),
         base_learning_rate=best,
         rates=group.rates,
         bracket=_bracket(best, group),

@@ -14,7 +14,7 @@ from iplab.v1 import experiment_pb2, spec_pb2
 from iplab.v1.fields import ExperimentFields
 
 _NO_RESULT: Final = (
-    "No run has a result: every loss stopped being finite. `experiment.plot()` shows where; try smaller base "
+    "No run has a result: every loss stopped being finite. plot() shows where; try smaller base "
     "learning rates."
 )
 

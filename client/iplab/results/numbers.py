@@ -35,6 +35,15 @@ def number(value: Real | float, digits: int = 4) -> str:
     return _stripped(f"{value:.{max(0, places)}f}")
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "run"), counted(16, "step")
+    ('1 run', '16 steps')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def decimals(value: float, places: int) -> str:
     """A number of order 1 with a fixed number of decimals, for columns; a large one as `number` has it.
 

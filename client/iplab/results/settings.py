@@ -4,32 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from ipcore.catalogue.widths import width_of
 from iplab.errors import InvalidRequestError, Violation
 from iplab.specs.vocabulary import field_named
 
 if TYPE_CHECKING:
     from iplab.results.run_view import RunView
+    from iplab.v1.run_service_pb2 import RunGroup
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Where a run stands in the grid; the names are those of `Run`, filters and tables.
+class NetworkSettings:
+    """The axes of a grid that say what kind of network a run trains, and with which exponents.
 
     Attributes:
         parameterization: Its label.
         hidden_layers: L.
         width: m; math.inf for a limit.
         activation: Name.
-        base_learning_rate: eta.
-        seed: Of initial weights and batches.
     """
 
     parameterization: str
     hidden_layers: int
     width: float
     activation: str
+
+
+# Their names, which are those of fields of runs and of groups of runs.
+NETWORK: Final = tuple(entry.name for entry in fields(NetworkSettings))
+
+
+def network_of(group: RunGroup) -> dict[str, Any]:
+    """The values of `NetworkSettings` of a group of runs, by name."""
+    return {name: getattr(group, name) for name in NETWORK} | {"width": width_of(group.width)}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings(NetworkSettings):
+    """Where a run stands in the grid; the names are those of `Run`, filters and tables.
+
+    Attributes:
+        base_learning_rate: eta.
+        seed: Of initial weights and batches.
+    """
+
     base_learning_rate: float
     seed: int
 

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
-from ipcore.catalogue.widths import plain_width, width_of
+from ipcore.catalogue.widths import plain_width
 from iplab.results.frames import frame
 from iplab.results.numbers import mean_and_deviation
 from iplab.results.reading import member
+from iplab.results.settings import NetworkSettings, network_of
 from iplab.results.states import Regime
 
 if TYPE_CHECKING:
@@ -81,13 +82,10 @@ def _of(result: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class SummaryRow:
+class SummaryRow(NetworkSettings):
     """Runs that differ only in their seed.
 
     Attributes:
-        parameterization: Its label.
-        hidden_layers: L.
-        width: m; math.inf for a limit.
         base_learning_rate: eta.
         predicted_regime: What theory says of it in the limit of infinite width.
         runs: How many there are.
@@ -100,10 +98,6 @@ class SummaryRow:
         limit_error: Of infinite width: the particles' own error of f, relative to |f|; else n = 0.
     """
 
-    parameterization: str
-    hidden_layers: int
-    width: float
-    activation: str
     base_learning_rate: float
     predicted_regime: Regime
     runs: int
@@ -176,11 +170,8 @@ def summary_row(group: run_service_pb2.RunGroup) -> SummaryRow:
     """The row of a group of runs that differ only in their seed."""
     spreads: dict[str, Any] = {name: spread_of(group, result) for name, result in averaged().items()}
     return SummaryRow(
-        group.parameterization,
-        group.hidden_layers,
-        width_of(group.width),
-        group.activation,
-        group.base_learning_rate,
+        **network_of(group),
+        base_learning_rate=group.base_learning_rate,
         predicted_regime=member(Regime, group, "predicted_regime"),
         runs=group.runs,
         diverged=group.diverged,

@@ -20,6 +20,7 @@ from iplab.specs.values import (
     truth_of,
     whole_of,
 )
+from iplab.specs.vocabulary import OTHER_NAMES
 from iplab.v1.experiment_pb2 import Experiment
 
 ROOT: Final = Experiment.DESCRIPTOR
@@ -89,30 +90,30 @@ def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:
         return "unknown field; the id is given when it is submitted (--id, experiment_id=)", name
     if kind is ROOT and name in kind.fields_by_name:
         return "is set by the service; leave it out", name
+    here = f"{path}.{name}" if path else name
     if name == "<<":
-        return "merging (<<) is not read; write the fields out", name
+        return "merging (<<) is not read; write the fields out", here
     known = _names(kind)
+    elsewhere = _places(ROOT, "")
     if near := nearest(name, known):
-        meant = f"{path}.{near}" if path else near
-        return f"unknown field; did you mean {near}?", meant
-    if place := _place_of(name, ROOT, ""):
-        return f"unknown field here; it belongs at {place}", place
-    return f"unknown field; here may stand {', '.join(known)}", f"{path}.{name}"
+        return f"unknown field; did you mean {near}?", f"{path}.{near}" if path else near
+    # People call axes of the grid as tables do, or by shorter names.
+    far = name if name in elsewhere else nearest(OTHER_NAMES.get(name.lower(), name), elsewhere)
+    if not far:
+        return f"unknown field; here may stand {', '.join(known)}", here
+    hint = f"it belongs at {elsewhere[far]}" if far == name else f"did you mean {elsewhere[far]}?"
+    return f"unknown field here; {hint}", elsewhere[far]
 
 
-def _place_of(name: str, kind: Descriptor, path: str) -> str:
-    """Path of the field `name` somewhere below `kind`, or ""."""
-    for known in _names(kind):
-        entry = kind.fields_by_name[known]
-        below = f"{path}.{known}" if path else known
-        if known == name:
-            return below
+def _places(kind: Descriptor, path: str) -> dict[str, str]:
+    """Paths of all fields by name; of equal names the one least deep."""
+    entries = [kind.fields_by_name[name] for name in _names(kind)]
+    found = {entry.name: f"{path}.{entry.name}" if path else entry.name for entry in entries}
+    for entry in entries:
         nested = entry.message_type
         if nested and not nested.GetOptions().map_entry:
-            bracket = "[]" if entry.is_repeated else ""
-            if found := _place_of(name, nested, below + bracket):
-                return found
-    return ""
+            found = _places(nested, found[entry.name] + ("[]" if entry.is_repeated else "")) | found
+    return found
 
 
 def _field(value: object, target: FieldDescriptor, path: str, problems: Problems) -> object:

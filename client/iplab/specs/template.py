@@ -40,7 +40,7 @@ spec:
     seeds: [0, 1, 2]        # means and intervals are over these
   record:
     metrics_interval: 10    # of the training metrics, in updates
-    weights: none           # none, final, initial_and_final, every (docs/using)
+    weights: final          # none, final, initial_and_final, every (docs/using)
     # For `iplab check`:
     # probes: {{quantities: [coordinates], steps: [0, 1, 2, 3]}}
   resources: {{cpus: 1}}      # of each pack of runs; gpus: 1 trains on a GPU

@@ -24,8 +24,15 @@ import numpy as np
 
 from ipcore.analysis.case import Case, Kind, Run
 from ipcore.analysis.limit_distance import LimitDistance, NeededWidth, WidthDistance, fit_distances
-from ipcore.analysis.output_distance import Outputs, output_distance, stand_in, with_own_error
+from ipcore.analysis.output_distance import (
+    Outputs,
+    distances_by_width,
+    output_distance,
+    stand_in,
+    with_own_error,
+)
 from ipcore.analysis.report import Check, Report, WidthValue, finite
+from ipcore.analysis.slopes import MIN_WIDTHS
 from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
 from ipcore.analysis.widths import width_text
 from ipcore.catalogue.widths import INFINITE_WIDTH
@@ -84,17 +91,33 @@ def _of_outputs(
     reference: int,
 ) -> Check | str:
     after = f"after {step} update{'' if step == 1 else 's'}"
+    whose = "those of infinite width"
+    if reference != INFINITE_WIDTH:
+        whose = f"those of width {reference:,}, which stands for infinite width"
     try:
+        if len(networks) < MIN_WIDTHS:
+            return f"{after} {_of_few(distances_by_width(networks, limits), whose)}"
         found = output_distance(networks, limits, needed=_NEEDED)
     except AnalysisError as error:
         return f"{after}: {error}"
     own = max(limit.error for limit in limits.values())
-    whose = "those of infinite width"
     own_error = f"the particles' own error of f is {_percent(own)}" if own else ""
     if reference != INFINITE_WIDTH:
-        whose = f"those of width {reference:,}, which stands for infinite width"
         own_error = f"its own distance from that, {_percent(own)} by a variance of order 1/m, is taken out"
     return _check(case, found, ("the outputs on the test set are", whose, own_error), f"{after} ", step)
+
+
+def _of_few(widths: tuple[WidthDistance, ...], whose: str) -> str:
+    """Distances of too few widths for a slope."""
+    each = (
+        f"{_percent(w.distance.value)} [{_percent(w.distance.low)}, {_percent(w.distance.high)}] at width "
+        f"{w.width:,}"
+        for w in widths
+    )
+    return (
+        f"the outputs on the test set are {', '.join(each)} from {whose}; the slope, and the width that a "
+        f"distance needs, take {MIN_WIDTHS} widths"
+    )
 
 
 def _of_losses(case: Case) -> Check | str:

@@ -28,6 +28,7 @@ class Margins:
         gap: Between panels of a row beyond `right`.
         bottom: For tick labels below every panel.
         axis: For the name of the vertical axis, once.
+        top: Between a panel and its title, for marks that reach over the edge.
     """
 
     left: float = 0.36
@@ -35,6 +36,7 @@ class Margins:
     gap: float = 0.1
     bottom: float = 0.22
     axis: float = 0.17
+    top: float = 0.0
 
 
 @dataclass(slots=True)
@@ -99,7 +101,7 @@ def sheet(
     heads = [wrapped(heading, total - room.axis - room.left - 0.05, TEXT * BOLD) for heading in headings]
     title_lines = max(text.count("\n") + 1 if text else 0 for text in shown)
     head_lines = max((text.count("\n") + 1 for text in heads), default=0)
-    above = 0.07 + (title_lines * 1.2 * TEXT + head_lines * 1.35 * TEXT) / 72
+    above = 0.07 + room.top + (title_lines * 1.2 * TEXT + head_lines * 1.35 * TEXT) / 72
     tall = top + rows * (above + height + room.bottom) + below
     figure = Figure(figsize=(total, tall))
     step = panel + room.right + room.gap + (0 if share_y else room.left)
@@ -109,7 +111,7 @@ def sheet(
         x = room.axis + room.left + column * step
         y = tall - top - (row + 1) * (above + height) - row * room.bottom
         panels.append(figure.add_axes((x / total, y / tall, panel / total, height / tall)))
-        panels[-1].set_title(shown[i], loc="left", pad=3, linespacing=1.1)
+        panels[-1].set_title(shown[i], loc="left", pad=3 + 72 * room.top, linespacing=1.1)
         if share_y and column:
             panels[-1].tick_params(labelleft=False)
     if legend:

@@ -196,7 +196,10 @@ def _comparison(
         name, kind = field, fields[field]
     else:
         known = [field.replace("*", "KEY") for field in fields]
+        label = f"labels.{name}"
         near = meant(name, known)
+        if not near and "labels.*" in fields and _LABEL_KEY.fullmatch(label):
+            near = label
         hint = f"did you mean {near!r}? There are: " if near else "there are: "
         raise _wrong(f"unknown field {name!r}; {hint}{', '.join(known)}")
     if (kind is str or issubclass(kind, StrEnum)) and op not in {"=", "!="}:

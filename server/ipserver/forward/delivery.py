@@ -84,5 +84,5 @@ def _deliver_report(parcel: Parcel, sink: MlflowSink, files: Mapping[str, bytes]
 
 
 def report_name(experiment: str) -> str:
-    """What the tag `iplab.results.run` says of the MLflow run that holds an experiment's report."""
+    """What the tag `iplab.run` says of the MLflow run that holds an experiment's report."""
     return f"{experiment_name(experiment)}/report"

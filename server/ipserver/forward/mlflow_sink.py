@@ -39,7 +39,7 @@ from mlflow.tracking import MlflowClient  # noqa: E402
 Value = TypeVar("Value")
 
 _BATCH = 1000  # MLflow's limit of metrics in one call
-_RUN_TAG = "iplab.results.run"
+_RUN_TAG = "iplab.run"
 _NAME_TAG = "mlflow.runName"
 _DEFAULT_EXPERIMENT = "0"  # created by MLflow, with a folder of its own choice
 # Limits of the caches; everything else is read from MLflow again.
@@ -133,7 +133,7 @@ class MlflowSink:
 
         Args:
             experiment: Our experiment's id; it names the MLflow experiment.
-            name: Our run's resource name; the tag `iplab.results.run` holds it.
+            name: Our run's resource name; the tag `iplab.run` holds it.
             start_ms: Start in milliseconds since 1970-01-01 UTC.
             tags: Initial tags of a new run.
             before: Called with 0 before every MLflow call that may be slow.

@@ -22,13 +22,17 @@ from ipserver.store.records.runs import RunRecord
 from ipserver.store.states import RunState
 from ipserver.store.summary import RULES
 
+# A diverged run has no result, so it is no success in MLflow: a red cross, and not among those that
+# `attributes.status = 'FINISHED'` finds. The tag iplab.state tells it from a run that failed.
 _FINAL_STATUS: Mapping[RunState, str] = {
     RunState.SUCCEEDED: "FINISHED",
-    RunState.DIVERGED: "FINISHED",
+    RunState.DIVERGED: "FAILED",
     RunState.FAILED: "FAILED",
     RunState.CANCELLED: "KILLED",
 }
 _KNOWN_SPECS = 16
+# What MLflow takes the experiment for, where its page asks for that: training, not traces of GenAI.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +143,17 @@ def _first(task: ForwardTask) -> First:
             "iplab.predicted_regime": _predicted(spec, task.run),
         },
         spec=text,
-        # MLflow shows the note above an experiment's runs.
-        experiment_tags={
-            **experiment.labels,
-            **({"mlflow.note.content": experiment.display_name} if experiment.display_name else {}),
-            "iplab.display_name": experiment.display_name,
-            "iplab.uid": experiment.uid,
-        },
+        experiment_tags={**experiment.labels, **_named(experiment.display_name), "iplab.uid": experiment.uid}
+        | _KIND,
         dataset=(spec.dataset, _digest(spec.dataset, experiment.dataset_sha256)),
     )
+
+
+def _named(display_name: str) -> Mapping[str, str]:
+    """Tags of a name for people, if there is one; MLflow shows the note above an experiment's runs."""
+    if not display_name:
+        return {}
+    return {"mlflow.note.content": display_name, "iplab.display_name": display_name}
 
 
 def _title(run: RunRecord) -> str:
@@ -196,8 +202,8 @@ def _tags(task: ForwardTask, *, ended: bool) -> dict[str, str]:
     if run.summary.diverged_step is not None:
         tags |= {"iplab.diverged_step": str(run.summary.diverged_step)}
     if ended and run.state is RunState.DIVERGED:
-        # MLflow shows it with a green tick, as all that ended by themselves. A longer mark would hide
-        # the seed in its table.
+        # The mark is for where MLflow shows names alone, as in legends. A longer one would hide the seed in
+        # its table.
         tags["mlflow.runName"] = f"✗ {_title(run)}"
         tags["mlflow.note.content"] = (
             f"Diverged: its loss was not finite at step {run.summary.diverged_step}."

@@ -26,7 +26,7 @@ from ipserver.ops.heartbeat import Pulse, Pulses
 from ipserver.ops.metric_addresses import part_address, with_free_ports
 from ipserver.ops.parts import stop_event
 from ipserver.ops.places import free_address, heartbeat_file, log_file, rotate_log, supervised_environment
-from ipserver.ops.running import announce, retract
+from ipserver.ops.running import announce, retract, running_service
 from ipserver.ops.startup import check_data, make_folder, migrate_store, prepare_home, waiting
 from ipserver.store import Store, open_store
 from ipserver.store.records.cluster import CapacityReport
@@ -141,8 +141,11 @@ def _only_one(settings: Settings) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            found = running_service(settings)
+            process = "" if found is None else f" (process {found.pid})"
             raise StartupError(
-                f"another `ipserver up` runs in {settings.home}; choose another home with --home"
+                f"another `ipserver up` runs in {settings.home}{process}, or has not stopped yet; "
+                "choose another home with --home"
             ) from None
         yield
 

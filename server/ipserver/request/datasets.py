@@ -57,8 +57,8 @@ def _check_registered(
     if capacity is None:
         problems.add(
             field,
-            f"{name!r} is not known yet: no dispatcher has reported which files are registered; "
-            "start one (ipserver dispatch) and submit again",
+            f"{name!r} is not known yet: no dispatcher has reported which files are registered; submit again "
+            "when `ipserver up` has said that it is ready, or start a dispatcher (ipserver dispatch)",
         )
         return None
     there = {report.name: report for report in capacity.datasets if report.name.startswith(REGISTERED)}
@@ -68,10 +68,16 @@ def _check_registered(
             problems.add(field, f"{unknown('registered dataset', name, usable)}. {_WHEN_SEEN}")
         else:
             stem = name.removeprefix(REGISTERED)
+            folder = (
+                f"below the dispatcher's data folder. {_WHEN_SEEN}"
+                if capacity.data
+                else "below a folder, and start the service with it, for it has no data folder: "
+                "`ipserver up --data FOLDER` (IPLAB_DATA)"
+            )
             problems.add(
                 field,
                 f"unknown registered dataset {name!r}; none is registered: put {stem}.npz or "
-                f"{stem}.safetensors into registered/ below the dispatcher's data folder. {_WHEN_SEEN}",
+                f"{stem}.safetensors into registered/ {folder}",
             )
         return None
     report = there[name]

@@ -86,9 +86,8 @@ def estimate(
     where = f"{slots} worker{'s' * (slots > 1)}" + (
         "" if capacity is not None else " (no dispatcher has reported)"
     )
-    return Estimate(
-        max(ends), f"{len(packs)} packs on {where}, at {speed}; probes and other experiments come on top"
-    )
+    what = f"{len(packs)} pack{'s' * (len(packs) > 1)} on {where}"
+    return Estimate(max(ends), f"{what}, at {speed}; probes and other experiments come on top")
 
 
 def _evaluation(config: PackConfig, info: DatasetInfo, profile: MachineProfile, cost: Cost | None) -> float:

@@ -9,7 +9,7 @@ from ipcore.analysis.output_distance import TIMES_WIDER
 from ipcore.catalogue import DatasetInfo
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.config import PackConfig
-from ipcore.limits.kinds import Limit
+from ipcore.limits.limit import Limit
 from ipcore.limits.problems import limit_problems
 from iplab.v1 import spec_pb2 as pb
 from iplab.v1.catalog_service_pb2 import Limits

@@ -10,7 +10,8 @@ from ipcore.catalogue import DatasetInfo
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.config import PackConfig
 from ipcore.limits.cost import Cost, cost
-from ipcore.limits.kinds import Limit, NoLimit, limit_of
+from ipcore.limits.kinds import limit_of
+from ipcore.limits.limit import Limit, NoLimit
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_config, run_config
 from ipserver.request.expand import networks, rates_of

@@ -10,7 +10,7 @@ from ipcore.analysis.output_distance import TIMES_WIDER
 from ipcore.catalogue import DatasetInfo
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.limits.cost import Cost, cost
-from ipcore.limits.kinds import Limit
+from ipcore.limits.limit import Limit
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_config, run_config
 from ipserver.request.limit_runs import limit_of_run, limit_runs, of_one_seed, stand_in_of

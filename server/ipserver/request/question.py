@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from ipcore import studies
 from ipcore.catalogue import DatasetInfo
-from ipcore.limits.kinds import NoLimit, limit_of
+from ipcore.limits.kinds import limit_of
+from ipcore.limits.limit import NoLimit
 from ipcore.planning.machine import DEFAULT_CPU
 from ipcore.planning.memory import run_memory_bytes
 from iplab.v1 import spec_pb2

@@ -44,6 +44,10 @@ _STATUS: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
     (errors.TooExpensiveError, HTTPStatus.GATEWAY_TIMEOUT),
     (errors.IplabError, HTTPStatus.BAD_GATEWAY),
 )
+# MLflow's page opens under "GenAI", without runs, unless its address says otherwise.
+_TRAINING: Final = "?workflowType=machine_learning"
+# While the service is away the page is loaded again. (After a timeout that would repeat the work.)
+_AGAIN_SECONDS: Final = 10
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 _ROUTES: Final = (
     ("/", experiments_page),
@@ -72,7 +76,12 @@ def application(calls: Calls, host: str, mlflow: str, lifespan: Lifespan | None 
         loader=PackageLoader("ipserver.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    templates.globals |= {"address": calls.address, "mlflow": mlflow.rstrip("/")}
+    templates.globals |= {
+        "address": calls.address,
+        "mlflow": mlflow.rstrip("/"),
+        "training": _TRAINING,
+        "again": 0,
+    }
     templates.filters |= words.FILTERS
     site = Site(calls, templates, Pictures())
 
@@ -108,6 +117,7 @@ def _error_page(
     site: Site, request: Request, status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None
 ) -> HTMLResponse:
     """Render an error as a page, or as a part if a part was requested."""
-    context: Context = {"title": status.phrase, "lines": text.splitlines() or [status.phrase]}
+    again = _AGAIN_SECONDS if status is HTTPStatus.SERVICE_UNAVAILABLE else 0
+    context: Context = {"title": status.phrase, "lines": text.splitlines() or [status.phrase], "again": again}
     name = "parts/error_text.html" if "part" in request.query_params else "error.html"
     return HTMLResponse(site.render(name, context), status, headers)

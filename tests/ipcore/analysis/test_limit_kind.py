@@ -106,6 +106,23 @@ def with_outputs(outputs, **more):
     return make_report(replace(trained(), **more), measured)
 
 
+def test_of_two_widths_distances_are_said_without_a_slope():
+    """At every seed |off| is off(m) |f| exactly: 30 and 20 %."""
+    outputs = {
+        step: {key: one for key, one in at.items() if key[0] != 1024}
+        for step, at in outputs_of({4: lambda m: 0.3 if m == 64 else 0.2}).items()
+    }
+    runs = tuple(run(m, s, 2.0) for m in (64, 256) for s in range(8))
+    measured = Measured({HPZ: runs}, {}, (), limits={HPZ: (run(1, 0, 2.0),)}, outputs={HPZ: outputs})
+    found = make_report(replace(trained(), widths=(64, 256)), measured)
+    assert not found.checks
+    (note,) = [note for note in found.notes if "distance to the limit" in note]
+    assert re.search(
+        r"after 4 updates the outputs .* are 30 % \[.*\] at width 64, 20 % \[.*\] at width 256", note
+    )
+    assert "take 3 widths" in note
+
+
 def test_outputs_are_compared_at_every_step_where_they_were_recorded():
     found = with_outputs(
         outputs_of({0: lambda m: 1.0, 1: lambda m: m**-0.5, 10: lambda m: 2 * m**-0.5}, 0.01)

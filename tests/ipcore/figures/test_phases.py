@@ -1,6 +1,7 @@
 from fractions import Fraction
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from ipcore.figures import MeasuredPoint, PhaseDiagram
 from ipcore.theory import phases, preset
@@ -26,6 +27,20 @@ def test_measured_points_are_drawn_and_explained(found):
     kinds = [row["kind"] for row in picture.rows()]
     assert kinds.count("measured") == 3
     assert not [fault for fault in faults(picture) if "covers" not in fault]
+
+
+def test_corners_at_the_upper_edge_do_not_cover_the_title(found):
+    figure = PhaseDiagram(found).draw()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (axes,) = figure.axes
+    title = axes.title if axes.title.get_text() else axes._left_title
+    below = title.get_window_extent(canvas.get_renderer()).y0
+    corners = [line for line in axes.lines if line.get_marker() in {"o", "D"}]
+    assert corners
+    for line in corners:
+        radius = line.get_markersize() / 2 * figure.dpi / 72
+        assert axes.transData.transform(line.get_xydata())[:, 1].max() + radius <= below
 
 
 def test_corners_are_exact_in_csv(found):

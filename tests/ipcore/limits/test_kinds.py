@@ -2,7 +2,8 @@
 
 import pytest
 
-from ipcore.limits.kinds import Limit, NoLimit, limit_of
+from ipcore.limits.kinds import limit_of
+from ipcore.limits.limit import Limit, NoLimit
 from ipcore.models import ResidualMlp
 from ipcore.theory import preset
 from ipcore.theory.gauge import shift
@@ -43,7 +44,7 @@ def test_limits(name, L, phi, kind):
         ("ip-llr", 3, "tanh", "activation", "tanh"),
         ("ip-bias", 2, "relu", "unknown", "deferred"),
         ("ip-non-centered", 2, "relu", "unknown", "mean"),
-        ("sp", 2, "relu", "unstable", "layer 2, 3"),
+        ("sp", 2, "relu", "unstable", "layers 2, 3"),
         ("sp-large", 2, "relu", "unstable", "diverges"),
     ],
 )

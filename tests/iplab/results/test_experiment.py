@@ -101,7 +101,7 @@ def test_a_watch_gives_up_when_the_service_stays_away(own_service, own_client, m
     now = [0.0]
     watch = experiment.watch()
     next(watch)
-    monkeypatch.setattr("iplab.results.following.time", clock(now))
+    monkeypatch.setattr("iplab.connection.resuming.time", clock(now))
     monkeypatch.setattr("iplab.results.following.pause", lambda delay: now.__setitem__(0, now[0] + 20.0))
     # Patience counts from the loss of the service, however long the watch was quiet before.
     now[0] = 3600.0

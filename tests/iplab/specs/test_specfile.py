@@ -210,6 +210,18 @@ def test_every_mistake_is_named_at_once_with_its_line(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("width", "spec.grid.widths"),
+        ("lr", "spec.grid.base_learning_rates"),
+        ("depth", "spec.grid.hidden_layers"),
+    ],
+)
+def test_an_axis_by_another_name_in_another_place_is_suggested(name, place):
+    assert f"did you mean {place}?" in wrong({"spec": {name: [1]}})[f"spec.{name}"]
+
+
 def test_an_id_in_the_file_and_merging_are_told_what_to_do_instead():
     for name in ("name", "id", "experiment_id"):
         assert "the id is given when it is submitted (--id" in wrong({name: "first", "spec": {}})[name]

@@ -199,6 +199,11 @@ def test_mistakes_are_explained(text, told):
     assert told in violation.message
 
 
+def test_a_label_without_its_prefix_is_told_how_labels_are_written():
+    with pytest.raises(InvalidRequest, match=r"did you mean 'labels\.team'"):
+        parse_filter("team = me", EXPERIMENT_FIELDS)
+
+
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text):
     try:

@@ -100,7 +100,7 @@ def forward_all(store, settings, owner="f"):
 def mlflow_runs(mlflow):
     experiment = mlflow.get_experiment_by_name("e")
     runs = mlflow.search_runs([experiment.experiment_id], max_results=1000)
-    return {run.data.tags["iplab.results.run"]: run for run in runs}
+    return {run.data.tags["iplab.run"]: run for run in runs}
 
 
 def test_sketches_of_outputs_stay_in_the_store(store, settings, mlflow):
@@ -122,6 +122,11 @@ def test_an_experiment_arrives_in_full(store, settings, mlflow):
 
     assert mlflow.get_experiment_by_name("e").tags["team"] == "theory"
     assert mlflow.get_experiment_by_name("e").tags["iplab.uid"] == store.get_experiment("e").uid
+    assert mlflow.get_experiment_by_name("e").tags["mlflow.experimentKind"] == "custom_model_development"
+    assert (
+        mlflow.get_experiment_by_name("e").tags["iplab.display_name"]
+        == store.get_experiment("e").display_name
+    )
     assert store.get_experiment("e").mlflow_pending_runs == 0
     runs = mlflow_runs(mlflow)
     assert sorted(runs) == [f"experiments/e/runs/r0000{i}" for i in range(4)]
@@ -229,7 +234,7 @@ def test_sending_everything_again_changes_nothing(store, settings, mlflow):
 
 
 @pytest.mark.parametrize(
-    ("rate", "status", "state"), [(0.1, "KILLED", "CANCELLED"), (1e30, "FINISHED", "DIVERGED")]
+    ("rate", "status", "state"), [(0.1, "KILLED", "CANCELLED"), (1e30, "FAILED", "DIVERGED")]
 )
 def test_other_ends_have_their_status(store, settings, mlflow, rate, status, state):
     grid = {"parameterizations": [{"preset": "sp"}], "base_learning_rates": [rate], "seeds": [0]}
@@ -465,7 +470,7 @@ def test_after_a_refusal_mlflow_is_asked_for_that_run_alone(store, settings, mlf
     forwarder.step()
 
     assert pending(store) == 0
-    assert [where for _, where in asked] == ["tags.`iplab.results.run` = 'experiments/e/runs/r00000'"]
+    assert [where for _, where in asked] == ["tags.`iplab.run` = 'experiments/e/runs/r00000'"]
     assert len(mlflow_runs(mlflow)) == 21
 
 
@@ -489,7 +494,7 @@ def test_a_lost_answer_does_not_double_a_run(store, settings, mlflow, monkeypatc
 
     assert pending(store) == 0
     experiment = mlflow.get_experiment_by_name("e").experiment_id
-    tags = [run.data.tags["iplab.results.run"] for run in mlflow.search_runs([experiment])]
+    tags = [run.data.tags["iplab.run"] for run in mlflow.search_runs([experiment])]
     assert sorted(tags) == [f"experiments/e/runs/r0000{i}" for i in range(4)]
 
 

@@ -64,7 +64,7 @@ def forward(store, settings, passes=100):
 def report_runs(settings, experiment):
     mlflow = MlflowClient(tracking_uri=settings.mlflow_uri)
     found = mlflow.search_runs([mlflow.get_experiment_by_name(experiment).experiment_id])
-    return [run for run in found if run.data.tags["iplab.results.run"] == report_name(experiment)]
+    return [run for run in found if run.data.tags["iplab.run"] == report_name(experiment)]
 
 
 def artifacts(settings, experiment):

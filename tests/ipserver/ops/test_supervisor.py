@@ -223,7 +223,7 @@ def test_nobody_has_chosen_the_port_after_the_api_s_so_another_will_do(tmp_path)
 
 
 def test_a_log_is_rotated_while_its_part_writes(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "LOG_BYTES", 1000)
+    monkeypatch.setattr(places, "LOG_BYTES", 1000)
     monkeypatch.setattr(up, "_ROTATE_SECONDS", 0.0)
     monkeypatch.setattr(up, "_POLL_SECONDS", 0.01)
     settings, stop = settings_in(tmp_path), threading.Event()
@@ -252,12 +252,12 @@ def test_a_log_is_rotated_while_its_part_writes(start, tmp_path, monkeypatch):
 
 
 def test_a_log_that_finds_no_room_for_its_copy_is_emptied(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(parts, "LOG_BYTES", 10)
+    monkeypatch.setattr(places, "LOG_BYTES", 10)
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(parts.shutil, "copyfile", full)
+    monkeypatch.setattr(places.shutil, "copyfile", full)
     log = tmp_path / "api.log"
     log.write_text("x" * 11)
 

@@ -244,7 +244,7 @@ def test_a_second_service_in_the_same_home_is_refused(service, home):
     done = ipserver("up", "--home", str(home), "--address", "127.0.0.1:0")
 
     assert done.exit_code == 2
-    assert f"another `ipserver up` runs in {home}" in done.stderr
+    assert f"another `ipserver up` runs in {home} (process {service['pid']})" in done.stderr
 
 
 def test_a_home_backed_up_while_it_works_goes_on_elsewhere(service, experiment, home, tmp_path):

@@ -1,5 +1,7 @@
 """Datasets in specs: built-in, of a family, registered; refusals and their messages."""
 
+from dataclasses import replace
+
 import pytest
 
 from ipcore.catalogue import DatasetInfo, dataset_info
@@ -67,6 +69,10 @@ def test_registered_files_are_those_that_were_reported():
     assert "is damaged; write it again" in found[FIELD]
     found = violations(spec(dataset="registered:mine", batch_size=8), capacity=CAPACITY)
     assert "none is registered: put mine.npz or mine.safetensors into registered/" in found[FIELD]
+    assert "it has no data folder: `ipserver up --data FOLDER`" in found[FIELD]
+    somewhere = replace(CAPACITY, data="/srv/data")
+    found = violations(spec(dataset="registered:mine", batch_size=8), capacity=somewhere)
+    assert "into registered/ below the dispatcher's data folder. (A new file is known after" in found[FIELD]
 
 
 def test_before_a_report_nothing_is_known_of_registered_files():

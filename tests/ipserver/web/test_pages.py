@@ -207,6 +207,7 @@ def test_runs_link_to_mlflow_once_it_holds_them(page, filled, monkeypatch):
     monkeypatch.setattr("iplab.results.run.Run.mlflow_run_id", "abc123", raising=False)
     for path in ("/experiments/rates-digits/runs", "/experiments/rates-digits/runs/r00000"):
         assert f'href="{MLFLOW}/#/runs/abc123"' in page.get(path).text
+    assert f'href="{MLFLOW}/#/experiments?workflowType=machine_learning"' in page.get("/").text
 
 
 def test_two_experiments_are_compared_seed_by_seed(page, client):
@@ -241,6 +242,9 @@ def test_a_service_that_is_away_is_said(own_page):
     found = own_page.get("/")
     assert found.status == 503
     assert "no iplab service answers at 127.0.0.1:1" in words(found)
+    assert '<meta http-equiv="refresh" content="10">' in found.text
+    assert "loaded again every 10 seconds" in words(found)
+    assert "refresh" not in own_page.get("/nowhere").text
 
 
 def test_everybody_sees_what_their_token_lets_them_see(tmp_path, monkeypatch):

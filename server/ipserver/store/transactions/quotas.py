@@ -6,7 +6,7 @@ project "*" stands for each project, and the user "*" for each user, without a l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -107,12 +107,12 @@ def set_quota(transaction: Transaction, project: str, user: str, name: str, valu
         transaction.connection.execute(sa.insert(quotas).values(**key, value=value))
 
 
+_EVERY: Final = sa.select(quotas).order_by(quotas.c.project, quotas.c.user, quotas.c.name)
+
+
 def listing(transaction: Transaction) -> list[Quota]:
     """Every limit that was set."""
-    rows = transaction.connection.execute(
-        sa.select(quotas).order_by(quotas.c.project, quotas.c.user, quotas.c.name)
-    )
-    return [Quota(**row._mapping) for row in rows]
+    return [Quota(**row._mapping) for row in transaction.connection.execute(_EVERY)]
 
 
 def limits_of(
@@ -164,8 +164,9 @@ def check(transaction: Transaction, project: str, user: str, adding: Mapping[str
     Raises:
         QuotaExceeded: The first limit that is reached.
     """
-    check_priority(transaction, project, user, adding.get("priority", 0))
-    for who, name, value in limits_of(_values(transaction), project, user):
+    limits = list(limits_of(_values(transaction), project, user))
+    _check_priority(limits, project, adding.get("priority", 0))
+    for who, name, value in limits:
         subject, asked = _subject(project, who), adding.get(name, 0.0)
         if name in _USED:
             used = _used(transaction, project, who, name) or 0.0
@@ -181,7 +182,11 @@ def retention_days(transaction: Transaction, project: str) -> float | None:
 
 def check_priority(transaction: Transaction, project: str, user: str, asked: float) -> None:
     """Check that a project and a user may ask for a priority. Raises QuotaExceeded."""
-    for who, name, value in limits_of(_values(transaction), project, user):
+    _check_priority(limits_of(_values(transaction), project, user), project, asked)
+
+
+def _check_priority(limits: Iterable[tuple[str, str, float]], project: str, asked: float) -> None:
+    for who, name, value in limits:
         if name == "priority" and asked > value:
             text = f"{_subject(project, who)} may ask for a priority of at most {value:g}, not {asked:g}"
             raise _exceeded(who, project, name, text, never=True)

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 
 import sqlalchemy as sa
 
 from ipserver import names
 from ipserver.errors import AlreadyExists, RequestIdReused
 from ipserver.store.database import Transaction
-from ipserver.store.tables import experiments, purged
+from ipserver.store.tables import experiments, purged, studies
+
+
+def _look(table: sa.Table) -> sa.Select[Any]:
+    """One row: whether an id is taken, when what has it was deleted, and whether its name was purged."""
+    own = table.c.id == sa.bindparam("id")
+    gone = purged.c.name == sa.bindparam("name")
+    return sa.select(
+        sa.exists().where(own).label("taken"),
+        sa.select(table.c.delete_time).where(own).scalar_subquery().label("delete_time"),
+        sa.exists().where(gone).label("purged"),
+    )
+
+
+_LOOKS: Final = {table.name: _look(table) for table in (experiments, studies)}
 
 
 def require_free(transaction: Transaction, table: sa.Table, id: str) -> None:
@@ -23,14 +37,12 @@ def require_free(transaction: Transaction, table: sa.Table, id: str) -> None:
     kind, name = (
         ("experiment", names.experiment_name(id)) if table is experiments else ("study", names.study_name(id))
     )
-    statement = sa.select(table.c.delete_time).where(table.c.id == id)
-    taken = transaction.connection.execute(statement).one_or_none()
-    if taken is not None and taken.delete_time is not None:
+    found = transaction.connection.execute(_LOOKS[table.name], {"id": id, "name": name}).one()
+    if found.taken and found.delete_time is not None:
         raise AlreadyExists(f"{kind} {id!r} was deleted but not purged; undelete it, or choose another id")
-    if taken is not None:
+    if found.taken:
         raise AlreadyExists(f"{kind} {id!r} exists already; choose another id")
-    gone = sa.select(purged.c.name).where(purged.c.name == name)
-    if transaction.connection.execute(gone).one_or_none() is not None:
+    if found.purged:
         raise AlreadyExists(f"{kind} {id!r} was purged, and ids are not used again; choose another id")
 
 
