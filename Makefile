@@ -47,7 +47,7 @@ times: setup ## run the test suite and note how long its tests take (tests/times
 cluster-test: setup ## run the real stack of deploy/compose.yaml on this machine (needs root and IPLAB_TEST_POSTGRES)
 	$(BIN)/python -m tests.cluster
 
-faults: setup ## inject each fault before, during and after an operation, for 0, 5, 30 s (under 30 minutes)
+faults: setup ## inject each fault before, during and after an operation, for 0, 5, 30 s (about half an hour)
 	$(BIN)/python -m tests.faults matrix $(FAULTS)
 
 ballistic: setup ## train 200 runs while random parts are killed for ten minutes (BALLISTIC="--seconds 120 --seed 7")

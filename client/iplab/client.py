@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -12,13 +10,13 @@ from iplab.connection.batches import in_batches
 from iplab.connection.endpoint import find_way
 from iplab.connection.transport import Transport
 from iplab.display import listed
-from iplab.errors import InvalidRequestError
 from iplab.results.experiment import Experiment
 from iplab.results.listing import Listing
 from iplab.results.requests import experiment_name
-from iplab.specs.specfile import SpecSource, read_spec
+from iplab.specs.specfile import SpecSource
 from iplab.specs.submission import Submission
-from iplab.studies.request import study_message
+from iplab.studies.asking import Asking
+from iplab.studies.request import study_name
 from iplab.studies.study import Study
 from iplab.v1 import (
     audit_service_pb2,
@@ -27,7 +25,6 @@ from iplab.v1 import (
     experiment_service_pb2,
     parameterization_service_pb2,
     quota_service_pb2,
-    study_pb2,
     study_service_pb2,
 )
 
@@ -237,34 +234,20 @@ class Client:
             >>> with iplab.connect() as client:                          # doctest: +SKIP
             ...     client.study("rate-transfer", {"spec": base}, budget="10m").wait().sentence
         """
-        loaded = read_spec(spec)
-        own = loaded.checked()
-        study = study_pb2.Study(
-            display_name=own.display_name,
-            labels=own.labels,
-            priority=own.priority,
-            notes=own.notes,
-            project=own.project,
-            spec=study_message(question, own.spec, budget, tolerance, error_rate, settings),
-        )
-        request = study_service_pb2.CreateStudyRequest(
+        asking = Asking(
+            question,
+            spec,
+            settings,
+            budget=budget,
+            tolerance=tolerance,
+            error_rate=error_rate,
             study_id=study_id,
-            study=study,
-            request_id=str(uuid.uuid4()) if request_id is None else request_id,
+            request_id=request_id,
             validate_only=validate_only,
         )
-        repeat = bool(request.request_id) or validate_only
-        try:
-            message = self._transport.call(self._transport.studies.CreateStudy, request, repeat=repeat)
-        except InvalidRequestError as error:
-            base = "study.spec.base"
-            if not all(violation.field.startswith(base) for violation in error.violations):
-                raise
-            moved = [
-                replace(violation, field=violation.field.replace(base, "experiment.spec", 1))
-                for violation in error.violations
-            ]
-            raise loaded.error(moved) from None  # the same fields, in other words
+        with asking.refusals():
+            method = self._transport.studies.CreateStudy
+            message = self._transport.call(method, asking.request, repeat=asking.repeat)
         return Study(self._transport, message)
 
     def get_study(self, study: str) -> Study:
@@ -276,8 +259,7 @@ class Client:
         Raises:
             NotFoundError: There is none of that id.
         """
-        name = study if study.startswith("studies/") else f"studies/{study}"
-        request = study_service_pb2.GetStudyRequest(name=name)
+        request = study_service_pb2.GetStudyRequest(name=study_name(study))
         return Study(self._transport, self._transport.call(self._transport.studies.GetStudy, request))
 
     def studies(self, limit: int | None = None, *, show_deleted: bool = False) -> Listing[Study]:

@@ -20,7 +20,7 @@ def main() -> None:
 
 
 @main.command("matrix")
-@click.option("--minutes", default=29.0, show_default=True, help="What is left then counts as failed.")
+@click.option("--minutes", default=40.0, show_default=True, help="What is left then counts as failed.")
 @click.option("--only", default="", help="Cases with this regular expression in their description.")
 def matrix_command(minutes: float, only: str) -> None:
     """Inject every fault, before, during and after an operation, for 0, 5 and 30 s."""

@@ -202,7 +202,7 @@ def check_nothing_left(lab: Lab, seconds: float = 30.0) -> None:
     files = open_artifacts(ArtifactRoot(str(lab.home / "artifacts")))
     named = {MARK} | {
         artifact.location
-        for experiment in lab.store.list_experiments(limit=1000)
+        for experiment in lab.store.list_experiments(limit=1000, show_deleted=True)
         for run in lab.store.list_runs(experiment.id, limit=10_000)
         for artifact in lab.store.artifacts(experiment.id, run.index)
     }

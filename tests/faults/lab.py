@@ -141,6 +141,11 @@ class Lab:
         wait_for(lambda: self.store.capacity() != begin, START_SECONDS, lambda: self.tail("dispatch"))
         wait_for(self._api_answers, START_SECONDS, lambda: self.tail("api"))
 
+    def await_dispatcher(self) -> None:
+        """Wait until a dispatcher that was started says what it has."""
+        said = self.store.capacity()
+        wait_for(lambda: self.store.capacity() != said, 300.0, lambda: self.tail("dispatch"))
+
     def _api_answers(self) -> bool:
         with grpc.insecure_channel(self.address) as channel:
             try:

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import iplab
 from ipserver.store.records.experiments import ExperimentRecord
 from tests.faults import checks
+from tests.faults.edits import EDITS, check_audited, repeat
 from tests.faults.lab import Lab, wait_for
 from tests.faults.processes import kill
 
@@ -78,6 +78,7 @@ class Fault:
         only: Kind of store on which it happens; "": all.
         own_disk: Whether the lab's home must be a separate file system.
         extends: Whether the experiment is extended at once.
+        edit: The write that is interrupted, of `EDITS`; "": an experiment trains.
     """
 
     point: str
@@ -91,6 +92,7 @@ class Fault:
     only: str = ""
     own_disk: bool = False
     extends: bool = False
+    edit: str = ""
 
 
 def kill_trainers(scene: Scene) -> None:
@@ -148,6 +150,10 @@ def end_of_dispatcher(scene: Scene) -> None:
     scene.lab.await_end("dispatch", 90)
 
 
+def _edited(point: str, edit: str, part: str = "api", action: str = "kill") -> Fault:
+    return Fault(point, action, ends=(part,), lasts=False, edit=edit)
+
+
 FAULTS = {
     "API killed": Fault("create", "kill", ends=("api",)),
     "API killed while it extends": Fault("extend", "kill", ends=("api",), lasts=False, extends=True),
@@ -187,6 +193,17 @@ FAULTS = {
         lasts=False,
         ends=("api",),
     ),
+    "API killed while it updates": _edited("update", "update"),
+    "API killed while it updates a study": _edited("update", "update of a study"),
+    "API killed while it deletes": _edited("delete", "delete"),
+    "API killed while it undeletes": _edited("delete", "undelete"),
+    "API killed while it lets purge": _edited("delete", "purge"),
+    "API killed while it retries": _edited("retry", "retry"),
+    "API killed at an audit entry": _edited("audit", "update"),
+    "dispatcher killed while it retires": _edited("delete", "retention", "dispatch"),
+    "dispatcher killed as it begins to purge": _edited("purge", "removal", "dispatch"),
+    # Other passes before it find what is to be purged.
+    "dispatcher killed while it purges": _edited("purge", "removal", "dispatch", "kill 4"),
 }
 
 
@@ -200,7 +217,11 @@ def play(scene: Scene, *events: tuple[str, str], downtime: float = 0.0) -> None:
     """
     lab = scene.lab
     experiment = f"f{uuid.uuid4().hex[:10]}"
-    first, *_ = events
+    first, *others = events
+    if FAULTS[first[0]].edit:
+        assert not others, "a write is interrupted alone"
+        interrupt(scene, *first, experiment)
+        return
     lab.arm(*_point(*first))
     extends = any(FAULTS[name].extends for name, _ in events)
     with submitting(lab, experiment, LATER if extends else {}):
@@ -210,6 +231,23 @@ def play(scene: Scene, *events: tuple[str, str], downtime: float = 0.0) -> None:
             suffer(scene, name, phase, downtime)
     verify(scene, experiment)
     checks.check_attempts(lab.store, experiment, len(events))
+
+
+def interrupt(scene: Scene, name: str, phase: str, thing: str) -> None:
+    """Interrupt a write to something that is there, and check that all of it is done, and on record."""
+    lab, edit = scene.lab, EDITS[FAULTS[name].edit]
+    edit.prepare(lab, thing)
+    lab.arm(*_point(name, phase))
+    with ThreadPoolExecutor(1) as pool:
+        acknowledged = pool.submit(edit.ask, lab, thing)
+        suffer(scene, name, phase, 0.0)
+        acknowledged.result()
+    if "dispatch" in FAULTS[name].ends:
+        lab.await_dispatcher()
+    if edit.method:
+        check_audited(lab, thing, edit, committed=phase == "after")
+    edit.check(lab, thing)
+    checks.check_nothing_left(lab)
 
 
 def suffer(scene: Scene, name: str, phase: str, downtime: float) -> None:
@@ -261,23 +299,10 @@ def submit(
 ) -> None:
     """Create an experiment, and extend it by `later`, repeating each request until it is acknowledged."""
     request = str(uuid.uuid4())
-    _repeat(lab, seconds, lambda c: c.create(spec, experiment_id=experiment, request_id=request))
+    repeat(lab, seconds, lambda c: c.create(spec, experiment_id=experiment, request_id=request))
     if later:
         again = str(uuid.uuid4())
-        _repeat(lab, seconds, lambda c: c.experiment(experiment).extend(**later, request_id=again))
-
-
-def _repeat(lab: Lab, seconds: float, ask: Callable[[iplab.Client], object]) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            with lab.client() as client:
-                ask(client)
-        except iplab.UnavailableError:
-            if time.monotonic() > deadline:
-                raise
-        else:
-            return
+        repeat(lab, seconds, lambda c: c.experiment(experiment).extend(**later, request_id=again))
 
 
 @contextmanager

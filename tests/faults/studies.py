@@ -10,10 +10,11 @@ import itertools
 import random
 import time
 import uuid
-from typing import Any, Final
+from typing import Final
 
 import iplab
 from ipserver.store.records.studies import StudyRecord
+from tests.faults.edits import QUESTION
 from tests.faults.lab import Lab, wait_for
 from tests.faults.processes import kill
 from tests.faults.running import running
@@ -24,27 +25,6 @@ POINTS: Final = tuple(
     for name in ("study", "round", "create", "extend", "asked", "verdict")
     for phase in ("before", "during", "after")
 )
-# Sizes at step 0 of small networks: two rounds, a hundred runs, five experiments and their extensions.
-QUESTION: Final[dict[str, Any]] = {
-    "question": "coordinate-check",
-    "spec": {
-        "spec": {
-            "dataset": "digits",
-            "batch_size": 16,
-            "steps": 2,
-            "grid": {
-                "parameterizations": [{"preset": "ntk"}],
-                "hidden_layers": [2],
-                "activations": ["relu"],
-                "widths": [8, 16, 32],
-                "base_learning_rates": [0.1],
-            },
-        }
-    },
-    "budget": "400 runs",
-    "tolerance": 0.3,
-    "isolated": False,
-}
 _PEACE_SECONDS: Final = 300.0
 
 

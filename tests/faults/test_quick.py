@@ -27,6 +27,7 @@ def test_every_part_may_be_killed_in_turn(scene: Scene) -> None:
         ("dispatcher killed", "after"),
         ("forwarder killed", "before"),
     )
+    play(scene, ("API killed while it deletes", "after"))
 
 
 def test_a_study_that_is_killed_ends_as_in_peace(scene: Scene) -> None:

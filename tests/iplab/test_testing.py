@@ -76,6 +76,34 @@ def test_a_watch_has_all_events_in_order(anywhere):
     assert [event.sequence for event in experiment.watch(after=events[-2].sequence)] == [events[-1].sequence]
 
 
+def test_several_things_are_read_together(anywhere):
+    client, experiment = anywhere
+    assert [it.id for it in client.get_experiments("trained", "experiments/trained")] == ["trained"] * 2
+    assert [run.index for run in experiment.get_runs([3, 0, 3])] == [3, 0, 3]
+    with pytest.raises(iplab.NotFoundError, match=r"^there are no experiments 'nobody', 'none'"):
+        client.get_experiments("nobody", "trained", "none")
+    with pytest.raises(iplab.NotFoundError, match="there is no run 99 in experiment 'trained'; its 8 runs"):
+        experiment.get_runs([1, 99])
+
+
+def test_who_changed_what_is_on_record(anywhere):
+    client, _ = anywhere
+    with pytest.raises(iplab.AlreadyExistsError):
+        client.create(small_spec(), experiment_id="trained")
+    client.create(small_spec(), validate_only=True)
+    found = list(client.audit('resource = "experiments/trained"'))
+    told = [(it.user, it.method, it.resource, it.project, it.code, it.calls, it.peer) for it in found]
+    create = "iplab.v1.ExperimentService/CreateExperiment"
+    for entry, code in ((told[0], "ALREADY_EXISTS"), (told[-1], "OK")):
+        assert entry == ("", create, "experiments/trained", "default", code, 1, "127.0.0.1")
+    assert all(it.HasField("end_time") for it in found)
+    assert [it.code for it in client.audit('code = "ALREADY_EXISTS"', limit=1)] == ["ALREADY_EXISTS"]
+    newest, *_ = client.audit()
+    assert newest.method == "iplab.v1.AuditService/ListAuditEntries", "itself is on record, once it has ended"
+    with pytest.raises(iplab.InvalidRequestError, match="unknown field 'nonsense'"):
+        list(client.audit("nonsense = 1"))
+
+
 def test_errors_are_the_same(anywhere):
     client, experiment = anywhere
     with pytest.raises(iplab.NotFoundError, match="there is no experiment 'nothing'"):

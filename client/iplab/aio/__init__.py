@@ -8,9 +8,9 @@
             print(event)
         print((await experiment.refresh()).state)
 
-It has create, get, list, runs, metrics, summaries, watch, wait, cancel and delete, with the same arguments,
-values, errors, retries and profiles as `iplab`. The rest (studies, reports, weights, extend, update)
-has the sync client alone: call it by `asyncio.to_thread`.
+Experiments, runs, weights and studies have the same methods, arguments, values, errors, retries and profiles
+as in `iplab`. Reports, tables for notebooks, figures, progress, quotas and the audit log has the sync client
+alone: call it by `asyncio.to_thread`.
 """
 
 from __future__ import annotations
@@ -18,5 +18,6 @@ from __future__ import annotations
 from iplab.aio.client import AsyncClient, connect
 from iplab.aio.experiment import AsyncExperiment
 from iplab.aio.run import AsyncRun
+from iplab.aio.study import AsyncStudy
 
-__all__ = ["AsyncClient", "AsyncExperiment", "AsyncRun", "connect"]
+__all__ = ["AsyncClient", "AsyncExperiment", "AsyncRun", "AsyncStudy", "connect"]

@@ -1,4 +1,4 @@
-"""Async connections to a service: create and find experiments."""
+"""Async connections to a service: create and find experiments and studies."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from iplab.aio.experiment import AsyncExperiment
+from iplab.aio.study import AsyncStudy
 from iplab.connection.async_transport import AsyncTransport
 from iplab.connection.endpoint import find_way
 from iplab.results.requests import experiment_name
 from iplab.specs.specfile import SpecSource
 from iplab.specs.submission import Submission
-from iplab.v1 import experiment_service_pb2
+from iplab.studies.asking import Asking
+from iplab.studies.request import study_name
+from iplab.v1 import experiment_service_pb2, study_service_pb2
 
 if TYPE_CHECKING:
     import grpc
@@ -92,3 +95,48 @@ class AsyncClient:
         method = self._transport.experiments.ListExperiments
         async for message in self._transport.listing(method, request, lambda page: page.experiments, limit):
             yield AsyncExperiment(self._transport, message)
+
+    async def study(
+        self,
+        question: str,
+        spec: SpecSource,
+        *,
+        budget: str,
+        tolerance: float | None = None,
+        error_rate: float | None = None,
+        study_id: str = "",
+        request_id: str | None = None,
+        validate_only: bool = False,
+        **settings: object,
+    ) -> AsyncStudy:
+        """Ask a question. Arguments and errors as `iplab.Client.study`."""
+        asking = Asking(
+            question,
+            spec,
+            settings,
+            budget=budget,
+            tolerance=tolerance,
+            error_rate=error_rate,
+            study_id=study_id,
+            request_id=request_id,
+            validate_only=validate_only,
+        )
+        with asking.refusals():
+            method = self._transport.studies.CreateStudy
+            message = await self._transport.call(method, asking.request, repeat=asking.repeat)
+        return AsyncStudy(self._transport, message)
+
+    async def get_study(self, study: str) -> AsyncStudy:
+        """One study, by its id or name. Raises NotFoundError if there is none."""
+        request = study_service_pb2.GetStudyRequest(name=study_name(study))
+        message = await self._transport.call(self._transport.studies.GetStudy, request)
+        return AsyncStudy(self._transport, message)
+
+    async def studies(
+        self, limit: int | None = None, *, show_deleted: bool = False
+    ) -> AsyncIterator[AsyncStudy]:
+        """Studies, newest first, fetched by page. Arguments as `iplab.Client.studies`."""
+        request = study_service_pb2.ListStudiesRequest(show_deleted=show_deleted)
+        method = self._transport.studies.ListStudies
+        async for message in self._transport.listing(method, request, lambda page: page.studies, limit):
+            yield AsyncStudy(self._transport, message)

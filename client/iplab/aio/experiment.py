@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
@@ -44,6 +44,77 @@ class AsyncExperiment(ExperimentView):
         """Delete it once it has ended; arguments and errors as `iplab.Experiment.delete`. Returns itself."""
         request = experiment_service_pb2.DeleteExperimentRequest(name=self.name, etag=etag)
         self._take(await self._transport.call(self._transport.experiments.DeleteExperiment, request))
+        return self
+
+    async def pause(self) -> Self:
+        """Pause it until `resume`, as `iplab.Experiment.pause`. Returns itself, with the new state."""
+        request = experiment_service_pb2.PauseExperimentRequest(name=self.name)
+        self._take(await self._transport.call(self._transport.experiments.PauseExperiment, request))
+        return self
+
+    async def resume(self) -> Self:
+        """Continue it from its checkpoints; harmless if it is not paused. Returns itself, read again."""
+        request = experiment_service_pb2.ResumeExperimentRequest(name=self.name)
+        self._take(await self._transport.call(self._transport.experiments.ResumeExperiment, request))
+        return self
+
+    async def undelete(self) -> Self:
+        """Bring it back; harmless if it is not deleted. Returns itself, as `iplab.Experiment.undelete`."""
+        request = experiment_service_pb2.UndeleteExperimentRequest(name=self.name)
+        self._take(await self._transport.call(self._transport.experiments.UndeleteExperiment, request))
+        return self
+
+    async def purge(self) -> Self:
+        """Remove a deleted experiment permanently now, as `iplab.Experiment.purge`. Returns itself."""
+        request = experiment_service_pb2.PurgeExperimentRequest(name=self.name)
+        self._take(await self._transport.call(self._transport.experiments.PurgeExperiment, request))
+        return self
+
+    async def extend(
+        self,
+        *,
+        seeds: Iterable[int] = (),
+        widths: Iterable[int] = (),
+        base_learning_rates: Iterable[float] = (),
+        request_id: str | None = None,
+        validate_only: bool = False,
+    ) -> AsyncExperiment:
+        """Add seeds, widths or base learning rates to its grid, as `iplab.Experiment.extend`."""
+        request = requests.extension(
+            self.name, seeds, widths, base_learning_rates, request_id, validate_only=validate_only
+        )
+        method = self._transport.experiments.ExtendExperiment
+        repeat = bool(request.request_id) or validate_only
+        message = await self._transport.call(method, request, repeat=repeat)
+        if validate_only:
+            return AsyncExperiment(self._transport, message)
+        self._take(message)
+        return self
+
+    async def update(
+        self,
+        *,
+        display_name: str | None = None,
+        labels: Mapping[str, str | None] | None = None,
+        notes: str | None = None,
+        priority: int | None = None,
+        etag: str = "",
+    ) -> Self:
+        """Change what describes it, and its priority, as `iplab.Experiment.update`. Returns itself."""
+        request = requests.update(
+            self.name, etag, labels, display_name=display_name, notes=notes, priority=priority
+        )
+        method = self._transport.experiments.UpdateExperiment
+        self._take(await self._transport.call(method, request, repeat=not etag))
+        return self
+
+    async def retry_failed(self, *, request_id: str | None = None) -> Self:
+        """Train all runs that failed again, as `iplab.Experiment.retry_failed`. Returns itself."""
+        request = experiment_service_pb2.RetryFailedRunsRequest(
+            name=self.name, request_id=requests.request_id(request_id)
+        )
+        method = self._transport.experiments.RetryFailedRuns
+        self._take(await self._transport.call(method, request, repeat=bool(request.request_id)))
         return self
 
     async def runs(self, filter: str = "", order_by: str = "") -> AsyncIterator[AsyncRun]:

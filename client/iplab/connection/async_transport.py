@@ -17,10 +17,12 @@ from iplab.connection.tracing import call_span
 from iplab.errors import IplabError
 from iplab.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from iplab.v1.run_service_pb2_grpc import RunServiceStub
+from iplab.v1.study_service_pb2_grpc import StudyServiceStub
 
 if TYPE_CHECKING:
     from iplab.v1.experiment_service_pb2_grpc import ExperimentServiceAsyncStub
     from iplab.v1.run_service_pb2_grpc import RunServiceAsyncStub
+    from iplab.v1.study_service_pb2_grpc import StudyServiceAsyncStub
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -53,6 +55,7 @@ class AsyncTransport(Endpoint):
         )
         self.experiments: ExperimentServiceAsyncStub = ExperimentServiceStub(self._channel)
         self.runs: RunServiceAsyncStub = RunServiceStub(self._channel)
+        self.studies: StudyServiceAsyncStub = StudyServiceStub(self._channel)
 
     async def close(self) -> None:
         """Close the channel; running calls end with an error."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from iplab.connection.retries import RETRY_DELAYS
 from iplab.connection.transport import Transport, pause
-from iplab.errors import ArtifactDamagedError, UnavailableError
+from iplab.errors import ArtifactDamagedError, NotFoundError, UnavailableError
 from iplab.results.reading import read
+from iplab.results.run_view import RunView
 from iplab.v1 import run_service_pb2
 
 
@@ -43,33 +45,98 @@ def list_artifacts(transport: Transport, run: str) -> Iterator[Artifact]:
         yield read(Artifact, entry)
 
 
+class Reading:
+    """Where the reading of a file stands, whatever the client that reads. A broken stream is continued.
+
+    Args:
+        run: The run's name.
+        artifact: The file.
+    """
+
+    def __init__(self, run: str, artifact: Artifact) -> None:
+        self._name = f"{run}/artifacts/{artifact.path}"
+        self._artifact = artifact
+        self._digest = hashlib.sha256()
+        self._offset = self._failures = 0
+
+    def request(self) -> run_service_pb2.ReadArtifactRequest:
+        """For the rest of the file."""
+        return run_service_pb2.ReadArtifactRequest(name=self._name, offset=self._offset)
+
+    def take(self, answer: run_service_pb2.ReadArtifactResponse) -> bytes:
+        """The bytes of an answer."""
+        self._digest.update(answer.data)
+        self._offset += len(answer.data)
+        self._failures = 0
+        return answer.data
+
+    def delay_after(self, error: UnavailableError) -> float:
+        """Seconds until the rest is asked for; raises `error` if the stream has broken too often in a row."""
+        if self._failures == len(RETRY_DELAYS):
+            raise error
+        self._failures += 1
+        return RETRY_DELAYS[self._failures - 1]
+
+    def verify(self) -> None:
+        """Raise ArtifactDamagedError if the bytes are not of the recorded size and checksum."""
+        recorded, found = self._artifact, self._digest.hexdigest()
+        if self._offset != recorded.size_bytes or found != recorded.sha256:
+            raise ArtifactDamagedError(
+                f"{self._name} came as {self._offset} bytes with SHA-256 {found}; "
+                f"recorded are {recorded.size_bytes} bytes with {recorded.sha256}"
+            )
+
+
 def read_chunks(transport: Transport, run: str, artifact: Artifact) -> Iterator[bytes]:
     """The file's bytes in order. A broken stream is continued; size and checksum are verified at the end.
 
     Raises:
         ArtifactDamagedError: At the end, if they are not of the recorded size and checksum.
     """
-    name = f"{run}/artifacts/{artifact.path}"
-    digest, offset, failures = hashlib.sha256(), 0, 0
+    reading = Reading(run, artifact)
     while True:
-        request = run_service_pb2.ReadArtifactRequest(name=name, offset=offset)
         try:
-            for chunk in transport.stream(transport.runs.ReadArtifact, request):
-                digest.update(chunk.data)
-                offset += len(chunk.data)
-                failures = 0
-                yield chunk.data
+            for answer in transport.stream(transport.runs.ReadArtifact, reading.request()):
+                yield reading.take(answer)
             break
-        except UnavailableError:
-            if failures == len(RETRY_DELAYS):
-                raise
-            pause(RETRY_DELAYS[failures])
-            failures += 1
-    if offset != artifact.size_bytes or digest.hexdigest() != artifact.sha256:
-        raise ArtifactDamagedError(
-            f"{name} came as {offset} bytes with SHA-256 {digest.hexdigest()}; "
-            f"recorded are {artifact.size_bytes} bytes with {artifact.sha256}"
-        )
+        except UnavailableError as error:
+            pause(reading.delay_after(error))
+    reading.verify()
+
+
+def artifact_at(run: str, files: Sequence[Artifact], path: str) -> Artifact:
+    """The file of a run at a path. Raises NotFoundError, which lists what is there."""
+    for artifact in files:
+        if artifact.path == path:
+            return artifact
+    there = ", ".join(a.path for a in files) or "none"
+    raise NotFoundError(f"{run} has no artifact {path!r}; there are: {there}")
+
+
+def weights_file(run: RunView, files: Iterable[Artifact], which: str | int) -> Artifact:
+    """The file with a run's weights; `which` as for `Run.weights`. Raises NotFoundError."""
+    weights = [artifact for artifact in files if artifact.path.startswith("weights/")]
+    for artifact in weights:
+        stem = artifact.path.removeprefix("weights/").removesuffix(".safetensors")
+        if stem == str(which) or (isinstance(which, int) and artifact.step == which):
+            return artifact
+    there = ", ".join(f"{a.path} (step {a.step})" for a in weights)
+    hint = there or "none; the spec says what is kept (record.weights: final)"
+    raise NotFoundError(f"{run.name} is {run.state} and has no weights {which!r}; there are: {hint}")
+
+
+def place(artifact: Artifact, to: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """Where a file is copied to: `to`, or below it if it is a folder.
+
+    Raises:
+        FileExistsError: There is such a file, and `overwrite` is false.
+    """
+    target = Path(to)
+    if target.is_dir():
+        target /= Path(artifact.path).name
+    if not overwrite and target.exists():
+        raise FileExistsError(errno.EEXIST, "exists already", str(target))
+    return target
 
 
 def save(chunks: Iterable[bytes], target: Path) -> None:

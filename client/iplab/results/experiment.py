@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,6 @@ from iplab.results.report import Report, check_experiment
 from iplab.results.run import Run
 from iplab.results.settings import Settings
 from iplab.results.summary import Summary, summary_row
-from iplab.specs.updating import set_masked
 from iplab.v1 import experiment_pb2, experiment_service_pb2, run_pb2, run_service_pb2
 
 if TYPE_CHECKING:
@@ -116,13 +114,8 @@ class Experiment(ExperimentView):
         Example:
             >>> experiment.extend(seeds=range(8, 16)).wait()        # doctest: +SKIP
         """
-        request = experiment_service_pb2.ExtendExperimentRequest(
-            name=self.name,
-            seeds=seeds,
-            widths=widths,
-            base_learning_rates=base_learning_rates,
-            request_id=str(uuid.uuid4()) if request_id is None else request_id,
-            validate_only=validate_only,
+        request = requests.extension(
+            self.name, seeds, widths, base_learning_rates, request_id, validate_only=validate_only
         )
         message = self._transport.call(
             self._transport.experiments.ExtendExperiment,
@@ -163,9 +156,9 @@ class Experiment(ExperimentView):
         Example:
             >>> experiment.update(labels={"paper": "fig-3", "draft": None}, priority=5)     # doctest: +SKIP
         """
-        message = experiment_pb2.Experiment(name=self.name, etag=etag)
-        mask = set_masked(message, labels, display_name=display_name, notes=notes, priority=priority)
-        request = experiment_service_pb2.UpdateExperimentRequest(experiment=message, update_mask=mask)
+        request = requests.update(
+            self.name, etag, labels, display_name=display_name, notes=notes, priority=priority
+        )
         # With an etag a repetition would find the etag of its own first attempt.
         self._take(
             self._transport.call(self._transport.experiments.UpdateExperiment, request, repeat=not etag)
@@ -193,7 +186,7 @@ class Experiment(ExperimentView):
             >>> experiment.retry_failed().wait()                      # doctest: +SKIP
         """
         request = experiment_service_pb2.RetryFailedRunsRequest(
-            name=self.name, request_id=str(uuid.uuid4()) if request_id is None else request_id
+            name=self.name, request_id=requests.request_id(request_id)
         )
         method = self._transport.experiments.RetryFailedRuns
         self._take(self._transport.call(method, request, repeat=bool(request.request_id)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
 from iplab.results.run_view import RunView
 from iplab.results.settings import Settings
 from iplab.results.summary import averaged
-from iplab.v1 import run_service_pb2
+from iplab.specs.updating import set_masked
+from iplab.v1 import experiment_pb2, run_service_pb2
+from iplab.v1 import experiment_service_pb2 as experiment_service
 
 
 def experiment_name(experiment: str) -> str:
@@ -40,6 +43,40 @@ def metrics(
 def summary(experiment: str, filter: str) -> run_service_pb2.SummarizeRunsRequest:
     """Means over seeds of all values that a `SummaryRow` has."""
     return run_service_pb2.SummarizeRunsRequest(parent=experiment, filter=filter, values=averaged().values())
+
+
+def request_id(given: str | None) -> str:
+    """The id of a request: a new one if none is given, so that its repetitions are one; "": none."""
+    return str(uuid.uuid4()) if given is None else given
+
+
+def extension(
+    experiment: str,
+    seeds: Iterable[int],
+    widths: Iterable[int],
+    base_learning_rates: Iterable[float],
+    given_id: str | None,
+    *,
+    validate_only: bool,
+) -> experiment_service.ExtendExperimentRequest:
+    """More runs of an experiment; arguments as `Experiment.extend`."""
+    return experiment_service.ExtendExperimentRequest(
+        name=experiment,
+        seeds=seeds,
+        widths=widths,
+        base_learning_rates=base_learning_rates,
+        request_id=request_id(given_id),
+        validate_only=validate_only,
+    )
+
+
+def update(
+    experiment: str, etag: str, labels: Mapping[str, str | None] | None, **values: str | int | None
+) -> experiment_service.UpdateExperimentRequest:
+    """A change of what describes an experiment; arguments as `Experiment.update`."""
+    message = experiment_pb2.Experiment(name=experiment, etag=etag)
+    mask = set_masked(message, labels, **values)
+    return experiment_service.UpdateExperimentRequest(experiment=message, update_mask=mask)
 
 
 def settings_of(runs: Iterable[RunView]) -> Mapping[int, Settings]:

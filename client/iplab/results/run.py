@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iplab.connection.transport import Transport
-from iplab.errors import NotFoundError
-from iplab.results.artifacts import Artifact, list_artifacts, read_chunks, save
+from iplab.results import requests
+from iplab.results.artifacts import (
+    Artifact,
+    artifact_at,
+    list_artifacts,
+    place,
+    read_chunks,
+    save,
+    weights_file,
+)
 from iplab.results.run_view import RunView
 from iplab.v1 import run_pb2, run_service_pb2
 
@@ -41,9 +47,7 @@ class Run(RunView):
             InvalidRequestError: It ended without failing, or its experiment is deleted or was asked to stop.
             QuotaExceededError: A limit is reached.
         """
-        request = run_service_pb2.RetryRunRequest(
-            name=self.name, request_id=str(uuid.uuid4()) if request_id is None else request_id
-        )
+        request = run_service_pb2.RetryRunRequest(name=self.name, request_id=requests.request_id(request_id))
         method = self._transport.runs.RetryRun
         self._take(self._transport.call(method, request, repeat=bool(request.request_id)))
         return self
@@ -91,14 +95,7 @@ class Run(RunView):
 
     def weights_artifact(self, which: str | int = "final") -> Artifact:
         """The file that `weights` reads. Raises NotFoundError as there."""
-        files = [a for a in self.artifacts() if a.path.startswith("weights/")]
-        for artifact in files:
-            stem = artifact.path.removeprefix("weights/").removesuffix(".safetensors")
-            if stem == str(which) or (isinstance(which, int) and artifact.step == which):
-                return artifact
-        there = ", ".join(f"{a.path} (step {a.step})" for a in files)
-        hint = there or "none; the spec says what is kept (record.weights: final)"
-        raise NotFoundError(f"{self.name} is {self.state} and has no weights {which!r}; there are: {hint}")
+        return weights_file(self, self.artifacts(), which)
 
     def read(self, artifact: Artifact | str) -> bytes:
         """A file's bytes, checked. Raises as `download`."""
@@ -122,23 +119,12 @@ class Run(RunView):
             OSError: It cannot be written.
         """
         artifact = self._artifact(path)
-        target = Path(to)
-        if target.is_dir():
-            target /= Path(artifact.path).name
-        if not overwrite and target.exists():
-            raise FileExistsError(errno.EEXIST, "exists already", str(target))
+        target = place(artifact, to, overwrite=overwrite)
         save(self._chunks(artifact), target)
         return target
 
     def _artifact(self, wanted: Artifact | str) -> Artifact:
-        if isinstance(wanted, Artifact):
-            return wanted
-        files = self.artifacts()
-        for artifact in files:
-            if artifact.path == wanted:
-                return artifact
-        there = ", ".join(a.path for a in files) or "none"
-        raise NotFoundError(f"{self.name} has no artifact {wanted!r}; there are: {there}")
+        return wanted if isinstance(wanted, Artifact) else artifact_at(self.name, self.artifacts(), wanted)
 
     def _chunks(self, artifact: Artifact) -> Iterator[bytes]:
         return read_chunks(self._transport, self.name, artifact)

@@ -10,7 +10,8 @@ from google.protobuf import json_format
 
 from ipcore.errors import unknown
 from iplab.errors import InvalidRequestError, Violation
-from iplab.v1 import study_pb2
+from iplab.specs.updating import set_masked
+from iplab.v1 import study_pb2, study_service_pb2
 
 if TYPE_CHECKING:
     from iplab.v1.spec_pb2 import ExperimentSpec
@@ -93,3 +94,21 @@ def study_message(
     except json_format.ParseError as error:
         raise InvalidRequestError([Violation(question, str(error))]) from None
     return spec
+
+
+def study_name(study: str) -> str:
+    """A study's name, from its id or its name.
+
+    >>> study_name("mine"), study_name("studies/mine")
+    ('studies/mine', 'studies/mine')
+    """
+    return study if study.startswith("studies/") else f"studies/{study}"
+
+
+def update(
+    study: str, etag: str, labels: Mapping[str, str | None] | None, **values: str | int | None
+) -> study_service_pb2.UpdateStudyRequest:
+    """A change of what describes a study; arguments as `Study.update`."""
+    message = study_pb2.Study(name=study, etag=etag)
+    mask = set_masked(message, labels, **values)
+    return study_service_pb2.UpdateStudyRequest(study=message, update_mask=mask)

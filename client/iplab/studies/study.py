@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,19 +9,15 @@ from iplab.connection.resuming import Resuming
 from iplab.connection.transport import Transport, pause
 from iplab.errors import IplabError
 from iplab.results.experiment import Experiment
-from iplab.results.reading import member, read
-from iplab.results.states import StudyReason, StudyState, StudyVerdict
-from iplab.specs.plain import to_plain
-from iplab.specs.updating import set_masked
-from iplab.studies.answers import Answer, Round, Spent, interval_text, prediction_text, spent_text
+from iplab.studies import request as requests
+from iplab.studies.study_view import StudyView
 from iplab.v1 import experiment_service_pb2, study_pb2, study_service_pb2
-from iplab.v1.fields import StudyFields
 
 if TYPE_CHECKING:
     from ipcore.figures import Picture
 
 
-class Study(StudyFields):
+class Study(StudyView):
     """A question with its answer, as of the last time it was read (`refresh`).
 
     Attributes:
@@ -30,61 +25,8 @@ class Study(StudyFields):
     """
 
     def __init__(self, transport: Transport, message: study_pb2.Study) -> None:
+        super().__init__(message)
         self._transport = transport
-        self._take(message)
-
-    def _take(self, message: study_pb2.Study) -> None:
-        self._study = message
-        self.id = message.name.rpartition("/")[2]
-
-    def __repr__(self) -> str:
-        return f"<Study {self.id or '(not created)'}: {self.question}, {self.state}, {self.verdict}>"
-
-    @property
-    def question(self) -> str:
-        """What is asked: one of `QUESTIONS`."""
-        return (self._study.spec.WhichOneof("question") or "").replace("_", "-")
-
-    @property
-    def spec(self) -> study_pb2.StudySpec:
-        """What is asked, with defaults filled in (a copy)."""
-        copy = study_pb2.StudySpec()
-        copy.CopyFrom(self._study.spec)
-        return copy
-
-    @property
-    def state(self) -> StudyState:
-        """Where it stands."""
-        return member(StudyState, self._study, "state")
-
-    @property
-    def verdict(self) -> StudyVerdict:
-        """The answer, or what is known so far."""
-        return member(StudyVerdict, self._study, "verdict")
-
-    @property
-    def reason(self) -> StudyReason:
-        """Why it has ended."""
-        return member(StudyReason, self._study, "reason")
-
-    @property
-    def answers(self) -> tuple[Answer, ...]:
-        """The answer for each subject, or what is known so far."""
-        return tuple(read(Answer, answer) for answer in self._study.answers)
-
-    @property
-    def rounds(self) -> tuple[Round, ...]:
-        """What was trained, why, and what was learned."""
-        return tuple(read(Round, one) for one in self._study.rounds)
-
-    @property
-    def spent(self) -> Spent:
-        """What it has spent."""
-        return read(Spent, self._study.spent)
-
-    def to_dict(self) -> dict[str, object]:
-        """All fields as plain values, as `iplab study show --json` prints them."""
-        return to_plain(self._study)
 
     def refresh(self) -> Study:
         """Read it again. Returns itself."""
@@ -125,9 +67,9 @@ class Study(StudyFields):
             EtagMismatchError: Somebody changed it since it had that etag; `refresh` it, and decide again.
             QuotaExceededError: The priority is above a limit of yours.
         """
-        message = study_pb2.Study(name=self.name, etag=etag)
-        mask = set_masked(message, labels, display_name=display_name, notes=notes, priority=priority)
-        request = study_service_pb2.UpdateStudyRequest(study=message, update_mask=mask)
+        request = requests.update(
+            self.name, etag, labels, display_name=display_name, notes=notes, priority=priority
+        )
         # With an etag a repetition would find the etag of its own first attempt.
         self._take(self._transport.call(self._transport.studies.UpdateStudy, request, repeat=not etag))
         return self
@@ -225,17 +167,3 @@ class Study(StudyFields):
         from iplab.studies.pictures import picture_of  # noqa: PLC0415 - numpy only for pictures
 
         return picture_of(self)
-
-    def _repr_html_(self) -> str:
-        """In a notebook: the answer, a row per cell, and what was spent."""
-        rows = "".join(
-            f"<tr><td>{html.escape(answer.subject)}</td><td>{html.escape(cell.name)}</td>"
-            f"<td>{interval_text(cell)}</td><td>{prediction_text(cell)}</td><td>{cell.verdict.words}</td></tr>"
-            for answer in self.answers
-            for cell in answer.cells
-        )
-        headings = ("subject", "number", "95 % interval", "theory", "verdict")
-        head = "".join(f"<th>{name}</th>" for name in headings)
-        sentence = html.escape(self.sentence or f"{self.question}: {self.state}")
-        table = f"<table><tr>{head}</tr>{rows}</table>" if rows else ""
-        return f"<p><b>{sentence}</b></p>{table}<p>{html.escape(spent_text(self.spent))}</p>"

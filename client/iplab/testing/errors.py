@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import grpc
@@ -40,6 +40,11 @@ class Refused(Exception):
         self.reason = reason
         self.violations = dict(violations or {})
 
+    @property
+    def code(self) -> grpc.StatusCode:
+        """The status code."""
+        return _CODES[self.reason]
+
     def abort(self, context: grpc.ServicerContext) -> None:
         """End the call with this error. Raises."""
         details = (
@@ -50,8 +55,7 @@ class Refused(Exception):
             for field, text in self.violations.items():
                 bad.field_violations.add(field=field, description=text)
             details.append(_packed(bad))
-        code = _CODES[self.reason].value[0]
-        status = status_pb2.Status(code=code, message=str(self), details=details)
+        status = status_pb2.Status(code=self.code.value[0], message=str(self), details=details)
         context.abort_with_status(rpc_status.to_status(status))
 
 
@@ -72,3 +76,10 @@ def _packed(message: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed
+
+
+def none_of(kind: str, names: Sequence[str], *, quoted: bool = True) -> str:
+    """How an error about things that do not exist begins; it names the first eight, as the real one does."""
+    shown = ", ".join(repr(name) if quoted else name for name in names[:8])
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"there is no {kind} {shown}" if len(names) == 1 else f"there are no {kind}s {shown}{more}"

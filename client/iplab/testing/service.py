@@ -12,10 +12,12 @@ import grpc
 
 from iplab.client import Client
 from iplab.connection.transport import Transport
-from iplab.testing.errors import REASONS, Refused, not_in_the_fake
+from iplab.testing.audit import AuditLog
+from iplab.testing.errors import REASONS, Refused, none_of, not_in_the_fake
 from iplab.testing.queries import metric_blocks, selected, summaries
 from iplab.testing.world import ENDED, World
 from iplab.v1 import (
+    audit_service_pb2,
     audit_service_pb2_grpc,
     catalog_service_pb2_grpc,
     experiment_pb2,
@@ -60,6 +62,7 @@ class FakeService:
     def __init__(self, *, hold: bool = False) -> None:
         self._hold = hold
         self._world = World()
+        self._audit = AuditLog()
         self._failing: Counter[tuple[str, str]] = Counter()
         self._breaks = 0
         self._server = grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="iplab-fake"))
@@ -144,10 +147,15 @@ class FakeService:
             return own
 
         def unary(_: object, request: Any, context: grpc.ServicerContext) -> Any:
+            peer = (context.peer() or "").split(":")[1:2]  # "ipv4:127.0.0.1:51112"
             try:
                 with self._world.changed:
-                    return checked()(request)
+                    answer = checked()(request)
+                    self._audit.note(name, request, answer, "OK", "".join(peer))
+                    return answer
             except Refused as error:
+                with self._world.changed:
+                    self._audit.note(name, request, None, error.code.name, "".join(peer))
                 return error.abort(context)
 
         def stream(_: object, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
@@ -169,6 +177,19 @@ class FakeService:
 
     def _GetExperiment(self, request: pb.GetExperimentRequest) -> experiment_pb2.Experiment:
         return self._world.get(request.name).answer()
+
+    def _BatchGetExperiments(self, request: pb.BatchGetExperimentsRequest) -> pb.BatchGetExperimentsResponse:
+        absent = [name for name in dict.fromkeys(request.names) if not self._world.knows(name)]
+        if absent:
+            raise Refused("NOT_FOUND", none_of("experiment", [name.partition("/")[2] for name in absent]))
+        return pb.BatchGetExperimentsResponse(
+            experiments=[self._world.get(name).answer() for name in request.names]
+        )
+
+    def _ListAuditEntries(
+        self, request: audit_service_pb2.ListAuditEntriesRequest
+    ) -> audit_service_pb2.ListAuditEntriesResponse:
+        return self._audit.listing(request)
 
     def _ListExperiments(self, request: pb.ListExperimentsRequest) -> pb.ListExperimentsResponse:
         newest = [held.answer() for held in reversed(self._world.held.values())]
@@ -207,6 +228,17 @@ class FakeService:
                 copy.CopyFrom(run)  # it may be played while the answer is written
                 return copy
         raise Refused("NOT_FOUND", f"there is no run {request.name!r}; there are {len(held.runs)}")
+
+    def _BatchGetRuns(self, request: run_pb.BatchGetRunsRequest) -> run_pb.BatchGetRunsResponse:
+        held = self._world.get(request.parent)
+        runs = {run.name: run for run in held.runs}
+        absent = [name for name in dict.fromkeys(request.names) if name not in runs]
+        if absent:
+            none = none_of("run", [str(int(name.rpartition("/r")[2])) for name in absent], quoted=False)
+            where = f"in experiment {request.parent.partition('/')[2]!r}"
+            last = len(held.runs) - 1
+            raise Refused("NOT_FOUND", f"{none} {where}; its {last + 1} runs are 0 to {last}")
+        return run_pb.BatchGetRunsResponse(runs=[runs[name] for name in request.names])
 
     def _ListRuns(self, request: run_pb.ListRunsRequest) -> run_pb.ListRunsResponse:
         if request.order_by:

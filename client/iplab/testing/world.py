@@ -62,6 +62,10 @@ class World:
         self.changed = threading.Condition(threading.RLock())
         self.held: dict[str, Held] = {}
 
+    def knows(self, name: str) -> bool:
+        """Whether there is an experiment of this name."""
+        return name.removeprefix("experiments/") in self.held
+
     def get(self, name: str) -> Held:
         """The experiment of a name ("experiments/e", and below it). Raises Refused."""
         id = name.removeprefix("experiments/").partition("/")[0]

@@ -60,5 +60,5 @@ class Blocking:
     def _wrapped(self, value):
         if value is self._handle:
             return self
-        handles = aio.AsyncClient, aio.AsyncExperiment, aio.AsyncRun
+        handles = aio.AsyncClient, aio.AsyncExperiment, aio.AsyncRun, aio.AsyncStudy
         return Blocking(self._loop, value) if isinstance(value, handles) else value

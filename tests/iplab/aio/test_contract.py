@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import uuid
 
 import pytest
 
@@ -10,6 +11,14 @@ from iplab import aio
 from iplab.testing import FakeService
 from tests.iplab.aio.blocking import Blocking, Loop
 from tests.iplab.conftest import small_spec
+from tests.iplab.test_study import driven
+
+GRID = {"parameterizations": [{"preset": "ntk"}], "hidden_layers": [2], "activations": ["relu"]}
+QUESTION = {
+    "question": "coordinate-check",
+    "spec": {"spec": {"dataset": "digits", "batch_size": 16, "steps": 2, "grid": GRID}},
+    "budget": "400 runs",
+}
 
 pytest_plugins = ["iplab.testing.fixtures"]
 
@@ -148,6 +157,59 @@ def test_what_has_ended_is_deleted(service, connected, kind):
     listed = [it.id for it in client.experiments()]
     assert f"gone-{kind}" not in listed
     assert f"gone-{kind}" in [it.id for it in client.experiments(show_deleted=True)]
+
+
+def test_an_experiment_is_changed(service, connected, kind):
+    client = connected(service.address)
+    experiment = client.create(small_spec(seeds=[0]), experiment_id=f"changed-{kind}").pause()
+    assert experiment.state in {"PAUSING", "PAUSED"}
+    more = experiment.extend(seeds=[1], validate_only=True)
+    assert (more.counts.total, experiment.counts.total) == (8, 4)
+    identity = str(uuid.uuid4())
+    assert experiment.extend(seeds=[1], request_id=identity).counts.total == 8
+    assert experiment.extend(seeds=[1], request_id=identity).counts.total == 8
+    assert experiment.update(notes="n", labels={"a": "b"}, priority=3).etag
+    changed = client.experiment(experiment.id)
+    assert (changed.notes, changed.labels["a"], changed.priority) == ("n", "b", 3)
+    with pytest.raises(iplab.EtagMismatchError):
+        experiment.update(notes="m", etag="another")
+    assert experiment.resume().cancel().wait(timeout=120).state in {"CANCELLED", "SUCCEEDED"}
+    assert experiment.retry_failed().state in {"CANCELLED", "SUCCEEDED"} if experiment.counts.failed else True
+    assert experiment.delete().undelete().delete_time is None
+    assert experiment.delete().purge().purge_time is not None
+
+
+def test_weights_are_read_and_checked(service, trained, connected, tmp_path):
+    run = connected(service.address).experiment("trained").run(2)
+    assert [file.path for file in run.artifacts()] == [file.path for file in trained.run(2).artifacts()]
+    expected, found = trained.run(2).weights(), run.weights()
+    assert all((found.arrays[name] == expected.arrays[name]).all() for name in expected.arrays)
+    copy = run.download("weights/final.safetensors", tmp_path)
+    assert copy.read_bytes() == run.read("weights/final.safetensors")
+    with pytest.raises(FileExistsError):
+        run.download("weights/final.safetensors", tmp_path, overwrite=False)
+    with pytest.raises(iplab.NotFoundError, match="no artifact 'x'"):
+        run.read("x")
+    with pytest.raises(iplab.NotFoundError, match="has no weights 7"):
+        run.weights(7)
+
+
+def test_a_study_is_asked_followed_and_changed(service, connected, kind):
+    client = connected(service.address)
+    with pytest.raises(iplab.SpecError, match="steps"):
+        client.study("coordinate-check", {"spec": {"steps": 0}}, budget="400 runs")
+    study = client.study(**QUESTION, study_id=f"asked-{kind}")
+    assert study.id in [it.id for it in client.studies()]
+    assert study.update(notes="n").notes == client.get_study(study.id).notes == "n"
+    study.cancel()
+    with driven(service):
+        seen = [it.state for it in study.watch(timeout=120)]
+    assert seen[-1] == study.refresh().state == "CANCELLED"
+    assert study.wait(timeout=60).spent is not None
+    assert [it.id for it in study.trained()] == [name.rpartition("/")[2] for name in study.experiments]
+    assert study.delete().undelete().delete_time is None
+    with pytest.raises(iplab.NotFoundError):
+        client.get_study("nobody-asked")
 
 
 def test_calls_are_tried_again_by_the_same_rule(iplab_service, connected, hasty):
