@@ -66,6 +66,16 @@ class CommandGroup(click.Group):
         extra.setdefault("terminal_width", min(shutil.get_terminal_size().columns, 100))
         return super().make_context(info_name, args, parent, **extra)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's; of a missing option it is said what it takes."""
+        try:
+            return super().invoke(ctx)
+        except click.MissingParameter as error:
+            option = error.param
+            if not isinstance(option, click.Option) or not option.help:
+                raise
+            raise click.MissingParameter(option.help, error.ctx, option, error.param_hint) from None
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

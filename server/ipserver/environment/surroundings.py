@@ -28,13 +28,12 @@ _PYTHON: Final = (
     "PYTHONPROFILEIMPORTTIME",
     "PYTHONIOENCODING",
 )
-# Cluster, namespace, job and programs of the user's own Ray scripts.
-_RAY: Final = (
-    "RAY_ADDRESS",
-    "RAY_NAMESPACE",
-    "RAY_RUNTIME_ENV_HOOK",
-    "RAY_JOB_CONFIG_JSON_ENV_VAR",
-    "RAY_OVERRIDE_RESOURCES",
+# Beginnings of Ray's variables that a Ray of our own follows: those that our code sets unless they are set,
+# and the time to start. The others are for the user's own scripts and clusters: addresses, debugging, limits.
+_RAY_KEPT: Final = (
+    *("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_AUTH_", "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "RAY_ROTATION_"),
+    *("RAY_USAGE_STATS_ENABLED", "RAY_gcs_rpc_server_reconnect_timeout_s"),
+    *("RAY_raylet_start_wait_time_s", "RAY_worker_niceness"),
 )
 # Beginnings of MLflow's variables that are kept: how its server and its files are reached, and telemetry. The
 # others belong to the user's own scripts and servers: destinations, logging that does not wait, levels.
@@ -104,7 +103,10 @@ def forget_other_traces(environment: MutableMapping[str, str]) -> None:
 
 def forget_other_rays(environment: MutableMapping[str, str]) -> list[str]:
     """Remove variables that would redirect or change our own Ray; return their names."""
-    return [name for name in _RAY if environment.pop(name, None) is not None]
+    others = [name for name in environment if name.startswith("RAY_") and not name.startswith(_RAY_KEPT)]
+    for name in others:
+        del environment[name]
+    return others
 
 
 def forget_other_runs(environment: MutableMapping[str, str]) -> None:

@@ -112,8 +112,10 @@ def test_warnings_that_were_made_errors_are_warnings_again():
 
 def test_a_ray_of_our_own_is_nobody_elses():
     environment = {"RAY_ADDRESS": "192.0.2.1:6379", "RAY_NAMESPACE": "mine", "RAY_AUTH_MODE": "token"}
-    assert surroundings.forget_other_rays(environment) == ["RAY_ADDRESS", "RAY_NAMESPACE"]
-    assert environment == {"RAY_AUTH_MODE": "token"}
+    environment |= {"RAY_num_workers_soft_limit": "0", "RAY_worker_niceness": "3", "RAYON_NUM_THREADS": "2"}
+    others = ["RAY_ADDRESS", "RAY_NAMESPACE", "RAY_num_workers_soft_limit"]
+    assert surroundings.forget_other_rays(environment) == others
+    assert environment == {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "3", "RAYON_NUM_THREADS": "2"}
 
 
 def test_mlflow_writes_where_it_is_told_and_waits_for_it():

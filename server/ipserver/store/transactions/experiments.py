@@ -47,7 +47,9 @@ def create(
     quotas.check(transaction, new.project, new.owned_by, adding)
     require_free(transaction, experiments, new.id)
     connection.execute(
-        sa.insert(experiments).values(
+        # As parameters: building the statement from values takes a tenth of the transaction.
+        sa.insert(experiments),
+        dict(
             id=new.id,
             uid=new.uid,
             request_id=new.request_id or None,
@@ -75,7 +77,7 @@ def create(
             owned_by=new.owned_by,
             notes=new.notes,
             trace=traces.context(),
-        )
+        ),
     )
     insert_events(transaction, new.id, 1, [created_event()])
     insert_runs(transaction, new.id, points, RunState.QUEUED)

@@ -7,6 +7,7 @@ for. A role in the project "*" is a role in every project, present and future.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -34,15 +35,16 @@ def exists(transaction: Transaction, project: str) -> bool:
     return found.one_or_none() is not None
 
 
+_LOCKED: Final = sa.select(projects.c.id).where(projects.c.id == sa.bindparam("project")).with_for_update()
+
+
 def lock(transaction: Transaction, project: str, field: str) -> None:
     """Lock a project's row until the end of the transaction, so that its limits are checked one at a time.
 
     Raises:
         InvalidRequest: There is no such project. The violation names `field`.
     """
-    found = transaction.connection.execute(
-        sa.select(projects.c.id).where(projects.c.id == project).with_for_update()
-    )
+    found = transaction.connection.execute(_LOCKED, {"project": project})
     if found.one_or_none() is None:
         text = f"there is no project {project!r}; `ipserver project create {project}` makes it"
         raise InvalidRequest([FieldViolation(field, text)])

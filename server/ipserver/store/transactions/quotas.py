@@ -107,12 +107,12 @@ def set_quota(transaction: Transaction, project: str, user: str, name: str, valu
         transaction.connection.execute(sa.insert(quotas).values(**key, value=value))
 
 
+_EVERY: Final = sa.select(quotas).order_by(quotas.c.project, quotas.c.user, quotas.c.name)
+
+
 def listing(transaction: Transaction) -> list[Quota]:
     """Every limit that was set."""
-    rows = transaction.connection.execute(
-        sa.select(quotas).order_by(quotas.c.project, quotas.c.user, quotas.c.name)
-    )
-    return [Quota(**row._mapping) for row in rows]
+    return [Quota(**row._mapping) for row in transaction.connection.execute(_EVERY)]
 
 
 def limits_of(
