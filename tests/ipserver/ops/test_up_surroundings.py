@@ -95,8 +95,10 @@ def remaining(processes):
 
 
 def test_a_library_that_does_not_load_in_workers_is_reported_as_it_is(tmp_path):
+    # A folder into which pip has installed: what lies there replaces nothing by mistake.
     broken = tmp_path / "broken" / "torch"
     broken.mkdir(parents=True)
+    (broken.parent / "torch-2.0.dist-info").mkdir()
     (broken / "__init__.py").write_text(
         "raise ImportError('libtorch_cpu.so: cannot open shared object file')"
     )
