@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def connect(
     address: str | None = None,
     *,
-    timeout: float = 30.0,
+    timeout: float | None = None,
     metadata: Sequence[tuple[str, str]] = (),
     profile: str | None = None,
     token: str | None = None,
@@ -49,7 +49,8 @@ def connect(
             Default: what the environment variable IPLAB_ADDRESS says, else the profile, else
             "127.0.0.1:50051".
         timeout: Seconds that a call with one answer may take, all its retries included. While the service is
-            unavailable, calls are tried again for about three seconds.
+            unavailable, calls are tried again for about three seconds. Default: what IPLAB_TIMEOUT says, else
+            the profile, else 30.
         metadata: Sent with every call.
         profile: Name of a profile in ~/.config/iplab/config.toml (see `iplab.connection.profiles`). Default:
             what IPLAB_PROFILE says, else the file's own default.

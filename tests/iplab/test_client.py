@@ -169,8 +169,10 @@ def test_a_silent_peer_ends_in_a_timeout(impatient):
         silent.listen()
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         either = pytest.raises((iplab.TimedOutError, iplab.UnavailableError))
-        with iplab.connect(address, timeout=0.3) as client, either:
+        with iplab.connect(address, timeout=0.3) as client, either as raised:
             client.experiment("any")
+    if isinstance(raised.value, iplab.TimedOutError):
+        assert "allow more than 0.3 s: IPLAB_TIMEOUT" in str(raised.value)
 
 
 def test_a_call_survives_a_restart_of_the_service(own_service, monkeypatch):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def connect(
     address: str | None = None,
     *,
-    timeout: float = 30.0,
+    timeout: float | None = None,
     metadata: Sequence[tuple[str, str]] = (),
     profile: str | None = None,
     token: str | None = None,

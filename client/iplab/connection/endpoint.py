@@ -29,6 +29,7 @@ _OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
 )
+_MORE_TIME: Final = "IPLAB_TIMEOUT, `timeout` of a profile or of iplab.connect"
 _HOST_AND_PORT: Final = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _OTHER_NAME: Final = re.compile(r"(?:unix|unix-abstract|dns|ipv4|ipv6|vsock|xds):\S*[^\s0-9:]\S*", re.ASCII)
 
@@ -52,7 +53,7 @@ def check_address(address: str) -> None:
 
 def find_way(
     address: str | None,
-    timeout: float,
+    timeout: float | None,
     metadata: Sequence[tuple[str, str]],
     profile: str | None,
     token: str | None,
@@ -65,7 +66,8 @@ def find_way(
     check_address(chosen.address)
     if credentials is None:
         credentials = channel_credentials(chosen)
-    return chosen.address, timeout, metadata, credentials, chosen.read_token
+    seconds = chosen.seconds if timeout is None else timeout
+    return chosen.address, seconds, metadata, credentials, chosen.read_token
 
 
 class Endpoint:
@@ -111,7 +113,7 @@ class Endpoint:
         """The SDK's error. It says all that gRPC's does, whose traceback would fill a notebook's cell."""
         translated = from_call(cast(grpc.Call, error), self.address)
         if isinstance(translated, TimedOutError):
-            return TimedOutError(f"{translated}; raise it with iplab.connect(timeout=...)")
+            return TimedOutError(f"{translated}; allow more than {self.timeout:g} s: {_MORE_TIME}")
         if isinstance(translated, UnavailableError) and (hint := proxies.hint(self.address)):
             return UnavailableError(f"{translated}; {hint}")
         return translated

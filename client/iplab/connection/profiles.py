@@ -13,6 +13,7 @@ A profile's token and certificates are sent only to the profile's own address.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import tomllib
@@ -40,6 +41,7 @@ class Profile:
         token: Bearer token; "": none.
         token_file: File that holds the token; it may be replaced at any time.
         insecure: "1": the token may be sent unencrypted beyond this machine.
+        timeout: Seconds that a call with one answer may take, all its retries included.
     """
 
     address: str = DEFAULT_ADDRESS
@@ -49,6 +51,22 @@ class Profile:
     token: str = ""
     token_file: str = ""
     insecure: str = ""
+    timeout: str = "30"
+
+    @property
+    def seconds(self) -> float:
+        """The timeout as a number.
+
+        Raises:
+            InvalidRequestError: It is none, or not above 0.
+        """
+        try:
+            seconds = float(self.timeout)
+        except ValueError:
+            seconds = math.nan
+        if not 0.0 < seconds < math.inf:
+            raise _wrong("timeout", f"{self.timeout!r} is not a number of seconds above 0")
+        return seconds
 
     def read_token(self) -> str:
         """The token; "" if there is none. Files are read again on each call.

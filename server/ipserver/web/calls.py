@@ -19,7 +19,6 @@ from iplab.connection.credentials import channel_credentials
 from iplab.connection.profiles import find_profile
 from iplab.connection.transport import Transport
 
-_SECONDS: Final = 30.0
 _MOST_CALLERS: Final = 64
 
 
@@ -46,7 +45,10 @@ class Calls:
     def _connect(self, token: str) -> Client:
         profile = replace(find_profile(self.address), token=token, token_file="")
         transport = Transport(
-            profile.address, _SECONDS, credentials=channel_credentials(profile), token=profile.read_token
+            profile.address,
+            profile.seconds,
+            credentials=channel_credentials(profile),
+            token=profile.read_token,
         )
         return Client(transport)
 

@@ -51,6 +51,14 @@ def test_variables_win_over_the_default_and_a_named_profile_over_variables(envir
     assert find_profile(name="lab", environment=given).read_token() == "secret"
 
 
+@pytest.mark.parametrize("wrong", ["soon", "0", "-1", "inf", "nan"])
+def test_a_timeout_is_a_number_of_seconds(environment, wrong):
+    assert Profile().seconds == 30.0
+    assert find_profile(environment=environment | {"IPLAB_TIMEOUT": "2.5"}).seconds == 2.5
+    with pytest.raises(iplab.InvalidRequestError, match=f"timeout: '{wrong}' is not a number of seconds"):
+        _ = find_profile(environment=environment | {"IPLAB_TIMEOUT": wrong}).seconds
+
+
 def test_a_token_that_was_replaced_is_read_again(environment, tmp_path):
     lab = find_profile(environment=environment)
     (tmp_path / "lab.token").write_text("next")
