@@ -113,7 +113,7 @@ class CoordinateReport:
         agreeing = sum(c.verdict is Verdict.AGREES for c in self.coordinates)
         total = len(self.coordinates)
         if not total:
-            return "nothing could be checked"
+            return "nothing could be compared with theory"
         hidden = sum(c.verdict is Verdict.NOT_YET for c in self.coordinates)
         counts = {
             "not yet, as the parts of their changes say": hidden,

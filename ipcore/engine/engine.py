@@ -24,7 +24,8 @@ from ipcore.models.activations import activation as find_activation
 from ipcore.models.apply import apply
 
 # (l, dz^l, x) updates layer l = 1..n with the gradient of the loss summed over the batch, dz^T x, where the
-# layer was applied to x and dz is the derivative by what it yielded. It may overwrite dz.
+# layer was applied to x and dz is the derivative by what it yielded. It may overwrite dz; the pass goes on to
+# overwrite both.
 Update = Callable[[int, Tensor, Tensor], None]
 
 

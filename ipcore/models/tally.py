@@ -41,6 +41,7 @@ def tally(architecture: Architecture) -> Tally:
 
     >>> from ipcore.models.mlp import Mlp
     >>> tally(Architecture(Mlp(), hidden_layers=1, width=8, input_dim=4, output_dim=2))
+    ... # doctest: +NORMALIZE_WHITESPACE
     Tally(forward=48, update=112, values=18, preactivations=10, derivatives=8, operations=3,
           lone=(True,), spared=8)
     """

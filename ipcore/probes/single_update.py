@@ -78,7 +78,7 @@ def isolated_updates(
         engine.inputs.copy_(pack.inputs[runs])
         engine.labels.copy_(pack.labels[runs])
         found: dict[int, tuple[Tensor, Tensor]] = {}
-        engine.step(lambda layer, dz, x: found.update({layer: (dz.clone(), x)}))
+        engine.step(lambda layer, dz, x: found.update({layer: (dz.clone(), x.clone())}))
         for tensor in trained:
             tensor.zero_()
         alone = [

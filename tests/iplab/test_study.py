@@ -332,7 +332,7 @@ def test_the_command_line_ends_with_the_answer(iplab_cli, service, tmp_path):
     )
     assert "(deleted)" in iplab_cli("studies", "--deleted").stdout
     assert "it is deleted" in iplab_cli("study", "show", "told").stdout
-    assert iplab_cli("study", "undelete", "told").stdout.startswith("told is not deleted; its ")
+    assert iplab_cli("study", "undelete", "told").stdout.startswith("told is there; it is not deleted; its ")
     iplab_cli("study", "delete", "told")
     assert iplab_cli("study", "purge", "told", "--yes").stdout.startswith("told is being purged; its ")
 

@@ -112,7 +112,7 @@ def print_report(report: Report, *, why: bool = False) -> None:
     if more := len(notes) - len(shown):
         note(f"{more} more note{'' if more == 1 else 's'}: --why")
     if not report.checks:
-        note("nothing could be checked")
+        note("nothing could be compared with theory")
     elif not why:
         note("every comparison, and why: --why")
 

@@ -205,7 +205,9 @@ class Report:
         headings = ("parameterization", "L", "activation", "base rate", "verdict", "what was measured")
         return html.titled(
             f"{self.name} held against theory",
-            html.table_html(headings, rows) if rows else html.paragraph("nothing could be checked"),
+            html.table_html(headings, rows)
+            if rows
+            else html.paragraph("nothing could be compared with theory"),
             html.listed(self.notes),
         )
 
@@ -218,7 +220,7 @@ class Report:
         """Every figure that its checks give, by kind: "coordinates", "drift", "calibrated-rates", ..."""
         from ipcore.figures import report_pictures  # noqa: PLC0415 - numpy only where it is drawn
 
-        return report_pictures(self.checks, [conclusion.sentence for conclusion in self.conclusions])
+        return report_pictures(self.checks, self.conclusions)
 
     def plot(self, kind: str | None = None) -> PowerLaws:
         """One of its figures, which shows itself in a notebook; `save` writes it to a file.

@@ -7,23 +7,27 @@ from typing import Final
 
 from ipcore.figures.picture import PictureError
 from ipcore.figures.powers import PowerLaws
-from ipcore.figures.reports.checks import CheckLike
+from ipcore.figures.reports.checks import CheckLike, Said
 from ipcore.figures.reports.kinds import KINDS
+from ipcore.figures.reports.laws import sentences_of
+from ipcore.figures.reports.names import subject_names
 
 
-def report_pictures(checks: Iterable[CheckLike], meanings: Iterable[str] = ()) -> dict[str, PowerLaws]:
+def report_pictures(checks: Iterable[CheckLike], conclusions: Iterable[Said] = ()) -> dict[str, PowerLaws]:
     """Every figure that the checks of a report give, by the name of its kind, the most telling first.
 
     Args:
         checks: Of one report.
-        meanings: Sentences of its conclusions, for captions.
+        conclusions: Of the same report, for captions.
     """
-    listed = list(checks)
+    listed, concluded = list(checks), list(conclusions)
+    names, _ = subject_names(conclusion.subject for conclusion in concluded)
+    meanings = sentences_of(concluded, names)
     found = {}
     for name, (kind, make) in KINDS.items():
         chosen = [check for check in listed if check.kind == kind]
         if chosen:
-            found[name] = make(chosen, listed, tuple(meanings))
+            found[name] = make(chosen, listed, meanings)
     return found
 
 

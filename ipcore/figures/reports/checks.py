@@ -38,16 +38,24 @@ class SubjectLike(Protocol):
         """Weight matrices; the last layer is the output."""
 
 
-class CheckLike(Protocol):
+class Said(Protocol):
+    """What a report says of runs: a check, or what several of them say together."""
+
+    @property
+    def subject(self) -> SubjectLike:
+        """Whose runs."""
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+
+
+class CheckLike(Said, Protocol):
     """One comparison of a slope with theory, as above."""
 
     @property
     def kind(self) -> str:
         """COORDINATE, ISOLATED_UPDATE, STATIONARITY, CALIBRATED_RATE, RATE_TRANSFER, ALIGNMENT or LIMIT."""
-
-    @property
-    def subject(self) -> SubjectLike:
-        """Whose runs."""
 
     @property
     def quantity(self) -> str:
@@ -92,10 +100,6 @@ class CheckLike(Protocol):
     @property
     def verdict(self) -> str:
         """A string or an enum of strings."""
-
-    @property
-    def sentence(self) -> str:
-        """All of it in words."""
 
     @property
     def seeds(self) -> int:

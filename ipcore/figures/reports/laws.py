@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.figures.powers import Law, LawPanel, PowerLaws, Size
-from ipcore.figures.reports.checks import CheckLike, SubjectLike
+from ipcore.figures.reports.checks import CheckLike, Said, SubjectLike
 from ipcore.figures.reports.names import parts_of
 from ipcore.figures.series import Role
 
@@ -55,13 +55,13 @@ def by_step(
     )
 
 
-def sentences_of(checks: Sequence[CheckLike], names: Mapping[SubjectLike, str]) -> tuple[str, ...]:
-    """Sentences of one check or two for a caption, with whose each is if they differ; none of more."""
-    if len(checks) > 2:
+def sentences_of(said: Sequence[Said], names: Mapping[SubjectLike, str]) -> tuple[str, ...]:
+    """Sentences of one or two for a caption, with whose each is if they differ; none of more."""
+    if len(said) > 2:
         return ()
-    if len({check.subject for check in checks}) < 2:
-        return tuple(check.sentence for check in checks)
-    return tuple(f"{check.sentence.rstrip('.')} ({names[check.subject]})" for check in checks)
+    if len({one.subject for one in said}) < 2:
+        return tuple(one.sentence for one in said)
+    return tuple(f"{one.sentence.rstrip('.')} ({names[one.subject]})" for one in said)
 
 
 def meaning_of(checks: Sequence[CheckLike], meanings: tuple[str, ...], subjects: int) -> str:

@@ -217,7 +217,7 @@ def test_what_should_be_exactly_zero_and_is_not_is_no_agreement():
 
 def test_nothing_measured_is_no_agreement():
     report = check_coordinates({}, analyze(MUP, steps=1))
-    assert (report.verdict, report.conclusion) == (Verdict.UNDECIDED, "nothing could be checked")
+    assert (report.verdict, report.conclusion) == (Verdict.UNDECIDED, "nothing could be compared with theory")
 
 
 def test_a_layer_that_does_not_exist_is_refused():

@@ -48,7 +48,7 @@ def test_a_limit_holds_for_what_is_shown_too(client, trained):
 
 
 def test_runs_experiments_and_studies_show_themselves(client, trained):
-    assert trained.id in client.experiments()._repr_html_()
+    assert trained.id in client.experiments(f"experiment = {trained.id}")._repr_html_()
     assert "r00000" in trained.runs()._repr_html_()
     assert "Studies, newest first" in client.studies()._repr_html_()
 

@@ -186,7 +186,7 @@ def test_the_command_prints_json_and_succeeds_where_nothing_disagrees(iplab, che
 def test_nothing_checked_is_said(iplab, trained):
     result = iplab("check", "trained")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.endswith("nothing could be checked\n")
+    assert result.stderr.endswith("nothing could be compared with theory\n")
     assert "record.probes" in result.stderr
 
 
@@ -253,3 +253,20 @@ def test_what_does_not_show_yet_is_said_explained_and_drawn(checked, capsys, tmp
     dataclasses.replace(report, checks=(change,)).plot().save(tmp_path / "plain.svg")
     dotted = [(tmp_path / name).read_text().count("stroke-dasharray") for name in ("report.svg", "plain.svg")]
     assert dotted[0] == dotted[1] + 1
+
+
+def test_a_caption_says_whose_conclusion_it_is(checked):
+    report = checked.check()
+    first = report.conclusions[0]
+    two = [
+        dataclasses.replace(
+            first,
+            subject=dataclasses.replace(first.subject, parameterization=name, reference=name),
+            sentence=f"{count} agree",
+        )
+        for name, count in (("mup", 3), ("sp", 4))
+    ]
+    alone = dataclasses.replace(report, conclusions=tuple(two[:1])).plot("coordinates").caption
+    both = dataclasses.replace(report, conclusions=tuple(two)).plot("coordinates").caption
+    assert "3 agree." in alone
+    assert "3 agree (mup). 4 agree (sp)." in both
