@@ -550,7 +550,9 @@ def test_a_kill_at_any_moment_of_the_set_up_leaves_a_home_that_can_be_used(tmp_p
 
 def test_a_data_folder_that_is_not_there_ends_it(tmp_path):
     settings = settings_in(tmp_path, data=str(tmp_path / "absent"))
-    with pytest.raises(NotReady, match=r"IPLAB_DATA: the folder .*/absent is not there; name another .--data"):
+    with pytest.raises(
+        NotReady, match=r"IPLAB_DATA: the folder .*/absent is not there; name another .--data"
+    ):
         check_data(settings)
     (tmp_path / "absent").touch()
     with pytest.raises(NotReady, match="is not a folder"):
