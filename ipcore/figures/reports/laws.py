@@ -56,11 +56,12 @@ def by_step(
 
 
 def sentences_of(said: Sequence[Said], names: Mapping[SubjectLike, str]) -> tuple[str, ...]:
-    """Sentences of one or two for a caption, with whose each is if they differ; none of more."""
+    """One sentence or two for a caption, with whose each is if they differ; none of more."""
+    sentences = tuple(dict.fromkeys(one.sentence for one in said))
+    if len({one.subject for one in said}) < 2 or len(sentences) < 2:
+        return sentences
     if len(said) > 2:
         return ()
-    if len({one.subject for one in said}) < 2:
-        return tuple(one.sentence for one in said)
     return tuple(f"{one.sentence.rstrip('.')} ({names[one.subject]})" for one in said)
 
 
@@ -73,7 +74,6 @@ def meaning_of(checks: Sequence[CheckLike], meanings: tuple[str, ...], subjects:
         parts = [f"The one comparison {said[0][1]}."]
     if subjects > MAX_ROWS:
         parts.append(f"Shown are the first {MAX_ROWS} of {subjects} groups of runs.")
-    meanings = tuple(dict.fromkeys(meanings))  # two groups of runs may end alike
     if len(meanings) <= 2:
         parts += [f"{meaning[0].upper()}{meaning[1:].rstrip('.')}." for meaning in meanings if meaning]
     return " ".join(parts)
