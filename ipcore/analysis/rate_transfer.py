@@ -171,7 +171,7 @@ def _left_open(widths: Sequence[int], optima: _Floats, ranges: _Floats) -> tuple
 
 
 def _between(widths: Sequence[int], ranges: _Floats) -> tuple[str, ...]:
-    """A sentence on the widths at which most seeds have their best rate beyond the last that trains them."""
+    """A sentence on the widths at which the grid leaves the best rate of most seeds open."""
     places = {}
     for width, row in zip(widths, np.swapaxes(ranges, 0, 1), strict=True):
         if (row[:, 0] < row[:, 1]).mean() > 0.5:  # of the seeds
@@ -180,8 +180,8 @@ def _between(widths: Sequence[int], ranges: _Floats) -> tuple[str, ...]:
     if not places:
         return ()
     return (
-        "the best rate may lie between the last rate of the grid that trains and the next, at width "
-        f"{', '.join(places.values())}; rates there would make the drift more certain",
+        f"the grid leaves the best rate open at width {', '.join(places.values())}; rates there would make "
+        "the drift more certain",
     )
 
 
