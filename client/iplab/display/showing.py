@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from iplab.display.terminal import visible
+from iplab.errors import IplabError
 
 # In files and pipes a line after so many seconds at least.
 _LINE_SECONDS: Final = 5.0
@@ -53,7 +54,7 @@ def display_on(console: Console, stopped: str, clock: Callable[[], float]) -> It
 
     Args:
         console: A terminal, a notebook, or a file.
-        stopped: What a notebook says when waiting was interrupted.
+        stopped: What a notebook says when waiting was interrupted, or ends with an error.
         clock: Seconds; decides when something is drawn again.
     """
     if console.is_jupyter:
@@ -145,7 +146,7 @@ class _Cell:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is KeyboardInterrupt:
+        if kind is not None and issubclass(kind, (KeyboardInterrupt, IplabError)):
             self._said.append(self._stopped)
         self._left = ""
         self._draw()
@@ -172,7 +173,8 @@ def cell_html(said: Sequence[str], bars: Sequence[Bar], left: str) -> str:
     """What was said last, and the bars."""
     rows = [
         f"<tr><td style='text-align:left'>{escape(bar.label)}</td>"
-        f"<td><progress value='{100 * bar.done / max(bar.total, 1):.1f}' max='100' style='width:16em'></progress></td>"
+        f"<td><progress value='{100 * bar.done / max(bar.total, 1):.1f}' max='100' style='width:16em'>"
+        "</progress></td>"
         f"<td style='text-align:right'>{bar.done} of {bar.total} {bar.unit}{'' if place else left}</td></tr>"
         for place, bar in enumerate(bars)
     ]

@@ -148,7 +148,9 @@ def test_what_a_study_says_fits_the_terminal():
     shown = {}
     for terminal in (True, False):
         stream = io.StringIO()
-        follow_study(giving([study]), show=True, console=Console(file=stream, width=40, force_terminal=terminal))
+        follow_study(
+            giving([study]), show=True, console=Console(file=stream, width=40, force_terminal=terminal)
+        )
         shown[terminal] = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", stream.getvalue())
     assert shown[False].splitlines() == [
         "round 1: 6 runs: the best rate of mup is sought at 0.0312..0.5",
