@@ -38,7 +38,7 @@ def weight_normals(seed: int, layer: int, shape: tuple[int, int]) -> Floats:
     """Standard normals z of a weight matrix.
 
     Args:
-        seed: Of the run.
+        seed: Seed of the run.
         layer: l = 1..L+1.
         shape: (outputs, inputs).
 
@@ -57,7 +57,7 @@ def epoch_batches(seed: int, epoch: int, examples: int, batch_size: int) -> Indi
     """Batches of one epoch: a permutation of the training set, its remainder dropped.
 
     Args:
-        seed: Of the run.
+        seed: Seed of the run.
         epoch: 0, 1, ...
         examples: Size n of the training set.
         batch_size: B, 1 <= B <= n.

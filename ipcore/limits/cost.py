@@ -143,8 +143,8 @@ def _moments(
     """Numbers of the updates of hidden matrices, and of what passes through them, at the largest moments.
 
     Args:
-        config: Of the pack.
-        info: Of the dataset.
+        config: Configuration of the pack.
+        info: Properties of the dataset.
         replicas: How many systems there are.
         passing: Numbers that a pass holds, by its inputs and the columns of each matrix.
         evaluating: The same of an evaluation while matrices are factors; None: that of a pass.

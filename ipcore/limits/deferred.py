@@ -79,8 +79,8 @@ class DeferredMatrix:
         inputs: Columns of G.
         forward_questions: Vectors x that G x will be remembered for, at most.
         backward_questions: Vectors u that G^T u will be remembered for, at most.
-        dtype: Of directions and answers.
-        device: Of both.
+        dtype: Number format of directions and answers.
+        device: Device of both.
     """
 
     def __init__(

@@ -43,12 +43,12 @@ class DeferredNetwork:
     """One run of finite width.
 
     Args:
-        config: Of its pack; `width` is m.
+        config: Configuration of its pack; `width` is m.
         run: The run.
         input_dim: d.
         outputs: C.
-        dtype: Of all tensors.
-        device: Of all tensors.
+        dtype: Number format of all tensors.
+        device: Device of all tensors.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class DeferredNetwork:
         Args:
             inputs: (B, d).
             labels: (B,) or (B, k).
-            base_rates: Of the layers 1..L+1: eta, or calibrated ones.
+            base_rates: Base rates of the layers 1..L+1: eta, or calibrated ones.
             schedule: The schedule's factor.
             keep: 1 - eta q lambda, the factor of weight decay.
 

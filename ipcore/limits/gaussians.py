@@ -46,9 +46,9 @@ def drawn_given(
 
     Args:
         known: Columns are draws of N(0, covariance), (n, count).
-        covariance: Of the known, (n, n).
-        cross: Of the known with the new, (n, k).
-        own: Of the new, (k, k).
+        covariance: Covariance of the known, (n, n).
+        cross: Covariance of the known with the new, (n, k).
+        own: Covariance of the new, (k, k).
         normals: Source of the new directions.
 
     Returns:

@@ -23,10 +23,10 @@ class GrowingMatrix:
         outputs: Rows of W.
         inputs: Columns of W.
         columns: Columns s there will be: updates times batch size.
-        scale: Of every column.
+        scale: Scale of every column.
         momentum: beta; 0: plain gradient descent.
-        dtype: Of the factors. Coefficients g are in double precision.
-        device: Of all tensors.
+        dtype: Number format of the factors. Coefficients g are in double precision.
+        device: Device of all tensors.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GrowingMatrix:
         Args:
             u: (n, outputs).
             x: (n, inputs).
-            rate: Of the gradient summed over the batch.
+            rate: Rate for the gradient summed over the batch.
             keep: Factor of weight decay.
         """
         n = len(u)

@@ -23,11 +23,11 @@ class KernelMachine:
     """f of one run.
 
     Args:
-        kernels: Of the network.
+        kernels: Kernels of the network.
         inputs: Training inputs that some batch holds, (n, d). All tensors are on their device.
         places: Other inputs at which f is asked for, by name.
         outputs: C.
-        loss: Of outputs and labels.
+        loss: A function of outputs and labels.
         momentum: beta; 0: plain gradient descent.
         seed: Keys f_0.
         starts_at_zero: Whether f_0 = 0; else it is drawn from N(0, S^{L+1}), jointly at all inputs.

@@ -55,8 +55,8 @@ def paired_outputs(
     """Train a network and its kernel machine side by side.
 
     Args:
-        config: Of the network: dense, of finite width.
-        run: Of both.
+        config: Configuration of the network: dense, of finite width.
+        run: The run, for both.
         dataset: What they train on.
         steps: Ascending, >= 1: after which updates outputs are given.
         threads: Inside an operation; None: torch's own setting.

@@ -20,9 +20,9 @@ def limit_problems(
     """What is wrong with a run of a pack with `infinite_width` or `deferred`.
 
     Args:
-        config: Of the pack.
+        config: Configuration of the pack.
         run: The run.
-        info: Of the dataset.
+        info: Properties of the dataset.
         memory: Bytes that there are; None: not known.
 
     Yields:

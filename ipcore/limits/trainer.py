@@ -58,7 +58,7 @@ class LimitTrainer:
         dtype: Single or double precision.
         step: Updates done.
         learners: One per run.
-        limits: Of each run; None for deferred weights.
+        limits: Limit of each run; None for deferred weights.
 
     Raises:
         ConfigError: These runs have no limit, or cannot be trained as one pack on this dataset; names every
@@ -83,8 +83,8 @@ class LimitTrainer:
         """Prepare training; `data_seed` and `memory` are optional.
 
         Args:
-            config: Of the pack.
-            runs: Of the pack.
+            config: Configuration of the pack.
+            runs: Runs of the pack.
             dataset: What they train on.
             device: See the class. Draws are made on the CPU and moved, so that numbers are the same on every
                 device, up to rounding.

@@ -22,7 +22,7 @@ def forward(h: Tensor, y: Tensor, r: Tensor) -> None:
 
     Args:
         h: (.., m).
-        y: Of the same shape.
+        y: As h.
         r: (.., 1).
     """
     torch.linalg.vector_norm(h, dim=-1, keepdim=True, out=r)

@@ -33,7 +33,7 @@ class MachineProfile:
         cache_bytes: Bytes of weights and buffers that stay in the cache between updates.
         bandwidth: Bytes per second that an update reads from beyond the cache; None: as fast as from within,
             as far as it was tried.
-        memory_bytes: Of the device, if it has memory of its own; 0: the machine's.
+        memory_bytes: The device's memory, if it has its own; 0: the machine's.
     """
 
     launch_seconds: float

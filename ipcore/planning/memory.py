@@ -58,8 +58,8 @@ def run_memory(
     """Memory of each run of a pack, by part.
 
     Args:
-        config: Of the pack.
-        info: Of its dataset.
+        config: Configuration of the pack.
+        info: Properties of its dataset.
         itemsize: Bytes per number: 4, or 8 in double precision.
         own_biases: Whether some run of the pack has biases with exponents of their own, in every layer.
     """
@@ -99,8 +99,8 @@ def pack_memory_bytes(config: PackConfig, info: DatasetInfo, runs: int) -> int:
     the copy of the training set that dividing it makes.
 
     Args:
-        config: Of the pack.
-        info: Of its dataset.
+        config: Configuration of the pack.
+        info: Properties of its dataset.
         runs: K.
     """
     each = run_memory(config, info, own_biases=True)

@@ -14,7 +14,7 @@ def probe_cost(config: PackConfig, input_dim: int, output_dim: int) -> float:
     What the probe `outputs` costs is not among them: an evaluation of the test set.
 
     Args:
-        config: Of the pack.
+        config: Configuration of the pack.
         input_dim: d.
         output_dim: Numbers per output of a network.
 

@@ -38,7 +38,7 @@ class Quantity:
 
     Attributes:
         name: The metric of layer l is called "name/l".
-        description: One line for people.
+        description: One line.
         formula: From the tensors of a layer to one number per run, (K,) float64; not finite where it is not
             defined.
         reads: Taps that the formula needs.
@@ -64,7 +64,7 @@ class Sizes:
 
     Attributes:
         examples: n.
-        architecture: Of each network.
+        architecture: Architecture of each network.
         batch: B, examples of an update.
         itemsize: Bytes per number: 4, or 8 in double precision.
         engine: Bytes per run of an engine with its optimizer and one batch.

@@ -29,10 +29,10 @@ class Prober:
     a checkpoint is made anew, so that it has the same step 0.
 
     Args:
-        config: Of the pack.
+        config: Configuration of the pack.
         probes: What is measured.
         pack: Networks at step 0; only read, here and later.
-        runs: Of the pack; their exponents a give the gauge of gradients.
+        runs: Runs of the pack; their exponents a give the gauge of gradients.
         inputs: Inputs that are trained on.
         labels: Their labels.
     """

@@ -13,7 +13,7 @@ def probe_problems(config: PackConfig, train_size: int | None = None) -> list[st
     """What keeps a pack's probes from being measured.
 
     Args:
-        config: Of the pack; its depth and number of updates count.
+        config: Configuration of the pack; its depth and number of updates count.
         train_size: Examples that are trained on (the validation set is not among them); None: not known.
 
     Returns:

@@ -60,7 +60,7 @@ def isolated_updates(
     set to 0 before the updates are added to them, so nothing of small updates is lost by rounding.
 
     Args:
-        config: Of the pack.
+        config: Configuration of the pack.
         pack: Networks with the batch of that update; only read.
         members: The runs that are measured.
         runs: Their places in the pack.

@@ -44,7 +44,7 @@ def look(engine: Engine, runs: slice, inputs: Tensor, labels: Tensor | None = No
         engine: Networks; only their weights are read.
         runs: Which.
         inputs: (n, d), the same for every run; no inference tensor if there are labels.
-        labels: Of these inputs; None: there is no backward pass.
+        labels: Labels of these inputs; None: there is no backward pass.
     """
     with torch.inference_mode(False), torch.set_grad_enabled(labels is not None):
         weights = [weight[runs] for weight in engine.weights]

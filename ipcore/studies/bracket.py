@@ -131,7 +131,7 @@ def window(diverged: Callable[[int], bool | None], centre: int) -> Window:
 
     Args:
         diverged: Whether the run at a point diverged; None: not measured yet.
-        centre: Of the window.
+        centre: Centre of the window.
 
     >>> window(lambda k: k > 0, 0)
     Window(points=(-3, -2, -1, 0), wanted=())

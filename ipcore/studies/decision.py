@@ -94,13 +94,13 @@ class Cell:
         tolerance: tau.
         widths: m, ascending.
         seeds: Complete ones (of the largest width).
-        sentence: All of it in words.
+        sentence: The finding in one sentence.
         why: Why it is open, or why theory makes no prediction; "".
         need: What would decide it; None where it is decided or nothing is known.
         layer: l, 1..L+1; 0 where no layer is meant.
         step: Updates done.
-        unit: Of the interval: "slope", "octaves per doubling", "accuracy", "distance", "relative distance",
-            "width".
+        unit: Unit of the interval: "slope", "octaves per doubling", "accuracy", "distance", "relative
+            distance", "width".
     """
 
     subject: str

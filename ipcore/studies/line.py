@@ -113,7 +113,7 @@ class Ledger:
     Attributes:
         results: What was measured.
         run_cost: What a run costs where none was measured.
-        error_rate: Of the study.
+        error_rate: Error rate of the study.
         whole: Updates of a whole run, by which `run_cost` is meant.
     """
 

@@ -108,10 +108,10 @@ def isolated_update(analysis: theory.Analysis | str, layer: int, step: int, *, b
     """Mean |dh^l| after one update of matrix l (or its biases) alone from step 0 on, by the rates of step t.
 
     Args:
-        analysis: Of the subject.
+        analysis: Analysis of the subject.
         layer: l, 1..L+1.
         step: t, updates done before the one whose rates are used.
-        bias: Of the biases.
+        bias: Whether the layer's bias is meant rather than its matrix.
     """
     if isinstance(analysis, str):
         return Band.silent(analysis)
@@ -163,7 +163,7 @@ def moved(exponents: theory.Parameterization, name: str, layer: int, by: Fractio
     """The parameterization with one exponent moved.
 
     Args:
-        exponents: Of the subject.
+        exponents: Exponents of the subject.
         name: "a", "b" or "c" (at all steps).
         layer: 1..L+1; 0: all.
         by: Added.

@@ -60,7 +60,7 @@ class Setting:
         steps: Updates of a whole run.
         not_covered: Why theory says nothing of such networks ("" : it may): weight decay, a model, data.
         block_matrices: Matrices per residual block; 0: a perceptron.
-        normalization: Of preactivations, by its name in the catalogue.
+        normalization: Normalization of preactivations, by its name in the catalogue.
     """
 
     optimizer: str = "sgd"
@@ -103,7 +103,7 @@ class RunCost:
     Measured costs replace it as soon as there are some.
 
     Attributes:
-        core_seconds: Of one run of all updates at `width`.
+        core_seconds: Core-seconds of one run of all updates at `width`.
         width: m.
         limit: Core-seconds of one run at infinite width.
         deferred: Pairs (m, core-seconds) of one run with deferred weights; at other widths as of dense ones.

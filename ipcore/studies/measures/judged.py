@@ -27,7 +27,7 @@ class Judged:
         gap: Half the width of the interval at which it will be decided if the estimate stays as it is; <= 0:
             not by more seeds.
         wider_gap: The same for widths twice as large.
-        unit: Of the number.
+        unit: Unit of the number.
         why: What else keeps it open; "".
         hopeless: More seeds and wider networks will not decide it.
         diverged: Because too many runs diverged before it was recorded.

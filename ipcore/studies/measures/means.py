@@ -23,7 +23,7 @@ class Mean:
         width: m, one of the study's first widths.
         below: It should be below this; None: it is only measured, to tau.
         tolerance: tau.
-        unit: Of the number.
+        unit: Unit of the number.
     """
 
     values: Values

@@ -130,7 +130,7 @@ class Distance:
     """D at the largest width that was asked for: measured once it is shown to be above or below eps.
 
     Attributes:
-        outputs: Of all widths.
+        outputs: Outputs at all widths.
         width: m; where the widths have moved beyond it, the line's value there.
         tolerance: eps.
     """
@@ -166,7 +166,7 @@ class NeededWidth:
     """m*(eps): known if its interval spans at most `FACTOR`, or lies at or below the largest width asked for.
 
     Attributes:
-        outputs: Of all widths.
+        outputs: Outputs at all widths.
         asked: The largest width that was asked for.
         tolerance: eps.
     """
