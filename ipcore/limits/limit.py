@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from ipcore.catalogue.widths import TIMES_WIDER
+
 DEFERRED: Final = (
-    "train it with deferred weights (in a spec deferred_weights: always) at a width at least 16 times the "
-    "largest one compared"
+    f"train it with deferred weights (in a spec deferred_weights: always) at a width at least {TIMES_WIDER} "
+    "times the largest one compared"
 )
 Reason = Literal[
     "activation",

@@ -135,7 +135,7 @@ class PhaseBoundary(Question):
 
     Attributes:
         exponent: "a", "b" or "c": which is moved.
-        layer: Of which layer, 1..L+1; 0: of all together.
+        layer: The layer whose exponent it is, 1..L+1; 0: all together.
         observed: The layer whose change is measured, 1..L+1.
         step: t >= 1, updates done.
         boundary: p, where it is held to be. None: where theory has it, nearest to the subject's own value.
@@ -176,7 +176,7 @@ class InfiniteWidth(Question):
 
     Attributes:
         without_limit: `str(subject)` of those whose limit is not computed. Networks with deferred weights
-            stand for it, `TIMES_WIDER` (`ipcore.analysis.output_distance`) times wider than the widest one
+            stand for it, `TIMES_WIDER` (`ipcore.catalogue.widths`) times wider than the widest one
             compared, which may be wider than `max_width`.
     """
 

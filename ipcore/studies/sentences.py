@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from ipcore import theory
-from ipcore.analysis.output_distance import TIMES_WIDER
 from ipcore.analysis.widths import width_text
+from ipcore.catalogue.widths import TIMES_WIDER
 from ipcore.studies.decision import Cell, Need, Verdict
 from ipcore.studies.question import FALL, InfiniteWidth, Question, RateTransfer
 from ipcore.studies.results import Results

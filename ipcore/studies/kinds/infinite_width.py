@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipcore.analysis.output_distance import TIMES_WIDER
+from ipcore.catalogue.widths import TIMES_WIDER
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
