@@ -84,7 +84,7 @@ class KernelMachine:
         return self._starts[place]
 
     def _covariance(self, x: Tensor) -> Tensor:
-        """Of f_0 at inputs (n, d), (n, n)."""
+        """Covariance of f_0 at inputs (n, d), (n, n)."""
         found = torch.empty((len(x), len(x)), dtype=torch.float64, device=x.device)
         for rows, part in zip(pieces(found), pieces(x), strict=True):
             rows.copy_(self._kernels.at(part, x)[0])
@@ -127,7 +127,7 @@ class KernelMachine:
         return float(summed[0]) / len(batch), f
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold."""
+        """Tensors of a checkpoint."""
         return {"alpha": self._alpha, "velocity": self._velocity, "reached": self._reached}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:

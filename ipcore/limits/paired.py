@@ -77,7 +77,7 @@ def paired_outputs(
         )
     test, train = (torch.from_numpy(split.inputs) for split in (dataset.test, dataset.train))
     start = dense.pack.infer(test)[0].double()
-    # The drawn f_0 is never looked at.
+    # The drawn f_0 is not used.
     learner.machine.start(dense.pack.infer(train[learner.rows])[0], {"test": start})
     for step in steps:
         dense.advance(max_steps=step - dense.step)

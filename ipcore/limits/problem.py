@@ -1,4 +1,4 @@
-"""What a system of particles computes, as data."""
+"""Definition of a system of particles, as data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ipcore.randomness import generator
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a system of particles computes.
+    """Definition of a system of particles.
 
     Attributes:
         hidden_layers: L.

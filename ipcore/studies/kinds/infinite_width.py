@@ -1,4 +1,4 @@
-"""Infinite width: how far networks are from their limit, and the width at which they are near enough."""
+"""Infinite width: distance of networks from their limit, and the width at which it is small enough."""
 
 from __future__ import annotations
 
