@@ -151,7 +151,11 @@ def test_what_was_acknowledged_survives_a_kill(dsn: str) -> None:
 
 
 def test_many_rows_keep_every_kind_of_value(store: Store) -> None:
-    payload = {"text": "ü\u2028'\"\\ %s :x", "many": [0.1, 1e-308, -1.5e300, 2**53 + 1, None, True], "none": None}
+    payload = {
+        "text": "ü\u2028'\"\\ %s :x",
+        "many": [0.1, 1e-308, -1.5e300, 2**53 + 1, None, True],
+        "none": None,
+    }
     store.create_experiment(new_experiment(), new_runs(1))
     rows = [{"experiment": "e", "seq": n, "time": 1 / 3, "kind": "k", "payload": payload} for n in (7, 8)]
 
