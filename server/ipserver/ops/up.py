@@ -234,7 +234,10 @@ def _await_web(settings: Settings, parts: list[_Part], stop: threading.Event) ->
 
 
 def _announce(settings: Settings, parts: list[_Part]) -> None:
-    announce(settings, {part.name: part.process.pid for part in parts})
+    try:
+        announce(settings, {part.name: part.process.pid for part in parts})
+    except OSError as error:  # a full disk, say: the parts continue as far as possible
+        _log.warning("service.json is missing or outdated; it cannot be written: %s", error)
 
 
 def _tell(text: str) -> None:
@@ -289,10 +292,7 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
             if isinstance(part.pulse, Answering):
                 part.pulse.close()
             part.process, part.pulse = _start(settings, part.name), _pulse(settings, part.name)
-            try:
-                _announce(settings, parts)
-            except OSError as error:  # a full disk, say: the parts continue as far as possible
-                _log.warning("service.json is outdated; it cannot be written: %s", error)
+            _announce(settings, parts)
 
 
 def _stop(parts: list[_Part]) -> None:

@@ -100,6 +100,15 @@ def test_the_announcement_is_for_its_owner_and_holds_no_password(tmp_path):
     assert json.loads(path.read_text())["mlflow_tracking_uri"] == "postgresql://lab:***@db/mlflow"
 
 
+def test_a_service_starts_without_an_announcement_on_a_full_disk(tmp_path, caplog, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(up, "announce", full)
+    up._announce(settings_in(tmp_path), [])
+    assert "service.json is missing or outdated; it cannot be written: [Errno 28]" in caplog.text
+
+
 def test_the_announcement_holds_the_uri_of_sqlite(tmp_path):
     up._announce(settings_in(tmp_path), [])
 
@@ -154,7 +163,7 @@ def test_a_part_is_started_again_even_where_nothing_can_be_written(start, tmp_pa
     up._supervise(settings, [ended], stop)
 
     assert ended.process is again.process
-    assert "service.json is outdated" in caplog.text
+    assert "service.json is missing or outdated" in caplog.text
 
 
 def test_a_part_that_hangs_is_killed_and_started_again(start, tmp_path, monkeypatch, caplog):
