@@ -197,11 +197,21 @@ def test_mlflow_server_takes_keys_and_the_settings_of_the_store(mlflow) -> None:
     assert wanted <= set(done.stdout.splitlines())
 
 
+def test_mlflow_server_reads_secrets_as_our_parts_do(mlflow) -> None:
+    """Editors of Windows write a mark before the text, and line ends of two characters."""
+    key = {"s3_access_key_id": "key\r\n", "s3_secret_access_key": "hidden\n"}
+    done = mlflow({"mlflow_store": f"\ufeff{STORE}\r\n", **key})
+    assert done.returncode == 0, done.stderr
+    wanted = {f"MLFLOW_BACKEND_STORE_URI={STORE}", "AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=hidden"}
+    assert wanted <= set(done.stdout.splitlines())
+
+
 @pytest.mark.parametrize(
     ("secrets", "message"),
     [
         ({}, "mlflow_store is missing"),
         ({"mlflow_store": ""}, "mlflow_store is missing, empty"),
+        ({"mlflow_store": " \n"}, "mlflow_store is missing, empty"),
         ({"mlflow_store": STORE, "s3_access_key_id": "key"}, "must hold both or neither"),
         ({"mlflow_store": STORE, "s3_secret_access_key": "hidden"}, "must hold both or neither"),
         (
