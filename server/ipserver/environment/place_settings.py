@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from typing import Self
@@ -161,7 +162,7 @@ def absolute(path: Path) -> Path:
         ValueError: It cannot be resolved; the message says why.
     """
     try:
-        return path.expanduser().resolve()
+        resolved = path.expanduser().resolve()
     except FileNotFoundError:
         raise ValueError(
             "is relative to the working folder, which has been removed; give an absolute path"
@@ -170,3 +171,9 @@ def absolute(path: Path) -> Path:
         raise ValueError(f"{str(error).rstrip('.')}; give an absolute path") from None
     except OSError as error:
         raise ValueError(f"{error.strerror}; give another path") from None
+    try:
+        resolved.stat()
+    except OSError as error:  # from Python 3.13 on `resolve` leaves a cycle of links as it is
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"{error.strerror}; give another path") from None
+    return resolved

@@ -27,6 +27,40 @@ LIBRARIES = ("ray", "mlflow", "torch", "numpy", "json", "click", "grpc", "loggin
 # A user without a name: an id that the system does not know, as in a container.
 NAMELESS = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
 
+# New files would be closed to their own user, and open files are few.
+ODD_SHELL = ["sh", "-c", 'umask 0777 && ulimit -Sn 256 && exec "$0" "$@"']
+# What other programs leave: proxies, jobs of MPI and Slurm, certificates, threads, telemetry, destinations.
+FOREIGN = {
+    **dict.fromkeys(("http_proxy", "HTTPS_PROXY", "ALL_PROXY", "grpc_proxy"), "http://127.0.0.1:9"),
+    **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "XDG_CACHE_HOME", "PYTHONPATH"), "/nonexistent"),
+} | dict(
+    word.split("=", 1)
+    for word in [
+        "RANK=3",
+        "WORLD_SIZE=8",
+        "MASTER_ADDR=nowhere",
+        "SLURM_JOB_ID=12",
+        "SLURM_NTASKS=4",
+        "PORT=80",
+        "DEBUG=1",
+        "OMP_NUM_THREADS=many",
+        "OPENBLAS_NUM_THREADS=1000",
+        "LOKY_MAX_CPU_COUNT=0",
+        "CUDA_VISIBLE_DEVICES=99",
+        "PYTHONWARNINGS=error",
+        "PYTHONHASHSEED=7",
+        "TZ=:Asia/Kathmandu",
+        "MPLBACKEND=TkAgg",
+        "GRPC_VERBOSITY=loud",
+        "MLFLOW_TRACKING_URI=http://127.0.0.1:9",
+        "MLFLOW_RUN_ID=x",
+        "RAY_ADDRESS=auto",
+        "OTEL_TRACES_EXPORTER=otlp",
+        "AWS_PROFILE=nobody",
+        "PGOPTIONS=-cx=y",
+    ]
+)
+
 
 def nameless():
     can = (
@@ -56,8 +90,10 @@ def test_a_stop_of_every_process_at_once_loses_nothing_in_odd_surroundings(tmp_p
     long = {"spec": SPEC["spec"] | {"steps": 30_000, "evaluation_interval": 10_000, "grid": grid}}
     odd = {"TMPDIR": str(temporary), "HOME": "/proc/nowhere", "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
 
-    options = {"cwd": working, "wrapper": nameless(), "IPLAB_CHECKPOINT_SECONDS": "600", **odd}
+    wrapper = [*ODD_SHELL, *nameless()]
+    options = {"cwd": working, "wrapper": wrapper, "IPLAB_CHECKPOINT_SECONDS": "600", **FOREIGN, **odd}
     with serving(home, **options) as (process, status), iplab.connect(status["address"]) as client:
+        assert client.create(SPEC, experiment_id="short").wait().state == "SUCCEEDED"
         experiment = client.create(long, experiment_id="long")
         wait_for(lambda: experiment.refresh().committed_steps > 1000)
         below = {pid: start_time(pid) for pid in children(process.pid)}
