@@ -33,33 +33,13 @@ ODD_SHELL = ["sh", "-c", 'umask 0777 && ulimit -Sn 256 && exec "$0" "$@"']
 FOREIGN = {
     **dict.fromkeys(("http_proxy", "HTTPS_PROXY", "ALL_PROXY", "grpc_proxy"), "http://127.0.0.1:9"),
     **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "XDG_CACHE_HOME", "PYTHONPATH"), "/nonexistent"),
-} | dict(
-    word.split("=", 1)
-    for word in [
-        "RANK=3",
-        "WORLD_SIZE=8",
-        "MASTER_ADDR=nowhere",
-        "SLURM_JOB_ID=12",
-        "SLURM_NTASKS=4",
-        "PORT=80",
-        "DEBUG=1",
-        "OMP_NUM_THREADS=many",
-        "OPENBLAS_NUM_THREADS=1000",
-        "LOKY_MAX_CPU_COUNT=0",
-        "CUDA_VISIBLE_DEVICES=99",
-        "PYTHONWARNINGS=error",
-        "PYTHONHASHSEED=7",
-        "TZ=:Asia/Kathmandu",
-        "MPLBACKEND=TkAgg",
-        "GRPC_VERBOSITY=loud",
-        "MLFLOW_TRACKING_URI=http://127.0.0.1:9",
-        "MLFLOW_RUN_ID=x",
-        "RAY_ADDRESS=auto",
-        "OTEL_TRACES_EXPORTER=otlp",
-        "AWS_PROFILE=nobody",
-        "PGOPTIONS=-cx=y",
-    ]
-)
+    **{"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "nowhere", "SLURM_JOB_ID": "12", "PORT": "80"},
+    **{"OMP_NUM_THREADS": "many", "OPENBLAS_NUM_THREADS": "1000", "LOKY_MAX_CPU_COUNT": "0"},
+    **{"PYTHONWARNINGS": "error", "PYTHONHASHSEED": "7", "TZ": ":Asia/Kathmandu", "MPLBACKEND": "TkAgg"},
+    **{"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_RUN_ID": "x", "RAY_ADDRESS": "auto"},
+    **{"CUDA_VISIBLE_DEVICES": "99", "GRPC_VERBOSITY": "loud", "OTEL_TRACES_EXPORTER": "otlp"},
+    **{"AWS_PROFILE": "nobody", "PGOPTIONS": "-c x=y", "DEBUG": "1"},
+}
 
 
 def nameless():
