@@ -29,6 +29,7 @@ from rich.text import Text
 from iplab.display.pace import Estimate, duration
 from iplab.display.terminal import visible
 from iplab.results.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
+from iplab.results.numbers import counted
 from iplab.results.states import ExperimentState, RunState
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ class Display(Protocol):
     def say(self, text: str) -> None:
         """Show a sentence that stays: a state, a notice."""
 
-    def step(self, tally: Tally, group: Group) -> None:
-        """Show that a group has made progress."""
+    def step(self, tally: Tally, group: Group, at: float) -> None:
+        """Show that a group has made progress, at a time in seconds."""
 
 
 def follow(
@@ -126,10 +127,10 @@ def follow(
             elif isinstance(event, Notice):
                 display.say(event.message)
             elif isinstance(event, PackProgressed):
-                display.step(tally, tally.add(event))
+                display.step(tally, tally.add(event), event.time.timestamp())
             elif isinstance(event, RunsChanged) and event.state is RunState.DIVERGED:
                 if not tally.diverged:
-                    display.say("a run has diverged: its loss is not finite (how many do is said at the end)")
+                    display.say("a run has diverged: its loss is not finite (the end says how many did)")
                 tally.diverged |= set(event.run_indices)
 
 
@@ -168,7 +169,7 @@ class _Bars:
     def say(self, text: str) -> None:
         self._progress.console.print(visible(text), highlight=False, markup=False)
 
-    def step(self, tally: Tally, group: Group) -> None:
+    def step(self, tally: Tally, group: Group, at: float) -> None:
         for each in (None, group):
             done, total = tally.of(each)
             if each not in self._bars:
@@ -185,19 +186,19 @@ class _Lines:
 
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self._file, self._clock = console.file, clock
-        self._estimate = Estimate(clock)
+        self._estimate = Estimate()
         self._next = clock() + _LINE_SECONDS
 
     def say(self, text: str) -> None:
         print(text, file=self._file, flush=True)
 
-    def step(self, tally: Tally, group: Group) -> None:
+    def step(self, tally: Tally, group: Group, at: float) -> None:
         done, total = tally.of(None)
-        left = self._estimate.left(done, total)
+        left = self._estimate.left(at, done, total)
         if self._clock() < self._next and done < total:
             return
         self._next = self._clock() + _LINE_SECONDS
-        diverged = f", {len(tally.diverged)} runs diverged" if tally.diverged else ""
+        diverged = f", {counted(len(tally.diverged), 'run')} diverged" if tally.diverged else ""
         self.say(f"{done} of {total} steps ({100 * done // max(total, 1)} %){left}{diverged}")
 
 
@@ -206,7 +207,7 @@ class _Cell:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._estimate = Estimate(clock)
+        self._estimate = Estimate()
         self._said: list[str] = []
         self._tally = Tally()
         self._left = ""
@@ -230,9 +231,9 @@ class _Cell:
         self._said.append(text)
         self._draw()
 
-    def step(self, tally: Tally, group: Group) -> None:
+    def step(self, tally: Tally, group: Group, at: float) -> None:
         self._tally = tally
-        self._left = self._estimate.left(*tally.of(None))
+        self._left = self._estimate.left(at, *tally.of(None))
         if self._clock() >= self._next:
             self._next = self._clock() + _HTML_SECONDS
             self._draw()

@@ -2,7 +2,7 @@
 
 import io
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 from rich.console import Console
@@ -15,8 +15,10 @@ from iplab.results.states import ExperimentState, RunState
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def progressed(pack, committed, *, width=64, runs=3, sequence=1):
-    return PackProgressed(sequence, NOW, pack, 4, width, "relu", runs, committed, 100)
+def progressed(pack, committed, *, width=64, runs=3, sequence=1, second=0.0):
+    return PackProgressed(
+        sequence, NOW + timedelta(seconds=second), pack, 4, width, "relu", runs, committed, 100
+    )
 
 
 EVENTS = [
@@ -90,7 +92,7 @@ def test_a_file_gets_a_line_now_and_then():
         yield progressed("a", 0)
         for done in (10, 20, 30, 40, 50, 60, 70, 80, 90, 100):
             now[0] += 1.0
-            yield progressed("a", done)
+            yield progressed("a", done, second=now[0])
         yield RunsChanged(9, NOW, RunState.DIVERGED, (0, 2))
         yield RunsChanged(9, NOW, RunState.DIVERGED, (1,))
         now[0] += 5.0
@@ -102,9 +104,25 @@ def test_a_file_gets_a_line_now_and_then():
         "quick is RUNNING",
         "150 of 300 steps (50 %), about 5 s left",
         "300 of 300 steps (100 %)",
-        "a run has diverged: its loss is not finite (how many do is said at the end)",
+        "a run has diverged: its loss is not finite (the end says how many did)",
         "300 of 300 steps (100 %), 3 runs diverged",
         "quick has ended",
+    ]
+
+
+def test_the_time_that_is_left_counts_from_the_first_that_was_done():
+    """Workers took an hour to start; then two steps of 300 took a second."""
+    stream, now = io.StringIO(), [0.0]
+
+    def coming():
+        for second, done in ((0.0, 0), (3600.0, 1), (3610.0, 11)):
+            now[0] = second
+            yield progressed("a", done, second=second)
+
+    follow(coming(), "quick", show=True, console=Console(file=stream), clock=lambda: now[0])
+    assert stream.getvalue().splitlines() == [
+        "3 of 300 steps (1 %)",
+        "33 of 300 steps (11 %), about 1 min 29 s left",
     ]
 
 

@@ -190,6 +190,22 @@ async def test_validate_only_says_what_would_be_and_creates_nothing(api, request
         assert getattr(preview, field) == getattr(created, field)
 
 
+async def test_what_the_cluster_lacks_is_said_while_it_is_so(api, request_of):
+    await api.create("e")
+
+    async def warnings():
+        return list(
+            (await api.experiments.GetExperiment(pb.GetExperimentRequest(name="experiments/e"))).warnings
+        )
+
+    assert "no dispatcher has reported yet" in (await warnings())[0]
+    api.store.save_capacity(CapacityReport({"cpus": 0.5}, ()))
+    (lacking,) = await warnings()
+    assert "a pack asks for cpus=1 but the cluster had 0.5" in lacking
+    api.store.save_capacity(CapacityReport({"cpus": 4.0}, ()))
+    assert await warnings() == []
+
+
 async def test_a_dataset_that_the_dispatcher_misses(api, request_of):
     api.store.save_capacity(
         CapacityReport({"cpus": 1.0}, (DatasetReport("digits", "is damaged; install it"),))
