@@ -44,7 +44,8 @@ Exit codes:
     0  done; watch, submit --watch: SUCCEEDED; study: decided, and nothing
        disagrees
     1  it ended FAILED or CANCELLED (watch, submit --watch, study)
-    2  wrong usage, spec or filter, one line per wrong field; an id that is taken
+    2  wrong usage, spec or filter, one line per wrong field; an id that is
+       taken
     3  no service answers (in time)
     4  no such experiment, run or file
     5  any other error of the service

@@ -86,7 +86,8 @@ class CommandGroup(click.Group):
         except click.NoSuchOption as error:
             if error.ctx is None or not (meant := _meant(error.option_name, error.ctx.command)):
                 raise
-            raise click.NoSuchOption(error.option_name, None, [meant], error.ctx) from None
+            message = f"No such option {error.option_name!r}. Did you mean {meant!r}?"
+            raise click.NoSuchOption(error.option_name, message, ctx=error.ctx) from None
         except click.MissingParameter as error:
             option = error.param
             if not isinstance(option, click.Option) or not option.help:
