@@ -171,7 +171,15 @@ class RateCurves(Picture):
                 _draw_best(axes, curve)
             _draw_crosses(axes, panel.curves, look_of, page.size[1])
             if not any(_known(curve) for curve in panel.curves):
-                axes.text(0.5, 0.4, "every rate diverged", transform=axes.transAxes, ha="center", va="center")
+                axes.text(
+                    0.5,
+                    0.4,
+                    "at every rate a seed diverged",
+                    backgroundcolor="white",
+                    transform=axes.transAxes,
+                    ha="center",
+                    va="center",
+                )
         return page.figure
 
     def _span(self) -> tuple[float, float]:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class Estimate:
-    """The time that is left, from the pace so far.
+    """The time that is left, from the pace so far."""
 
-    It counts from the first thing that was done: what went by before was waiting, and the start of workers.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._start: tuple[float, float] | None = None
 
-    def left(self, now: float, done: float, total: float) -> str:
-        """As ", about 12 s left"; "" where nothing is known yet, or nothing is left.
-
-        Args:
-            now: When as much was done, in seconds of any clock.
-            done: How much.
-            total: Of how much.
-        """
+    def left(self, done: float, total: float) -> str:
+        """As ", about 12 s left"; "" where nothing is known yet, or nothing is left."""
+        now = self._clock()
         if self._start is None:
-            self._start = (now, done) if done > 0 else None
-            return ""
+            self._start = (now, done)
         begin, before = self._start
         if done >= total or done <= before or now <= begin:
             return ""

@@ -64,7 +64,11 @@ def surroundings(settings: Settings, environment: Mapping[str, str]) -> Found:
 
 def space(settings: Settings) -> Found:
     """Free space where this service writes: at the nearest existing folder, once per file system."""
-    folders = {"IPLAB_HOME": settings.home, "temporary files": Path(tempfile.gettempdir())}
+    folders = {"IPLAB_HOME": settings.home}
+    try:
+        folders["temporary files"] = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        yield Level.WRONG, f"temporary files: {error.strerror}; set TMPDIR to a folder that can be written"
     if settings.artifact_root.folder is not None:
         folders["IPLAB_ARTIFACTS"] = settings.artifact_root.folder
     seen = set()

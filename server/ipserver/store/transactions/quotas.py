@@ -19,7 +19,7 @@ from ipserver.store.database import Transaction
 from ipserver.store.records.accounts import EACH, KINDS, WHOLE, Quota, Use
 from ipserver.store.shapes import amounts_of
 from ipserver.store.tables import artifacts, attempts, experiments, purged, quotas
-from ipserver.store.transactions import projects
+from ipserver.store.transactions import clocks, projects
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def seconds_since(month: float, now: float) -> sa.ColumnElement[float]:
     """Seconds that an attempt has lasted since a time."""
     end = sa.func.coalesce(attempts.c.end_time, now)
     start = sa.case((attempts.c.start_time < month, month), else_=attempts.c.start_time)
-    return sa.case((end > month, end - start), else_=0.0)
+    return clocks.lasted(start, end, now)
 
 
 def _bytes(transaction: Transaction, scope: _Scope) -> float:
