@@ -91,7 +91,7 @@ def privacy(settings: Settings) -> Found:
     """Check what other users of this machine can access."""
     found = 0
     if settings.home.exists():
-        # Of a mounted folder, as in a container, whoever mounts it decides.
+        # A mounted folder, as in a container, has the permissions of its mount.
         ours = settings.home.stat().st_uid == os.getuid()
         for text in exposed(settings.home):
             found += 1

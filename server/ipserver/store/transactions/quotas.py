@@ -1,4 +1,4 @@
-"""Limits of projects and users, and what of them is used.
+"""Limits of projects and users, and their use.
 
 A limit of a project counts everything in it; a limit of a user counts what the user has in that project. The
 project "*" stands for each project, and the user "*" for each user, without a limit of their own.
@@ -24,7 +24,7 @@ from ipserver.store.transactions import clocks, projects
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What is counted: the experiments of a project, or those of a user in it ("": of everybody)."""
+    """The counted experiments: those of a project, or of a user in it ("": of all users)."""
 
     project: str
     user: str
@@ -123,7 +123,7 @@ def limits_of(
     Args:
         found: Values by project, user and name.
         project: Id of the project.
-        user: The user; "": nobody had to say who they are, so that only the project's limits hold.
+        user: The user; "" without authentication, so that only the project's limits hold.
     """
     for name in KINDS:
         whole = ((project, WHOLE), (EACH, WHOLE))
