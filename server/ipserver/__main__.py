@@ -11,6 +11,7 @@ if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != _OWN:
 
 from iplab.retired import forget_retired  # noqa: E402 - see above
 from iplab.shadowing import SERVER, require_installed, require_libraries  # noqa: E402 - see above
+from ipserver.environment.loading import loading  # noqa: E402 - see above
 
 
 def main() -> None:
@@ -20,7 +21,8 @@ def main() -> None:
     forget_retired(os.environ)
     require_libraries("ipserver", SERVER)
     require_installed("ipserver", SERVER, "server")
-    from ipserver.cli import main as command  # noqa: PLC0415 - see above
+    with loading():
+        from ipserver.cli import main as command  # noqa: PLC0415 - see above
 
     command()
 
