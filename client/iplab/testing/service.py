@@ -35,6 +35,11 @@ from iplab.v1 import run_service_pb2 as run_pb
 if TYPE_CHECKING:
     from iplab.aio import AsyncClient
 
+# As the service: watches that are idle live as long as clients may ping.
+_OPTIONS: Final = (
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
 # Calls at a time; each watch is one.
 _THREADS: Final = 32
 _SERVICES: Final = {
@@ -65,7 +70,8 @@ class FakeService:
         self._audit = AuditLog()
         self._failing: Counter[tuple[str, str]] = Counter()
         self._breaks = 0
-        self._server = grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="iplab-fake"))
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="iplab-fake")
+        self._server = grpc.server(threads, options=_OPTIONS)
         for name, module in _SERVICES.items():
             servicer = self._servicer(getattr(module, f"{name}Servicer"))
             getattr(module, f"add_{name}Servicer_to_server")(servicer, self._server)
