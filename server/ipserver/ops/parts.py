@@ -89,6 +89,7 @@ def run_dispatch(settings: Settings) -> None:
     from ipserver.request.limits import limits_with  # noqa: PLC0415
     from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
     from ipserver.scheduling.observing import IGNORE  # noqa: PLC0415
+    from ipserver.store.records.audit import OwnActs  # noqa: PLC0415
     from ipserver.studies.driver import Studies  # noqa: PLC0415
     from ipserver.studies.outputs import Outputs  # noqa: PLC0415
     from ipserver.workers.on_ray.executor import RayExecutor  # noqa: PLC0415
@@ -129,7 +130,8 @@ def run_dispatch(settings: Settings) -> None:
     outputs = Outputs(store, settings.artifact_root, settings.data)
     limits, lease = limits_with(**settings.limits), 2 * settings.lease_seconds
     alive = Heartbeat(heartbeat_file(settings, "studies"))
-    studies = Studies(store, limits, outputs, _owner("study"), lease, beat=alive)
+    acts = OwnActs(settings.audit_seconds)
+    studies = Studies(store, limits, outputs, _owner("study"), lease, beat=alive, acts=acts)
     threading.Thread(target=studies.run, args=(stop,), name="studies", daemon=True).start()
     try:
         beat = Heartbeat(heartbeat_file(settings, "dispatch"))
