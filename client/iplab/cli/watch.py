@@ -11,6 +11,7 @@ import click
 
 from iplab.cli.app import ALL_DIVERGED, ENDED_BADLY, Service, json_option, print_json, warn
 from iplab.cli.results import divergence, headline, print_results
+from iplab.display.terminal import echo
 from iplab.results.states import ExperimentState
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def watch(service: Service, experiment: str, *, after: int, as_json: bool) -> No
             finish(found, as_json=False)
             return
         for event in found.watch(after):
-            click.echo(json.dumps(_event(event)))
+            echo(json.dumps(_event(event)))
         _exit(found.refresh())
 
 
@@ -44,14 +45,14 @@ def finish(experiment: Experiment, *, as_json: bool) -> None:
     try:
         experiment.wait()
     except KeyboardInterrupt:
-        click.echo(f"{experiment.id} goes on; follow it again with: iplab watch {experiment.id}", err=True)
+        echo(f"{experiment.id} goes on; follow it again with: iplab watch {experiment.id}", err=True)
         raise
     if as_json:
         print_json(experiment.to_dict())
         if said := divergence(experiment):
             warn(said)
     else:
-        click.echo(headline(experiment))
+        echo(headline(experiment))
         print_results(experiment, experiment.summary())
     _exit(experiment)
 

@@ -254,5 +254,7 @@ def _missing(spec: study_pb2.StudySpec) -> Iterator[tuple[str, str]]:
     for axis in ("parameterizations", "hidden_layers", "activations"):
         if not getattr(base.grid, axis):
             yield f"study.spec.base.grid.{axis}", "is empty; give at least one"
+    if not (base.grid.base_learning_rates or base.grid.parameterizations):
+        yield "study.spec.base.grid.base_learning_rates", "is empty; give at least one"
     if base.grid.seeds:
         yield "study.spec.base.grid.seeds", "are chosen by the study; leave them out"

@@ -19,8 +19,7 @@ from ipserver.environment.settings import Settings
 from ipserver.environment.traces import configure_traces
 from ipserver.errors import StartupError
 from ipserver.ops.heartbeat import Heartbeat
-from ipserver.ops.places import _SUPERVISED, _owner, free_address, heartbeat_file
-from ipserver.ops.startup import check_data, make_folder, open_service, waiting
+from ipserver.ops.places import _SUPERVISED, _owner, free_address, heartbeat_file, make_folder
 
 if TYPE_CHECKING:
     from ipserver.api.calls import Call
@@ -36,6 +35,7 @@ def run_api(settings: Settings) -> None:
     from ipserver.api.oidc import OidcSettings  # noqa: PLC0415 - only this part needs it
     from ipserver.api.room import Room  # noqa: PLC0415 - as above
     from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
+    from ipserver.ops.startup import open_service  # noqa: PLC0415 - the store, which the page does without
     from ipserver.request.limits import limits_with  # noqa: PLC0415
 
     configure_traces("api")
@@ -85,6 +85,7 @@ def run_api(settings: Settings) -> None:
 
 def run_dispatch(settings: Settings) -> None:
     """Dispatch packs on Ray until a stop signal."""
+    from ipserver.ops.startup import check_data, open_service, waiting  # noqa: PLC0415 - the store, which the page does without
     from ipserver.ops.sweeper import Sweeper  # noqa: PLC0415
     from ipserver.request.limits import limits_with  # noqa: PLC0415
     from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
@@ -145,6 +146,7 @@ def run_forward(settings: Settings) -> None:
     from ipserver.forward.connect import connect  # noqa: PLC0415 - only this part needs MLflow
     from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
     from ipserver.forward.observing import IGNORE  # noqa: PLC0415
+    from ipserver.ops.startup import open_service, waiting  # noqa: PLC0415 - the store, which the page does without
 
     # A lower priority than Ray's workers (niceness 15, or 5 for our own Ray) in the same session.
     os.nice(19)
