@@ -11,7 +11,7 @@ off_s = f_s - g_s of S seeds, f_s a network's outputs and g_s its limit's, relat
 sketch is linear, so all of this follows from sketches of f_s and g_s; |g_s|^2 is recorded exactly. Intervals
 are over seeds and over the sums of the sketch together.
 
-Where no limit is computed (muP) a network of M >= 16 m neurons stands for it. Its variance is taken to be the
+If no limit is computed (muP), a network of M >= 16 m neurons takes its place. Its variance is taken to be the
 m / M-th part of that of a network of width m, so that the variance of off_s is V (1 + m / M).
 """
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,21 +32,20 @@ from ipcore.analysis.limit_distance import (
     is_zero,
     width_distances,
 )
+from ipcore.catalogue.widths import TIMES_WIDER
 from ipcore.errors import AnalysisError
 
 Floats = npt.NDArray[np.float64]
-TIMES_WIDER: Final = 16
-"""A network that stands for infinite width is at least so many times wider than those compared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outputs:
-    """What a run recorded of its outputs at a step.
+    """A run's record of its outputs at a step.
 
     Attributes:
         mean_square: Mean f^2 over all outputs on the test set.
         sums: The sketch, (J,): its squares sum to the mean square on average.
-        error: Of a limit: its root mean square error relative to |f|; 0 where it is exact or not known.
+        error: For a limit, its root mean square error relative to |f|; 0 where it is exact or not known.
     """
 
     mean_square: float
@@ -67,7 +66,7 @@ class Outputs:
 
 
 def stand_in(widths: Collection[int]) -> int | None:
-    """The width that stands for infinite width among finite ones, if one is far larger than all others.
+    """The width that takes the place of infinite width: one that is far larger than all others, if any.
 
     >>> stand_in([64, 128, 256, 4096]), stand_in([64, 128, 256, 512])
     (4096, None)
@@ -77,11 +76,11 @@ def stand_in(widths: Collection[int]) -> int | None:
 
 
 def own_square(off: Floats, m: int, width: int) -> float:
-    """Squared error of networks that stand for infinite width: their variance, if it falls like 1/m.
+    """Squared error of networks used in place of infinite width: their variance, if it falls like 1/m.
 
     Args:
         off: Sketches of narrower networks less theirs, seed by seed, (S, J) with S >= 2.
-        m: Of the narrower networks.
+        m: Width of the narrower networks.
         width: M, theirs.
     """
     return float(off.var(axis=0, ddof=1).sum()) * m / (m + width)

@@ -30,10 +30,10 @@ from ipcore.analysis.welch import contrast
 from ipcore.errors import AnalysisError
 
 OCTAVE: Final = 1.0
-"""How far from the best rate the parabola of a seed reaches, to both sides."""
+"""Distance from the best rate that a seed's parabola covers, to both sides."""
 
 SAME: Final = 1e-6
-"""Relative difference of losses that single precision does not tell apart."""
+"""Relative difference of losses that single precision does not resolve."""
 
 _Losses = Mapping[tuple[int, float, int], float]
 _Floats = npt.NDArray[np.float64]
@@ -81,10 +81,10 @@ class RateTransfer:
         widths: m, ascending.
         seeds: How many.
         predicted: Drift that theory predicts, or None.
-        tolerance: Of the verdict, octaves per doubling.
+        tolerance: Largest difference that still agrees, octaves per doubling.
         verdict: Undecided without a prediction.
         warnings: Seeds that were left out, and widths at which the grid leaves the best rate open.
-        sentence: All of it in words.
+        sentence: The finding in one sentence.
         ends: The 95 % interval of each best rate; () where they are not known.
     """
 
@@ -111,7 +111,7 @@ def check_rate_transfer(
     Args:
         losses: Final loss > 0 by (width, rate, seed); NaN or infinite of a run that diverged. A run that has
             not ended has none.
-        predicted: Drift to hold it against, or why there is none (`predicted_drift`).
+        predicted: Predicted drift, or why there is none (`predicted_drift`).
         tolerance: Octaves per doubling.
 
     Raises:
@@ -158,12 +158,12 @@ def check_rate_transfer(
 
 
 def _left_open(widths: Sequence[int], optima: _Floats, ranges: _Floats) -> tuple[float, float]:
-    """By how much the grid may have moved the drift, at least and at most (the first is <= 0).
+    """Least and largest amount by which the grid may have moved the drift (the first is <= 0).
 
     Args:
         widths: m.
         optima: u* by seed and width.
-        ranges: Where each may lie, (seeds, widths, 2).
+        ranges: Interval of each, (seeds, widths, 2).
     """
     moves = octave_weights(widths)[:, None] * (ranges - optima[..., None])
     low, high = (ends(axis=2).sum(axis=1).mean() for ends in (moves.min, moves.max))
@@ -206,7 +206,7 @@ def predicted_drift(analysis: theory.Analysis, *, calibrated: bool = False) -> P
     where the number of steps decides: no prediction.
 
     Args:
-        analysis: Of what was trained.
+        analysis: Analysis of what was trained.
         calibrated: Whether its first rates were calibrated; that of layer 1 alone follows the base rate then.
 
     >>> from ipcore.theory import analyze, preset
@@ -265,8 +265,8 @@ def _bracketed(
 ) -> list[float]:
     """log2 of the best rate of the grid at each width.
 
-    Over seeds a run that diverged counts as the worst that was measured at its width: it has not trained. The
-    best must have a measured rate to both sides.
+    In the mean over seeds a diverged run counts as the worst loss measured at its width. The best rate must
+    have a measured rate on both sides.
     """
     centres: list[float] = []
     edges: dict[str, list[int]] = {}
@@ -281,7 +281,7 @@ def _bracketed(
                 f"at width {width} the loss is {math.exp(means[0]):.6g} at all rates: training has no effect "
                 "at them, and none is the best; add larger rates"
             )
-        # Where all seeds diverge a rate cannot be the best.
+        # A rate at which all seeds diverge cannot be the best.
         best = int(np.argmin(np.where(finite.any(axis=1), means, np.inf)))
         if best in (0, len(rates) - 1):
             more = "smaller" if best == 0 else "larger"

@@ -1,4 +1,4 @@
-"""Probes: what is measured inside the networks; definitions, formulas and costs in docs/probes.md."""
+"""Probes: quantities measured inside the networks; definitions, formulas and costs in docs/probes.md."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Probe:
 
     Attributes:
         name: Name in specs.
-        description: One line for people.
+        description: One line.
         implementation: Object of type `ipcore.probes.definition.Definition`, as "module:name".
-        least_examples: It needs at least so many.
+        least_examples: Number of examples that it needs at least.
         chains_only: Whether it is defined only for multilayer perceptrons.
-        of_outputs: Whether it looks at outputs on the test set alone, which limits and networks with deferred
+        of_outputs: Whether it reads only outputs on the test set, which limits and networks with deferred
             weights have too.
     """
 

@@ -23,11 +23,11 @@ class KernelMachine:
     """f of one run.
 
     Args:
-        kernels: Of the network.
+        kernels: Kernels of the network.
         inputs: Training inputs that some batch holds, (n, d). All tensors are on their device.
         places: Other inputs at which f is asked for, by name.
         outputs: C.
-        loss: Of outputs and labels.
+        loss: A function of outputs and labels.
         momentum: beta; 0: plain gradient descent.
         seed: Keys f_0.
         starts_at_zero: Whether f_0 = 0; else it is drawn from N(0, S^{L+1}), jointly at all inputs.
@@ -84,7 +84,7 @@ class KernelMachine:
         return self._starts[place]
 
     def _covariance(self, x: Tensor) -> Tensor:
-        """Of f_0 at inputs (n, d), (n, n)."""
+        """Covariance of f_0 at inputs (n, d), (n, n)."""
         found = torch.empty((len(x), len(x)), dtype=torch.float64, device=x.device)
         for rows, part in zip(pieces(found), pieces(x), strict=True):
             rows.copy_(self._kernels.at(part, x)[0])
@@ -127,7 +127,7 @@ class KernelMachine:
         return float(summed[0]) / len(batch), f
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold."""
+        """Tensors of a checkpoint."""
         return {"alpha": self._alpha, "velocity": self._velocity, "reached": self._reached}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:

@@ -55,8 +55,8 @@ def paired_outputs(
     """Train a network and its kernel machine side by side.
 
     Args:
-        config: Of the network: dense, of finite width.
-        run: Of both.
+        config: Configuration of the network: dense, of finite width.
+        run: The run, for both.
         dataset: What they train on.
         steps: Ascending, >= 1: after which updates outputs are given.
         threads: Inside an operation; None: torch's own setting.
@@ -77,7 +77,7 @@ def paired_outputs(
         )
     test, train = (torch.from_numpy(split.inputs) for split in (dataset.test, dataset.train))
     start = dense.pack.infer(test)[0].double()
-    # The drawn f_0 is never looked at.
+    # The drawn f_0 is not used.
     learner.machine.start(dense.pack.infer(train[learner.rows])[0], {"test": start})
     for step in steps:
         dense.advance(max_steps=step - dense.step)

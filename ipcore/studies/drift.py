@@ -1,7 +1,8 @@
 """The drift of the best rate: a bracket per width, windows of rates per seed, looks at 4, 6, 9, ... seeds.
 
-Widths never move. Every seed has an optimum at every width (`ipcore.analysis.optimum`); its drift needs
-neither a model of the noise nor a bound on terms of the next order. Without a bracket there is no drift.
+Widths are never doubled. Every seed has an optimum at every width (`ipcore.analysis.optimum`); its drift
+needs neither a model of the noise nor a bound on terms of the next order. Without a bracket there is no
+drift.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class Drift:
     """See the module.
 
     Attributes:
-        subject: Whose answer.
-        trainee: What is trained.
+        subject: Subject of the answer.
+        trainee: The networks that are trained.
         rate: First guess at the smallest width.
         band: Predicted drift, octaves per doubling.
         tolerance: tau.
@@ -106,7 +107,7 @@ class Drift:
         return Point(sum(losses) / len(losses), first, all(_diverged(outcome) for outcome in known))
 
     def _bracketing(self, ledger: Ledger, brackets: Mapping[int, Bracket]) -> State:
-        """What the widths without a bracket want, all at once."""
+        """The runs that all widths without a bracket need next."""
         wanted = {width: found.wanted for width, found in brackets.items() if found.centre is None}
         if lost := [width for width, points in wanted.items() if not points]:
             why = f"no base rate within 20 octaves of {self.rate:g} trains best at width {lost[0]}"
@@ -280,7 +281,7 @@ class Drift:
         return self._cell(Verdict.UNDECIDED, Interval(), 0, None, why)
 
     def _bracketed(self, centres: Iterable[int]) -> Cell:
-        """What is known before the first look is complete."""
+        """Present knowledge before the first look is complete."""
         near = ", ".join(
             f"{self.rate_at(centre):.3g} at width {width}"
             for width, centre in zip(self.widths, centres, strict=True)

@@ -58,7 +58,7 @@ class Analysis:
             a few follow, and no more than `analyzing.MAX_ANSWER_DIGITS` allow (a note says so).
         features: Layers whose features move for certain, and from which step.
         vanishing: Whether some hidden activation vanishes at initialization.
-        alignment: Of the matrices W^2..W^{L+1} at step 1.
+        alignment: Alignment of the matrices W^2..W^{L+1} at step 1.
         reason: The inequality that decides, in words.
         source: Where its rule is from.
         advice: What would change a trivial, diverging or unsettled verdict; empty otherwise.
@@ -68,7 +68,7 @@ class Analysis:
         assumed: Alignment that was given: (), one, or a lower and an upper bound. `alignment` follows from
             the last one.
         block_matrices: Matrices per residual block; 0: a perceptron without blocks.
-        normalization: Of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
+        normalization: Normalization of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
     """
 
     parameterization: Parameterization

@@ -57,7 +57,7 @@ def epsilon_crossovers(
     """Widths at which Adam's epsilon is as large as the mean gradient of each layer.
 
     Args:
-        analysis: Of the parameterization, with the epsilon that holds at the width measured.
+        analysis: Analysis of the parameterization, with the epsilon that holds at the width measured.
         gradients: Mean |dL/dw^l| measured at a width, l = 1..L+1 (the probe `gradient`); None: not measured.
         width: That width.
         epsilon: eps of Adam; layer l has eps m^{-d_l}.

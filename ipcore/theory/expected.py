@@ -46,9 +46,9 @@ class ExpectedChange:
     """The size of one layer's change at some widths, up to a constant factor, and its parts.
 
     Attributes:
-        sizes: Of the change, by width.
-        below: Of `below`.
-        own: Of `own`.
+        sizes: Sizes of the change, by width.
+        below: Sizes of the part passed on from the layers below, by width.
+        own: Sizes of the part made by the layer's own updates, by width.
         crossover: The width at which `below` and `own` are equal if the layers below keep their size; None
             if their exponents are the same or one part is zero.
     """
@@ -76,7 +76,7 @@ def expected_changes(
     itself and is taken to follow its largest term.
 
     Args:
-        layers: Of `parts_of`, from layer 1 up; it stops at the first that is not measured.
+        layers: Result of `parts_of`, from layer 1 up; it stops at the first that is not measured.
         measured: By layer.
         width: At which.
         widths: At which the sizes are wanted.

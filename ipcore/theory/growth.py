@@ -44,8 +44,8 @@ class Growth:
     """What grows.
 
     Attributes:
-        value: Of the quantity, as an exponent: it grows with the width iff this is above 0. None: it grows
-            without a number for it.
+        value: Exponent of the quantity: it grows with the width iff this is above 0. None: it grows without a
+            number for it.
         quantity: Which one; a number can be had for the same quantity at another delta.
         certain: False: only so many steps could be looked at, and what is still changing counts as growing.
     """

@@ -48,7 +48,7 @@ def isolated_changes(analysis: Analysis, step: int) -> IsolatedChanges:
     """What each layer's own update changes if it is the only one, made from the weights of step 0.
 
     Args:
-        analysis: Of the parameterization, with its optimizer, activation and loss.
+        analysis: Analysis of the parameterization, with its optimizer, activation and loss.
         step: Updates done before the one whose rates are used, >= 0.
 
     Raises:

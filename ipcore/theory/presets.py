@@ -55,7 +55,7 @@ class Preset:
 
     Attributes:
         name: Lower-case name for specs.
-        description: One line for people.
+        description: One line.
         source: Paper and place.
         build: Exponents at a number of hidden layers L >= 1, for gradient descent.
         build_adam: Those for Adam: the largest stable rates with epsilon scaled faithfully, or, for "sp",

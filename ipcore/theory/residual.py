@@ -93,11 +93,11 @@ class DepthExponents:
 
     Attributes:
         alpha: Exponent of the branch multiplier.
-        start: Of the sizes at the start; 0: bounded.
-        change: Of a coherent change of h per unit of the base rate.
-        rate: Of the base rate at which h changes by order 1.
-        in_block: Of the change inside a block by its own matrix, at that rate; below 0 blocks learn less and
-            less of their own ("lazy").
+        start: Exponent of the sizes at the start; 0: bounded.
+        change: Exponent of a coherent change of h per unit of the base rate.
+        rate: Exponent of the base rate at which h changes by order 1.
+        in_block: Exponent of the change inside a block by its own matrix, at that rate; below 0 blocks learn
+            less and less of their own ("lazy").
         published: Paper that proposes this alpha; "": none, so measure.
         normalized: Whether preactivations are normalized; if so and `start` > 0, only `start` holds.
     """
@@ -139,7 +139,7 @@ def depth_exponents(
     Args:
         alpha: At least 0.
         optimizer: Key of `OPTIMIZERS`; Adam as signs.
-        normalization: Of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
+        normalization: Normalization of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
 
     Raises:
         TheoryError: Unknown optimizer or normalization, a negative alpha.

@@ -63,7 +63,7 @@ def _find(case: Case) -> Report:
 
 
 def _predicted(case: Case) -> PredictedDrift | str:
-    """What theory predicts, or why it does not: with Adam the limit may begin beyond these widths."""
+    """The predicted drift, or why there is none: with Adam the limit may begin beyond these widths."""
     analysis = case.analysis
     if isinstance(analysis, str):
         return analysis
@@ -83,7 +83,7 @@ def _predicted(case: Case) -> PredictedDrift | str:
 
 
 def _losses(case: Case) -> dict[tuple[int, float, int], float]:
-    """Final test loss by (width, rate, seed); NaN where a run diverged, none of runs that have not ended."""
+    """Final test loss by (width, rate, seed): NaN if the run diverged, no entry if it has not ended."""
     losses = {}
     for run in case.runs:
         key = run.width, run.base_learning_rate, run.seed

@@ -26,7 +26,7 @@ class Area(Generic[Label]):
     """A connected open set with one label, without the borders inside it.
 
     Attributes:
-        label: Of its points; also of those on its outline that no border or corner names.
+        label: Label of its points; also of those on its outline that no border or corner names.
         outline: Its corners, counterclockwise.
         holes: Outlines of what it surrounds, clockwise.
     """
@@ -43,7 +43,7 @@ class Border(Generic[Label]):
     Attributes:
         start: One end.
         end: The other.
-        label: Of its points.
+        label: Label of its points.
         sides: Labels of the areas on its left and right, seen from `start`; None: outside the rectangle.
     """
 
@@ -59,7 +59,7 @@ class Corner(Generic[Label]):
 
     Attributes:
         at: Where.
-        label: Of the point.
+        label: Label of the point.
     """
 
     at: Place

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ipcore.analysis.output_distance import TIMES_WIDER
 from ipcore.catalogue import DatasetInfo
-from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.catalogue.widths import INFINITE_WIDTH, TIMES_WIDER
 from ipcore.limits.cost import Cost, cost
 from ipcore.limits.limit import Limit
 from iplab.v1 import spec_pb2 as pb
@@ -96,8 +95,8 @@ class StandIn:
 
     Attributes:
         width: Theirs.
-        memory_bytes: Of one run.
-        seconds: Of one run on an ordinary core, with two evaluations.
+        memory_bytes: Memory in bytes of one run.
+        seconds: Core-seconds of one run on an ordinary core, with two evaluations.
     """
 
     width: int

@@ -76,7 +76,7 @@ class Pictures:
         """A figure as a file.
 
         Args:
-            key: Of the figure.
+            key: Key of the figure.
             picture: The figure.
             ending: One of `MEDIA`.
 

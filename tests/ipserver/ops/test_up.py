@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 from urllib.parse import urlsplit
 
@@ -363,8 +361,7 @@ def test_a_port_in_use_is_refused(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        command = [sys.executable, "-m", "ipserver", "up", "--home", str(tmp_path), "--address", address]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        done = ipserver("up", "--home", str(tmp_path), "--address", address)
 
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert f"cannot listen on {address}" in done.stderr

@@ -220,18 +220,6 @@ def test_a_dispatcher_joins_a_cluster_and_leaves_it_as_it_was(s3, grown, folder,
         assert SECRET not in path.read_text(errors="replace"), path
 
 
-def test_a_cluster_that_is_not_there_is_named(tmp_path):
-    settings = settings_in(tmp_path)
-    store_in(settings).close()
-    with (tmp_path / "dispatch.log").open("ab") as log:
-        process = dispatch(settings, log, IPLAB_RAY_ADDRESS=f"127.0.0.1:{free_port()}")
-        assert process.wait(120) == 2
-
-    told = (tmp_path / "dispatch.log").read_text()
-    assert "IPLAB_RAY_ADDRESS: nothing answers at 127.0.0.1:" in told
-    assert "Traceback" not in told
-
-
 @pytest.mark.timeout(300)
 def test_a_dispatcher_ends_soon_after_the_clusters_head(cluster, tmp_path):
     """After 15 s, as with its own Ray, instead of Ray's 60; then its supervisor starts another.
