@@ -41,7 +41,7 @@ class Gate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the s
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """Wrap all methods."""
         handler = await continuation(handler_call_details)
-        if handler is None:
+        if not handler:  # there is no such method, which the stubs do not know
             return handler
         parse = cast(Callable[[bytes], Message], handler.request_deserializer)
         if not handler_call_details.method.startswith("/iplab."):
