@@ -25,6 +25,7 @@ from iplab.v1.catalog_service_pb2 import Limits
 from iplab.v1.spec_pb2 import ExperimentSpec
 from iplab.v1.study_pb2 import StudySpec
 from ipserver import names
+from ipserver.environment.masking import without_secrets
 from ipserver.errors import (
     ArtifactsUnavailable,
     Fenced,
@@ -200,7 +201,8 @@ class Studies:
 
     def _fail(self, study: StudyRecord, error: Exception) -> None:
         shown = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}"
-        outcome = replace(study.outcome, reason="FAILED", sentence=f"The study cannot go on: {shown}")
+        said = f"The study cannot go on: {without_secrets(shown)}"
+        outcome = replace(study.outcome, reason="FAILED", sentence=said)
         try:
             self._store.finish_study(study.id, study.token, StudyState.FAILED, outcome)
         except Fenced as fenced:

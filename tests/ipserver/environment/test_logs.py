@@ -13,6 +13,8 @@ from ipserver.environment.log_scope import Scope, about, enter, scope
 from ipserver.environment.masking import without_secrets
 from ipserver.errors import StoreUnavailable
 from ipserver.store import open_store
+from ipserver.store.states import FailureReason
+from ipserver.workers.executor import bounded
 
 
 @pytest.fixture
@@ -137,6 +139,16 @@ def test_secrets_are_masked(text, masked):
 )
 def test_what_is_no_secret_stays(text):
     assert without_secrets(text) == text
+
+
+def test_failures_that_readers_see_hold_no_secrets():
+    secret = "postgresql://lab:s3cret@db/x"
+    found = bounded(FailureReason.TRAINING_ERROR, f"E: {secret}", f"Traceback\nE: {secret}", f"at {secret}")
+    assert (found.message, found.traceback, found.log_tail) == (
+        "E: postgresql://lab:***@db/x",
+        "Traceback\nE: postgresql://lab:***@db/x",
+        "at postgresql://lab:***@db/x",
+    )
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
