@@ -220,9 +220,15 @@ def test_a_part_asks_at_its_start_what_it_needs_and_no_more(part: str, surroundi
         process.kill()
         process.wait()
     assert surroundings.reached(said) == _wanted(part), said
-    if PARTS[part].ray:  # the cluster is not there
-        assert process.returncode == 2
-        assert "Traceback" not in said
+    assert "Traceback" not in said
+    missing = [
+        name
+        for name, needed in (("RAY_ADDRESS", PARTS[part].ray), ("MLFLOW_TRACKING_URI", PARTS[part].mlflow))
+        if needed
+    ]
+    assert process.returncode == (2 if missing else 0)
+    for name in missing:
+        assert f"ipserver: IPLAB_{name}: " in said
 
 
 @pytest.mark.parametrize("part", PARTS)

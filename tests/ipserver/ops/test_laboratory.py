@@ -206,6 +206,8 @@ def a_token_is_revoked(lab):
     while "first" not in ended:
         time.sleep(0.05)
         assert watcher.is_alive()
+    with lab.connect("wendy") as client:
+        client.experiment("long").pause()  # the watch goes on, and nothing trains meanwhile
     (listed,) = [one for one in json.loads(lab.operate("token", "list", "--json")) if one["user"] == "rex"]
     assert listed["last_use_time"]
     revoked = time.monotonic()

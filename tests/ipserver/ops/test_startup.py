@@ -429,18 +429,6 @@ def says_what_is_wrong_with_the_store(told):
     assert "hidden" not in told
 
 
-def test_a_forwarder_whose_mlflow_is_down_ends(tmp_path, nowhere):
-    store_in(settings_in(tmp_path)).close()
-    with (tmp_path / "log").open("ab") as log:
-        uri = f"http://{nowhere}"
-        process = start("forward", "--home", str(tmp_path), log=log, IPLAB_MLFLOW_TRACKING_URI=uri)
-        assert process.wait(120) == 2
-
-    assert (
-        f"ipserver: IPLAB_MLFLOW_TRACKING_URI: nothing answers at {nowhere}" in (tmp_path / "log").read_text()
-    )
-
-
 def test_a_supervised_forwarder_waits_for_mlflow_until_its_supervisor_ends(tmp_path, nowhere):
     store_in(settings_in(tmp_path)).close()
     told = tmp_path / "log"
