@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from iplab.display.commands import Choice, CommandGroup
-from iplab.display.terminal import echo, folded, shown_on
+from iplab.display.terminal import folded, shown_on
 from ipserver.cli_accounts import add_account_commands
 from ipserver.environment.logs import configure_logs
 from ipserver.environment.masking import without_password
@@ -68,7 +68,7 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
             _replace_missing_user(settings)
             function(settings, **others)
         except ServiceError as error:
-            echo(shown_on(sys.stderr, f"ipserver: {error}"), err=True)
+            click.echo(shown_on(sys.stderr, f"ipserver: {error}"), err=True)
             sys.exit(2)
 
     command.__doc__ = function.__doc__
@@ -201,7 +201,7 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
         raise StartupError(f"there is no MLflow store in {settings.home}; start `ipserver up` there first")
     free_address(f"127.0.0.1:{port}")
     uri = settings.mlflow_uri
-    echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
+    click.echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
     _say('Choose "Model training" once, at the top left: MLflow opens under "GenAI", without runs.')
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
     # The URI may hold a password and every user of the machine can read command lines, so it is passed in
@@ -243,12 +243,14 @@ def doctor_command(settings: Settings, *, as_json: bool, part: str | None) -> No
         for finding in examine(settings, needs=PARTS[part] if part else EVERYTHING):
             findings.append(finding)
             if not as_json:
-                echo(_line(finding.level, finding.check, finding.text))
+                click.echo(_line(finding.level, finding.check, finding.text))
     wrong = sum(finding.level is Level.WRONG for finding in findings)
     if as_json:
-        echo(json.dumps({"wrong": wrong, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        click.echo(
+            json.dumps({"wrong": wrong, "findings": [asdict(finding) for finding in findings]}, indent=2)
+        )
     else:
-        echo(f"{wrong} wrong" if wrong else "nothing is wrong")
+        click.echo(f"{wrong} wrong" if wrong else "nothing is wrong")
     sys.exit(1 if wrong else 0)
 
 
@@ -264,7 +266,7 @@ def _line(level: str, check: str, text: str) -> str:
 
 def _say(text: str) -> None:
     """One line on standard output, folded on a terminal."""
-    echo(shown_on(sys.stdout, text))
+    click.echo(shown_on(sys.stdout, text))
 
 
 @main.command("backup")
@@ -285,7 +287,7 @@ def backup_command(settings: Settings, *, destination: Path) -> None:
     if made.passed:
         _say(f"{made.passed} checkpoints were replaced meanwhile; their packs repeat a few more steps")
     for location in made.missing:
-        echo(f"missing or damaged in {settings.artifact_root}: {location}", err=True)
+        click.echo(f"missing or damaged in {settings.artifact_root}: {location}", err=True)
     sys.exit(1 if made.missing else 0)
 
 
@@ -311,11 +313,11 @@ def settings_command(settings: Settings, *, as_json: bool) -> None:
     """List every setting with its variable, value and meaning. Secrets are not shown."""
     shown = {f"IPLAB_{name.upper()}": (value, name) for name, value in settings.shown().items()}
     if as_json:
-        echo(json.dumps({variable: str(value) for variable, (value, _) in shown.items()}, indent=2))
+        click.echo(json.dumps({variable: str(value) for variable, (value, _) in shown.items()}, indent=2))
         return
     for variable, (value, name) in shown.items():
-        echo(f"{variable}={value}")
-        echo(folded(Settings.model_fields[name].description or "", indent=4))
+        click.echo(f"{variable}={value}")
+        click.echo(folded(Settings.model_fields[name].description or "", indent=4))
 
 
 add_account_commands(main, _options, _with_settings)

@@ -10,7 +10,7 @@ import click
 
 from ipcore.catalogue import ACTIVATIONS, ANALYSED_OPTIMIZERS, LOSSES
 from iplab.cli.app import json_option, print_json
-from iplab.display.terminal import echo, folded
+from iplab.display.terminal import folded
 from iplab.results.states import Regime
 
 if TYPE_CHECKING:
@@ -154,9 +154,9 @@ def analyze(
         return
     _print_text(preset, found, decimals)
     regime = Regime.read(found.regime.name)
-    echo(folded(f"{found.regime.value.replace('_', ' ')} means: {regime.meaning}"))
+    click.echo(folded(f"{found.regime.value.replace('_', ' ')} means: {regime.meaning}"))
     if not isinstance(rate, str):
-        echo(folded(f"base rate: {rate}"))
+        click.echo(folded(f"base rate: {rate}"))
 
 
 def _alignment(forward: str, backward: str, initial: str, hidden_layers: int) -> str | Alignment | None:
@@ -304,6 +304,6 @@ def entries(text: str) -> list[str]:
 def _print_text(preset: str, found: Analysis | Completion, decimals: Sequence[str]) -> None:
     for line in f"{preset or 'custom'}, {found}".splitlines():
         text = line.lstrip()
-        echo(folded(text, indent=len(line) - len(text)))
+        click.echo(folded(text, indent=len(line) - len(text)))
     for note in decimals:
-        echo(folded(f"note: {note}"))
+        click.echo(folded(f"note: {note}"))

@@ -15,7 +15,6 @@ import iplab
 from iplab.connection.profiles import DEFAULT_ADDRESS
 from iplab.display import terminal
 from iplab.display.commands import CommandGroup
-from iplab.display.terminal import echo
 
 if TYPE_CHECKING:
     from iplab.client import Client
@@ -80,7 +79,7 @@ class App(CommandGroup):
             code = super().main(args, standalone_mode=False, **extra)
             sys.stdout.flush()
         except click.Abort:
-            echo("interrupted", err=True)
+            click.echo("interrupted", err=True)
             code = INTERRUPTED
         except click.ClickException as error:
             _show(error)
@@ -120,12 +119,12 @@ def _show(error: click.ClickException) -> None:
     """As click shows it, with long lines folded on a terminal."""
     shown = io.StringIO()
     error.show(file=shown)
-    echo(terminal.shown_on(sys.stderr, shown.getvalue().rstrip("\n")), err=True)
+    click.echo(terminal.shown_on(sys.stderr, shown.getvalue().rstrip("\n")), err=True)
 
 
 def _complain(error: object) -> None:
     """An error on standard error: folded on a terminal, one line elsewhere, for programs."""
-    echo(terminal.shown_on(sys.stderr, f"error: {error}"), err=True)
+    click.echo(terminal.shown_on(sys.stderr, f"error: {error}"), err=True)
 
 
 def _add_address(command: click.Command) -> None:
@@ -170,7 +169,7 @@ def json_option(command: Command) -> Command:
 
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
-    echo(json.dumps(value, indent=2))
+    click.echo(json.dumps(value, indent=2))
 
 
 def print_json_list(values: Iterable[object]) -> None:
@@ -179,12 +178,12 @@ def print_json_list(values: Iterable[object]) -> None:
     for value in values:
         sys.stdout.write(f"{start}  {json.dumps(value)}")
         start = ",\n"
-    echo("[]" if start == "[\n" else "\n]")
+    click.echo("[]" if start == "[\n" else "\n]")
 
 
 def note(message: str) -> None:
     """For people, on standard error."""
-    echo(folded(message), err=True)
+    click.echo(folded(message), err=True)
 
 
 def warn(message: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import DISAGREES, Service, json_option, note, print_json
-from iplab.display.terminal import echo, folded
+from iplab.display.terminal import folded
 from iplab.results.numbers import SETTING_DIGITS, decimals, number
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def check(
             report.plot().save(plot)
         except (ValueError, OSError, ImportError) as error:
             raise click.UsageError(f"--plot: there is no picture: {error}") from error
-        echo(f"saved {plot}", err=True)
+        click.echo(f"saved {plot}", err=True)
     if report.disagrees:
         context.exit(DISAGREES)
 
@@ -99,11 +99,11 @@ def print_report(report: Report, *, why: bool = False) -> None:
     found = answers(report)
     many = len(found) > _FEW
     if many:
-        echo(folded(overview(found)))
+        click.echo(folded(overview(found)))
     for answer in found:
-        echo(folded(answer.sentence, indent=2 if many else 0))
+        click.echo(folded(answer.sentence, indent=2 if many else 0))
     if why and report.checks:
-        echo()
+        click.echo()
         _print_tables(report)
     notes = list(report.notes) if why else _alike(report.notes)
     shown = notes if why else notes[:_NOTES]
@@ -138,14 +138,14 @@ def _print_tables(report: Report) -> None:
         print_table(table_of(_HEADINGS, [_row(check) for check in checks], _title(subject), folding=()))
         for conclusion in report.conclusions:
             if conclusion.subject == subject:
-                echo(folded(f"{subject.parameterization}: {conclusion.sentence}"))
+                click.echo(folded(f"{subject.parameterization}: {conclusion.sentence}"))
         for check in checks:
             if check.verdict is not Verdict.AGREES:
-                echo(folded(check.sentence, indent=4))
+                click.echo(folded(check.sentence, indent=4))
         for check in checks:
             if check.kind == "LIMIT":
                 print_table(table_of(_PARTS, _parts(check), f"{check.name}, {_after(check)}", folding=()))
-        echo()
+        click.echo()
 
 
 def _after(check: Check) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
-from iplab.display.terminal import echo, folded
+from iplab.display.terminal import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,7 @@ def weights(
                 plain = asdict(artifact) | {"create_time": time_text(artifact.create_time)}
                 print_json(plain | {"file": str(saved)})
             else:
-                echo(str(saved))
+                click.echo(str(saved))
             return
         loaded = parse_weights(found.read(artifact))
     headings = ["name", "shape", "dtype", "mean", "sd"]
@@ -123,4 +123,4 @@ def weights(
         return
     print_table(table_of(headings, rows))
     for key, value in sorted(loaded.metadata.items()):
-        echo(folded(f"{key}: {value}"))
+        click.echo(folded(f"{key}: {value}"))

@@ -12,7 +12,7 @@ import click
 
 from iplab.cli.app import Service, json_option, note, print_json, warn
 from iplab.cli.results import brief
-from iplab.display.terminal import echo, folded, visible
+from iplab.display.terminal import folded, visible
 from iplab.results.numbers import number
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def init(file: str, *, force: bool, as_json: bool) -> None:
     from iplab.specs.template import template  # noqa: PLC0415 - this command alone
 
     if file == "-":
-        echo(template("spec.yaml"), nl=False)
+        click.echo(template("spec.yaml"), nl=False)
         return
     try:
         with Path(file).open("w" if force else "x", encoding="utf-8") as target:
@@ -45,7 +45,7 @@ def init(file: str, *, force: bool, as_json: bool) -> None:
     if as_json:
         print_json({"file": file})
     else:
-        echo(f"{visible(file)} is written; next: iplab submit {visible(file)} --dry-run")
+        click.echo(f"{visible(file)} is written; next: iplab submit {visible(file)} --dry-run")
 
 
 @click.command()
@@ -104,9 +104,9 @@ def clone(
         if as_json:
             print_json(made.to_dict())
         elif dry_run:
-            echo(f"the spec is good: {made.counts.total} runs, {made.total_steps} steps")
+            click.echo(f"the spec is good: {made.counts.total} runs, {made.total_steps} steps")
         else:
-            echo(made.id)
+            click.echo(made.id)
         if made.spec_hash == found.spec_hash:
             note(f"its spec is that of {found.id}: the same numbers come out again")
 
@@ -120,7 +120,7 @@ def _write(output: str, origin: str, spec: dict[str, object]) -> None:
         sys.stdout.write(text)
     else:
         Path(output).write_text(text, encoding="utf-8")
-        echo(f"{visible(output)} is written")
+        click.echo(f"{visible(output)} is written")
 
 
 def _numbers(value: object) -> object:
@@ -157,7 +157,7 @@ def diff(service: Service, first: str, second: str, *, metric: str, as_json: boo
         print_json(_plain(found))
         return
     names = left.id, right.id
-    echo(folded(_sentence(found, names)))
+    click.echo(folded(_sentence(found, names)))
     _print_specs(found, names)
     _print_results(found, names)
 
@@ -196,7 +196,7 @@ def _print_specs(found: Comparison, names: tuple[str, str]) -> None:
 
     if found.specs:
         rows = [(path, _short(mine), _short(theirs)) for path, mine, theirs in found.specs]
-        echo()
+        click.echo()
         print_table(table_of(["field", *names], rows))
 
 
@@ -221,7 +221,7 @@ def _print_results(found: Comparison, names: tuple[str, str]) -> None:
         for pair in found.pairs
     ]
     headings = [found.axes[place].replace("_", " ") for place in varying]
-    echo()
+    click.echo()
     print_table(
         table_of([*headings, "seeds", *names, "difference (95 %)"], rows, found.metric.replace("_", " "))
     )

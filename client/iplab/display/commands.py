@@ -9,7 +9,6 @@ import click
 
 from ipcore.errors import nearest
 from iplab.display import terminal
-from iplab.display.terminal import echo
 
 # Sources of what was given before the command: here, or before this group.
 _GIVEN: Final = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
@@ -84,7 +83,7 @@ class CommandGroup(click.Group):
         if args and args[0] == "help" and "help" not in self.commands:
             args = [*args[1:2], "--help"] if args[1:] else args
             if args == ["help"]:
-                echo(ctx.get_help())
+                click.echo(ctx.get_help())
                 ctx.exit()
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and name is not None:

@@ -189,7 +189,7 @@ class _Lines:
         self._next = clock() + _LINE_SECONDS
 
     def say(self, text: str) -> None:
-        print(visible(text), file=self._file, flush=True)
+        print(text, file=self._file, flush=True)
 
     def step(self, tally: Tally, group: Group) -> None:
         done, total = tally.of(None)
