@@ -23,7 +23,8 @@ from ipcore.analysis.limit_distance import (
     limit_distance,
 )
 from ipcore.analysis.measured_slopes import MeasuredSlope, measure_coordinates
-from ipcore.analysis.rate_transfer import PredictedDrift, RateTransfer, check_rate_transfer, predicted_drift
+from ipcore.analysis.predicted_drift import PredictedDrift, predicted_drift
+from ipcore.analysis.rate_transfer import RateTransfer, check_rate_transfer
 from ipcore.analysis.report import Check, Conclusion, Report, Subject, WidthValue
 from ipcore.analysis.reporting import make_report
 from ipcore.analysis.samples import Samples

@@ -14,15 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ipcore import theory
 from ipcore.analysis.intervals import Estimate, error_of_bound
 from ipcore.analysis.optimum import MIN_POINTS, drift, octave_weights, range_of_vertex, vertex
+from ipcore.analysis.predicted_drift import PredictedDrift
 from ipcore.analysis.samples import listed
 from ipcore.analysis.slopes import MIN_WIDTHS
 from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
@@ -37,24 +36,6 @@ SAME: Final = 1e-6
 
 _Losses = Mapping[tuple[int, float, int], float]
 _Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class PredictedDrift:
-    """How far the best rate moves, in octaves per doubling of the width.
-
-    Attributes:
-        low: Drift of the largest rate that is stable, delta*.
-        high: Drift of the largest at which no hidden layer grows, delta_c: between them only the output
-            grows, which training survives where the loss has bounded derivatives. Equal to `low` otherwise.
-    """
-
-    low: Fraction
-    high: Fraction
-
-    def __str__(self) -> str:
-        low, high = theory.format_exponent(self.low), theory.format_exponent(self.high)
-        return low if low == high else f"{low} .. {high}"
 
 
 class NotBracketed(AnalysisError):
@@ -195,39 +176,6 @@ def _ends(optima: Sequence[Sequence[float]], ranges: _Floats) -> tuple[tuple[flo
         (2.0 ** (e.low + min(low, 0.0)), 2.0 ** (e.high + max(high, 0.0)))
         for e, (low, high) in zip(each, moves.tolist(), strict=True)
     )
-
-
-def predicted_drift(analysis: theory.Analysis, *, calibrated: bool = False) -> PredictedDrift | str:
-    """The drift of the largest stable base rate, or why theory predicts none.
-
-    [ours, docs/theory.md, section 4] Rates that change after step 0 are all multiplied by the base rate.
-    Between m^{delta*} and m^{delta_c} training goes on under losses with bounded derivatives, so
-    the best rate may be anywhere between. A trivial parameterization is trained best far above its own rates,
-    where the number of steps decides: no prediction.
-
-    Args:
-        analysis: Analysis of what was trained.
-        calibrated: Whether its first rates were calibrated; that of layer 1 alone follows the base rate then.
-
-    >>> from ipcore.theory import analyze, preset
-    >>> [str(predicted_drift(analyze(preset(name, 3)))) for name in ("mup", "ntk", "sp", "ip-llr")]
-    ['0', '0 .. 1/2', '-1 .. -1/2', '0']
-    """
-    found = theory.largest_rate_of(analysis, calibrated=calibrated)
-    if isinstance(found, str):
-        return found
-    if found.stable is None or found.controlled is None:
-        return f"theory makes no prediction: {found.summary}"
-    if not found.exact:
-        return (
-            f"theory makes no prediction: alignment leaves open whether rates above m^({found.stable}) grow"
-        )
-    if analysis.regime is theory.Regime.TRIVIAL:
-        return (
-            "theory makes no prediction: at these rates the output does not move; rates up to "
-            f"m^({found.stable}) are stable for ever, and larger ones for a number of steps"
-        )
-    return PredictedDrift(found.stable, found.controlled)
 
 
 def _axes(losses: _Losses) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -20,6 +20,7 @@ from ipcore.studies.bracket import STRIDE, WINDOW, Bracket, Point, Window, brack
 from ipcore.studies.decision import Cell, Interval, Need, Reason, Request, Verdict
 from ipcore.studies.line import Ledger, State, Step, Trainee
 from ipcore.studies.looks import LOOKS, error_per_look
+from ipcore.studies.measures.drifts import gap_of, judge_drift, tolerance_of
 from ipcore.studies.predictions import Band
 from ipcore.studies.results import FINAL_LOSS, FIRST_LOSS, Metric, Outcome, Run
 from ipcore.studies.sentences import cell_sentence
@@ -156,7 +157,7 @@ class Drift:
         low, high = found.bounds(error)
         need = None
         if verdict is Verdict.UNDECIDED:
-            enough = _tolerance(found, self.band, error)
+            enough = tolerance_of(found, self.band, error)
             if wanted is None:
                 need = Need(None, self.widths, None, None, enough)
             else:
@@ -199,7 +200,7 @@ class Drift:
 
     def _enough(self, found: Contrast, seeds: int, error: float) -> int | None:
         """The first further look that will decide if the estimate stays as it is."""
-        gap = _gap(found.value, self.band, self.tolerance)
+        gap = gap_of(found.value, self.band, self.tolerance)
         for n in LOOKS:
             if n > seeds and found.half(error, n / seeds) < gap:
                 return n
@@ -310,36 +311,6 @@ class Drift:
             unit="octaves per doubling",
         )
         return replace(cell, sentence=cell_sentence(cell))
-
-
-def judge_drift(found: Contrast, band: Band, tolerance: float, error: float) -> Verdict:
-    """Agrees: the interval lies in p_lo - tau .. p_hi + tau; disagrees: outside.
-
-    Without a prediction it is decided when the interval is shorter than 2 tau.
-    """
-    low, high = found.bounds(error)
-    if band.low is None or band.high is None:
-        return Verdict.NO_PREDICTION if high - low < 2 * tolerance else Verdict.UNDECIDED
-    bottom, top = float(band.low) - tolerance, float(band.high) + tolerance
-    if bottom < low and high < top:
-        return Verdict.AGREES
-    return Verdict.DISAGREES if low > top or high < bottom else Verdict.UNDECIDED
-
-
-def _gap(value: float, band: Band, tolerance: float) -> float:
-    """Half the interval at which it will be decided."""
-    if band.low is None or band.high is None:
-        return tolerance
-    off = max(float(band.low) - value, value - float(band.high))
-    return abs(tolerance - off)
-
-
-def _tolerance(found: Contrast, band: Band, error: float) -> float:
-    """The tolerance with which the present data would do."""
-    half = found.half(error)
-    if band.low is None or band.high is None:
-        return half
-    return max(float(band.low) - found.value, found.value - float(band.high), 0.0) + half
 
 
 def _diverged(outcome: Outcome) -> bool:

@@ -13,7 +13,7 @@ from fractions import Fraction
 from ipcore import theory
 from ipcore.analysis.calibrated_rates import rates_misfit
 from ipcore.analysis.coordinate_check import sizes_at
-from ipcore.analysis.rate_transfer import predicted_drift
+from ipcore.analysis.predicted_drift import predicted_drift
 from ipcore.catalogue import OPTIMIZERS
 from ipcore.studies.subjects import Setting, Subject
 from ipcore.theory.derived_alignment import derived_alignment

@@ -1,4 +1,4 @@
-"""Checks of measured numbers and of the values that functions hand to each other."""
+"""Checks of measured numbers and of arguments' types."""
 
 from __future__ import annotations
 

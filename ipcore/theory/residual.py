@@ -1,4 +1,4 @@
-"""Residual blocks: where sums join what products have separated, and what the depth does.
+"""Residual blocks: sums in the calculus, and the effect of the depth.
 
 A residual perceptron with k matrices per block (numbered in their order, W^1 the input layer, W^n the
 readout):
@@ -52,7 +52,7 @@ _PUBLISHED: Final = {
 
 
 def check_blocks(block_matrices: int, hidden_layers: int) -> None:
-    """Refuse what is no residual perceptron.
+    """Refuse depths that do not make whole residual blocks.
 
     Args:
         block_matrices: Matrices per block; 0: no blocks.
@@ -134,7 +134,7 @@ class DepthExponents:
 def depth_exponents(
     alpha: str | Fraction | int, optimizer: str = "sgd", *, normalization: str = "none"
 ) -> DepthExponents:
-    """What a branch multiplier N^{-alpha} does as the number of blocks grows, at fixed width.
+    """Effect of a branch multiplier N^{-alpha} as the number of blocks grows, at fixed width.
 
     Args:
         alpha: At least 0.

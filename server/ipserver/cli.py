@@ -33,6 +33,7 @@ from ipserver.environment.surroundings import (
     spare_loopback,
 )
 from ipserver.errors import ServiceError, StartupError
+from ipserver.names import MLFLOW_EXPERIMENTS
 
 _OPTIONS = (
     click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME)."),
@@ -201,8 +202,8 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
         raise StartupError(f"there is no MLflow store in {settings.home}; start `ipserver up` there first")
     free_address(f"127.0.0.1:{port}")
     uri = settings.mlflow_uri
-    click.echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
-    _say('Choose "Model training" once, at the top left: MLflow opens under "GenAI", without runs.')
+    click.echo(f"MLflow on http://127.0.0.1:{port}{MLFLOW_EXPERIMENTS}")
+    _say(f'over {without_password(uri)}; opened without that end, MLflow shows "GenAI", without runs')
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
     # The URI may hold a password and every user of the machine can read command lines, so it is passed in
     # the environment.

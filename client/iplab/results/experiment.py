@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from iplab.connection.batches import in_batches
@@ -324,7 +324,10 @@ class Experiment(ExperimentView):
         """
         from iplab.display.progress import follow  # noqa: PLC0415 - rich only where something is drawn
 
-        follow(self.watch(timeout=timeout), self.id, show=progress)
+        def watch(say: Callable[[str], None]) -> Iterator[Event]:
+            return following.watch(self._transport, self.name, timeout=timeout, say=say)
+
+        follow(watch, self.id, show=progress)
         return self.refresh()
 
     def metrics(

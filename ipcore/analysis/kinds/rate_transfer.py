@@ -6,7 +6,8 @@ import math
 from typing import Final
 
 from ipcore.analysis.case import Case, Kind
-from ipcore.analysis.rate_transfer import NotBracketed, PredictedDrift, check_rate_transfer, predicted_drift
+from ipcore.analysis.predicted_drift import PredictedDrift, predicted_drift
+from ipcore.analysis.rate_transfer import NotBracketed, check_rate_transfer
 from ipcore.analysis.report import Check, Report, WidthValue, finite
 from ipcore.analysis.verdicts import Verdict
 from ipcore.errors import AnalysisError

@@ -1,4 +1,4 @@
-"""Join the cells of a division: areas of one label, borders between them, and where they meet.
+"""Joining of the cells of a division: areas of one label, the borders between them, and corners.
 
 Cells on both sides of a piece with their label on it are one area. What remains are the pieces at which
 something changes; those that continue each other are one border.
@@ -28,7 +28,7 @@ class Area(Generic[Label]):
     Attributes:
         label: Label of its points; also of those on its outline that no border or corner names.
         outline: Its corners, counterclockwise.
-        holes: Outlines of what it surrounds, clockwise.
+        holes: Outlines of its holes, clockwise.
     """
 
     label: Label
@@ -58,7 +58,7 @@ class Corner(Generic[Label]):
     """An end of borders, or a single point with a label of its own.
 
     Attributes:
-        at: Where.
+        at: Its place.
         label: Label of the point.
     """
 
