@@ -11,9 +11,10 @@ import shlex
 import shutil
 import signal
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
             settings = load_settings(**options)
             configure_logs(settings.log_format, settings.log_level)
             _replace_missing_user(settings)
+            _replace_missing_temporary_folder(settings)
             function(settings, **others)
         except ServiceError as error:
             click.echo(shown_on(sys.stderr, f"ipserver: {error}"), err=True)
@@ -90,6 +92,17 @@ def _replace_missing_user(settings: Settings) -> None:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["LOGNAME"] = f"uid-{os.getuid()}"
+
+
+def _replace_missing_temporary_folder(settings: Settings) -> None:
+    """Set TMPDIR if no temporary folder can be written, as in a container whose root is read-only."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = settings.home / "tmp"
+        with suppress(OSError):  # the home folder cannot be written either, which is told when it is used
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+            os.environ["TMPDIR"] = str(folder)
 
 
 @contextmanager

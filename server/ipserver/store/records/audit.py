@@ -11,8 +11,9 @@ class AuditedCall:
     """A call, as known when it begins. It holds no part of the request but what it concerns.
 
     Attributes:
-        user: Who calls; "": unknown, or nobody is asked. "os:alice": a user of the operating system. "study s
-            for alice", "retention rule of project lab": the service by itself; no token's user has a space.
+        user: The caller; "": unknown, or the service has no authentication. "os:alice": a user of the
+            operating system. "study s for alice", "retention rule of project lab": the service by itself; no
+            token's user has a space.
         method: "iplab.v1.ExperimentService/CancelExperiment", or an operator's command; "": several. What the
             service does by itself has the method by which a user would do it.
         resource: Name of the resource concerned; "": none, or unknown.
@@ -34,8 +35,8 @@ class AuditRecord(AuditedCall):
     Attributes:
         id: Grows with time.
         time: When it began.
-        end_time: When its result was written; None in entries of before that have none.
-        code: Its result, a gRPC status code by name; "": unknown, in entries of before.
+        end_time: Time at which its result was written; None in older entries.
+        code: Its result, a gRPC status code by name; "": unknown, in older entries.
         calls: Number of calls that it stands for.
     """
 
