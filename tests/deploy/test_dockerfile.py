@@ -64,7 +64,9 @@ def test_versions_come_from_the_constraints() -> None:
 def test_boto3_is_asked_for_by_its_name() -> None:
     """An extra of a library that brought it was gone with the library's next version."""
     assert "import boto3" in (DEPLOY / "bin" / "make-bucket").read_text()
-    installs = [value for instruction, value in STEPS if instruction == "RUN" and "-r pyproject.toml" in value]
+    installs = [
+        value for instruction, value in STEPS if instruction == "RUN" and "-r pyproject.toml" in value
+    ]
     assert ["boto3" in install.split() for install in installs] == [True]
 
 
