@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+import iplab
 from iplab.cli.app import NOTHING_DONE, Service, json_option, note, print_json, run_reference, warn
 from iplab.cli.results import brief
 from iplab.cli.watch import finish
 from iplab.display.pace import duration
-from iplab.display.terminal import echo, folded
+from iplab.display.terminal import folded
 from iplab.results.numbers import counted
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
+# More of them in one range are a slip, and a service would refuse them.
+_MOST_NUMBERS = 100_000
 # What an experiment has only once it is there.
 _ONLY_CREATED = frozenset(
     {
@@ -66,28 +71,43 @@ def submit(
     if experiment_id == "":
         raise click.UsageError("--id is empty; name an id, or leave --id out and the service chooses one")
     with service.connect() as client:
-        experiment = client.create(
-            file, experiment_id=experiment_id or "", request_id=request_id, validate_only=dry_run
-        )
+        with going_on(experiment_id):
+            experiment = client.create(
+                file, experiment_id=experiment_id or "", request_id=request_id, validate_only=dry_run
+            )
         for warning in experiment.warnings:
             warn(warning if dry_run else brief(warning, "more: --dry-run"))
         if follow:
-            echo(f"submitted {experiment.id}", err=True)
+            click.echo(f"submitted {experiment.id}", err=True)
             finish(experiment, as_json=as_json)
         elif as_json:
             plain = experiment.to_dict()
             print_json({k: v for k, v in plain.items() if not (dry_run and k in _ONLY_CREATED)})
         elif dry_run:
             memory = experiment.run_memory_bytes / 2**20
-            echo(
+            click.echo(
                 f"the spec is good: {counted(experiment.counts.total, 'run')}, "
                 f"{counted(experiment.total_steps, 'step')}, at most about {memory:.1f} MiB a run"
             )
             if experiment.estimated_seconds:
                 rough = duration(experiment.estimated_seconds)
-                echo(folded(f"roughly {rough} of training: {experiment.estimate_basis}"))
+                click.echo(folded(f"roughly {rough} of training: {experiment.estimate_basis}"))
         else:
-            echo(experiment.id)
+            click.echo(experiment.id)
+
+
+@contextmanager
+def going_on(experiment_id: str | None) -> Iterator[None]:
+    """Where an id is taken, name what goes on with what is there."""
+    try:
+        yield
+    except iplab.RequestIdReusedError:
+        raise
+    except iplab.AlreadyExistsError as error:
+        raise iplab.AlreadyExistsError(
+            f"{error}. What is there: iplab show {experiment_id}; more runs for it: iplab extend "
+            f"{experiment_id}"
+        ) from error
 
 
 @click.command()
@@ -152,9 +172,9 @@ def retry(service: Service, experiment: str, run: str | None, *, follow: bool, a
         elif as_json:
             print_json(target.to_dict())
         elif run is not None:
-            echo(f"{target.id} is {target.state}")
+            click.echo(f"{target.id} is {target.state}")
         elif failed:
-            echo(f"{found.id} is {found.state}; {failed} runs that failed are trained again")
+            click.echo(f"{found.id} is {found.state}; trained again: {counted(failed, 'failed run')}")
         else:
             note("nothing to retry: no run failed")
             click.get_current_context().exit(NOTHING_DONE)
@@ -206,7 +226,7 @@ def extend(
         else:
             would = "would have" if dry_run else "has"
             total = extended.counts.total
-            echo(f"{extended.id} {would} {total} runs, {total - before} of them new")
+            click.echo(f"{extended.id} {would} {total} runs, {total - before} of them new")
 
 
 def numbers_of(option: str, text: str | None, kind: type[Number]) -> list[Number]:
@@ -215,10 +235,17 @@ def numbers_of(option: str, text: str | None, kind: type[Number]) -> list[Number
     for part in filter(None, (text or "").split(",")):
         first, dots, last = part.partition("..")
         try:
-            values += [kind(n) for n in range(int(first), int(last) + 1)] if dots else [kind(first)]
+            if not dots:
+                values.append(kind(first))
+                continue
+            ends = int(first), int(last)
         except ValueError:
             allowed = "numbers as 0.1,0.2" if kind is float else "whole numbers as 8,9,12 or 8..15"
             raise click.UsageError(f"{option} {text!r}: {part!r} is no number; write {allowed}") from None
+        if not 0 <= ends[1] - ends[0] < _MOST_NUMBERS:
+            wrong = "runs backwards" if ends[1] < ends[0] else f"is more than {_MOST_NUMBERS:,} numbers"
+            raise click.UsageError(f"{option} {text!r}: {part!r} {wrong}")
+        values += map(kind, range(ends[0], ends[1] + 1))
     return values
 
 
@@ -227,7 +254,7 @@ def _say(target: Experiment | Run, request: str, wanted: set[str], *, as_json: b
     if as_json:
         print_json(target.to_dict())
     else:
-        echo(f"{target.id} is {target.state}")
+        click.echo(f"{target.id} is {target.state}")
     if target.state.value in wanted:
         return
     if target.state.terminal:
