@@ -18,9 +18,10 @@ from ipcore.training import checkpoint
 from ipcore.training.recording import Points
 from ipcore.training.trainer import Trainer
 
-# Isolated updates are held against autograd in test_isolated.py, sketches of outputs in test_outputs.py.
+# Isolated updates are held against autograd in test_isolated.py; what looks at outputs in test_outputs.py and
+# tests/ipcore/limits/test_paired.py.
 ALL = Probes(
-    tuple(name for name in PROBES if name not in {"isolated_updates", "outputs"}),
+    tuple(name for name, probe in PROBES.items() if name != "isolated_updates" and not probe.of_outputs),
     interval=3,
     steps=(1,),
     examples=6,
