@@ -1,4 +1,4 @@
-"""What a pack and its runs are, as plain values. Standard library only.
+"""Configuration of packs and runs as plain values. Standard library only.
 
 Types, ranges and defaults are declared here and in `ipcore.catalogue`, once: the trainer and the service
 check against them, and the service fills in these defaults (`ipcore.catalogue.settings`).
@@ -21,7 +21,7 @@ __all__ = ["Calibration", "OptimizerSettings", "PackConfig", "Probes", "RunConfi
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """What is measured inside the networks, and when (see `ipcore.probes`).
+    """Measurements inside the networks, and their steps (see `ipcore.probes`).
 
     Attributes:
         quantities: Names in `ipcore.catalogue.PROBES`.
@@ -40,7 +40,7 @@ class Probes:
 
 @dataclass(frozen=True, slots=True)
 class PackConfig:
-    """What all runs of a pack share: one graph, one batched matmul per layer.
+    """Settings that all runs of a pack share: one graph, one batched matmul per layer.
 
     Attributes:
         dataset: Name as `ipcore.load_dataset` takes it; parameters of a family that are left out have their
@@ -58,15 +58,14 @@ class PackConfig:
         weights: Name in `ipcore.catalogue.KEPT_WEIGHTS`.
         weights_interval: Updates between kept weights, at least 1 with weights "every".
         validation_size: Training examples held out, 0: none.
-        schedule: Multiplies all rates.
-        probes: What is measured inside the networks; None: nothing.
-        precision: Of the matmuls of an update (`ipcore.engine.precision`), a name in
+        schedule: Schedule of factors of all rates.
+        probes: Measurements inside the networks; None: none.
+        precision: Precision of the matmuls of an update (`ipcore.engine.precision`), a name in
             `ipcore.catalogue.PRECISIONS`.
-        model: What kind of network.
+        model: Kind of network, with its settings.
         infinite_width: The limit m = infinity instead of a network (`ipcore.limits`). `width` is then the
             number N of particles per layer that stand for it; a kernel's limit needs none.
-        replicas: Independent systems of particles that are averaged, and whose differences say how far off
-            they are.
+        replicas: Independent systems of particles that are averaged; their differences give the error.
         deferred: Initial hidden matrices are drawn only where training looks at them (`ipcore.limits`).
     """
 
@@ -94,17 +93,17 @@ class PackConfig:
 
     @property
     def layers(self) -> int:
-        """Number n of weight matrices, which is that of the entries of parameterizations."""
+        """Number n of weight matrices, as many as entries of parameterizations."""
         return self.model.layers(self.hidden_layers)
 
     def architecture(self, input_dim: int, output_dim: int) -> Architecture:
-        """What each network is, for a dataset of these sizes."""
+        """Architecture of each network, for a dataset of these sizes."""
         return Architecture(self.model, self.hidden_layers, self.width, input_dim, output_dim)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How first rates are calibrated (see `ipcore.training.calibration`).
+    """Settings of the calibration of first rates (see `ipcore.training.calibration`).
 
     Attributes:
         readout_target: Mean |Delta W^{L+1} x^L| wanted at the last layer (the published code: 1.0, or 0.1).
@@ -117,15 +116,15 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """What is a run's own.
+    """Settings of one run.
 
     Attributes:
         parameterization: Exponents, one entry for each of the pack's layers.
         base_learning_rate: eta > 0, a number that training can hold, also times its powers of the width and
             the schedule (`ipcore.models.magnitudes`).
-        seed: Keys the normals and the batches, never anything else.
+        seed: Keys the normals and the batches, and nothing else.
         calibration: Calibrate the base rates of step 0; None: all layers use eta.
-        settings: Of the optimizer.
+        settings: Settings of the optimizer.
     """
 
     parameterization: Parameterization

@@ -1,4 +1,4 @@
-"""Errors of ipcore. All say what was wrong, what is allowed and what to do.
+"""Errors of ipcore. Their messages say what is wrong, what is allowed and what to do.
 
 Exception
 ├── IpcoreError
@@ -75,12 +75,12 @@ class QuestionError(IpcoreError, ValueError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name that somebody may have meant; "": none is near. Only the start of a long name is read.
+    """The known name that was probably meant; "": none is near. Only the start of a long name is read.
 
     >>> nearest("rellu", ["relu", "tanh"]), nearest("sine", ["relu", "tanh"])
     ('relu', '')
     """
-    # The time grows with the length, and a name of megabytes is none.
+    # The time grows with the length, and no name has megabytes.
     return next(iter(difflib.get_close_matches(name[:_LONGEST], list(known), n=1)), "")
 
 

@@ -1,4 +1,4 @@
-"""Randomness keyed by meaning: what a number is for determines it, and nothing else.
+"""Randomness keyed by meaning: the purpose of a number alone determines it.
 
 Every stream is a Philox counter generator whose 128-bit key is a SHA-256 digest of a tuple such as
 ``(seed, "weights", layer, shape)``. Parameterization, run, pack, device and dtype never enter a key, so the
@@ -20,7 +20,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def generator(*key: Key) -> np.random.Generator:
-    """The generator that belongs to a meaning.
+    """The generator of a purpose.
 
     Args:
         key: Words, integers and tuples of integers. Equal keys give equal streams; different ones,
@@ -38,7 +38,7 @@ def weight_normals(seed: int, layer: int, shape: tuple[int, int]) -> Floats:
     """Standard normals z of a weight matrix.
 
     Args:
-        seed: Of the run.
+        seed: Seed of the run.
         layer: l = 1..L+1.
         shape: (outputs, inputs).
 
@@ -57,7 +57,7 @@ def epoch_batches(seed: int, epoch: int, examples: int, batch_size: int) -> Indi
     """Batches of one epoch: a permutation of the training set, its remainder dropped.
 
     Args:
-        seed: Of the run.
+        seed: Seed of the run.
         epoch: 0, 1, ...
         examples: Size n of the training set.
         batch_size: B, 1 <= B <= n.
@@ -99,7 +99,7 @@ def probe_examples(examples: int, size: int) -> Indices:
 
 
 def output_signs(outputs: int, sums: int) -> tuple[Indices, Floats]:
-    """How the sketch of outputs adds them up (`ipcore.probes.sketch`), the same for all runs.
+    """Assignment of outputs to the sums of the sketch (`ipcore.probes.sketch`), the same for all runs.
 
     Args:
         outputs: n, numbers of all outputs of the test set.

@@ -58,12 +58,12 @@ class Case:
     """Networks that are trained, and what they are meant to be.
 
     Attributes:
-        name: Of the table.
+        name: Name of the table.
         intended: What theory is asked about.
         trained: What is trained in its place.
         cell: Quantity, layer and step of the first size that is wrong; None: nothing is.
         optimizer: Name.
-        epsilon: Of Adam.
+        epsilon: Adam's epsilon.
         engine: What trains.
         rate: Base learning rate.
     """

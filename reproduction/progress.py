@@ -24,7 +24,7 @@ def shown(
 
     Args:
         console: Where the progress is shown.
-        name: Of the study.
+        name: Name of the study.
         clock: Seconds; decides when another line is due in files and pipes.
     """
     if console.is_terminal:

@@ -50,7 +50,7 @@ def run(
     """Train a study's spec, or go on with it, and fetch its numbers.
 
     Args:
-        client: Of the service.
+        client: Client of the service.
         study: The study.
         spec: Its spec.
         identifier: An experiment that was submitted with the same spec; "": the reproduction's own.

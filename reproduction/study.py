@@ -29,7 +29,7 @@ class Measured:
         width: m.
         activation: Name.
         rate: Base learning rate.
-        seed: Of its normals and batches.
+        seed: Seed of its normals and batches.
         values: By name and step, "h_change/2@3"; final metrics without a step, "test_accuracy". A run that
             diverged lacks what it did not record.
     """
@@ -53,7 +53,7 @@ class Result:
         date: When it was measured, "2026-11-23".
         machine: On what.
         seconds: How long it took, start of the service not counted.
-        versions: Of what computed it; they do not enter the key.
+        versions: Versions of what computed it; they do not enter the key.
         runs: Everything measured.
         command: What trained it, if not the reproduction itself.
         note: A sentence on what was special this time; or "".

@@ -39,11 +39,12 @@ class SizeWorld:
     """Sizes A m^p (1 + kappa m^(-1/2)) times noise.
 
     Attributes:
-        key: Of the random numbers.
+        key: Key of the random numbers.
         exponent: p, of every metric.
         spread: Standard deviation of the slope of one seed over widths 128..1024.
-        kappa: Of the next order.
-        noise: Of logarithms: "normal", "student" (three degrees of freedom) or "log-normal" (log |N|).
+        kappa: Coefficient of the next order.
+        noise: Distribution of the noise of logarithms: "normal", "student" (three degrees of freedom) or
+            "log-normal" (log |N|).
     """
 
     key: int
@@ -69,11 +70,11 @@ class LossWorld:
     left (linear beyond 1.5) and half as much again to the right; it is at most 0, as before training.
 
     Attributes:
-        key: Of the random numbers.
+        key: Key of the random numbers.
         drift: Octaves per doubling.
         best: log2 of the best rate at width 128.
         cliff: Octaves above the best rate (without its noise) at which runs diverge.
-        noise: Of the best rate by seed and width, see `SizeWorld`.
+        noise: Noise of the best rate by seed and width, see `SizeWorld`.
     """
 
     key: int

@@ -221,7 +221,7 @@ class Client:
             study_id: 1-42 lower-case letters, digits and hyphens; "": the service chooses one.
             request_id: A UUID, as for `create`.
             validate_only: Ask nothing; the answer has defaults and warnings.
-            **settings: Of this kind of question, as `step=1`.
+            **settings: Settings of this kind of question, as `step=1`.
 
         Raises:
             SpecError: Wrong fields of the spec, all of them.

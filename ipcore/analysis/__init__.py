@@ -1,9 +1,9 @@
-"""Measurement held against theory: slopes over widths, and what they say.
+"""Comparison of measurements with theory: slopes over widths, and verdicts on them.
 
-Imports numpy, `ipcore.theory` and the catalogue alone.
-Every verdict is one of agrees, disagrees, undecided, not yet, with the numbers that it rests on;
-docs/analysis.md has the rule. Nothing here trains or reads files: what was measured comes in as `Samples`.
-`make_report` takes all that an experiment measured and decides which kinds of check (`kinds/`) apply.
+Imports only numpy, scipy, `ipcore.theory`, the catalogue and the intervals of `ipcore.figures`. A verdict is
+agrees, disagrees, undecided or not yet, with the numbers behind it; docs/analysis.md states the rule. Nothing
+here trains or reads files: measurements are passed in as `Samples`. `make_report` takes all that an
+experiment measured and decides which kinds of check (`kinds/`) apply.
 """
 
 from ipcore.analysis.alignment_check import AlignmentReport, Theta, check_alignment
@@ -23,7 +23,8 @@ from ipcore.analysis.limit_distance import (
     limit_distance,
 )
 from ipcore.analysis.measured_slopes import MeasuredSlope, measure_coordinates
-from ipcore.analysis.rate_transfer import PredictedDrift, RateTransfer, check_rate_transfer, predicted_drift
+from ipcore.analysis.predicted_drift import PredictedDrift, predicted_drift
+from ipcore.analysis.rate_transfer import RateTransfer, check_rate_transfer
 from ipcore.analysis.report import Check, Conclusion, Report, Subject, WidthValue
 from ipcore.analysis.reporting import make_report
 from ipcore.analysis.samples import Samples

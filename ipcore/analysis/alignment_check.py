@@ -1,4 +1,4 @@
-"""Measured alignment: whether matrices act on vectors as the calculus says, and what follows if not.
+"""Measured alignment: whether matrices act on vectors as the calculus says, and the regime if they do not.
 
 The probe records log alignment ratios at every width m (Everett et al., arXiv:2407.05872). One width alone is
 biased by a constant factor; the exponents are slopes over log m:
@@ -9,8 +9,8 @@ biased by a constant factor; the exponents are slopes over log m:
 
 Each is compared with the derived exponent, matrix by matrix and step by step. The first that disagrees is
 where the network leaves the calculus. Theory is then applied again with the measured exponents: both ends of
-their intervals over seeds, cut to [1/2, 1]; for an omega that agrees what is derived. If the verdicts differ,
-the verdict is "measure". [ours]
+their intervals over seeds, cut to [1/2, 1]; an omega that agrees has its derived value. If the verdicts of
+both ends differ, the regime is "measure". [ours]
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class Theta:
         low: Exponent derived; a lower bound where `high` is larger.
         high: Upper bound.
         tolerance: Distance that still agrees.
-        fit: What was measured.
-        verdict: Disagrees: here the network does not follow the calculus.
-        sentence: All of it in words.
+        fit: The measured slope.
+        verdict: "disagrees" means that the network does not follow the calculus here.
+        sentence: The finding in one sentence.
     """
 
     quantity: str
@@ -87,9 +87,9 @@ class AlignmentReport:
 
     Attributes:
         thetas: By step, then by layer: theta, theta', omega.
-        notes: What could not be measured, and why.
+        notes: Exponents that could not be measured, and why.
         bounds: Lower and upper alignment measured, over all steps; () where a matrix has no exponent.
-        analysis: What theory says with these bounds; None without them.
+        analysis: Analysis with these bounds; None without them.
     """
 
     thetas: tuple[Theta, ...]
@@ -144,13 +144,13 @@ def check_alignment(
     readout_tolerance: float = READOUT_TOLERANCE,
     steps: Collection[int] | None = None,
 ) -> AlignmentReport:
-    """Hold measured alignment against what the calculus derives, and ask theory again with it.
+    """Compare measured alignment with what the calculus derives, and apply theory again with it.
 
     Args:
         measured: Log alignment ratios to base m by (key of `EXPONENTS`, layer, step); others are ignored.
-        analysis: Of the parameterization as intended.
-        analyze: The same with a lower and an upper alignment. It is asked if theta of every matrix was
-            measured; theta' and omega that were not are taken as the calculus has them.
+        analysis: Analysis of the parameterization as intended.
+        analyze: Function from a lower and an upper alignment to such an analysis. It is called if theta of
+            every matrix was measured; a theta' or omega that was not measured has its derived value.
         tolerance: For hidden matrices.
         readout_tolerance: For the readout.
         steps: Which are checked; None: all from 1 on.
@@ -208,11 +208,11 @@ def _layers(quantity: str, hidden_layers: int) -> range:
 
 
 def _range(quantity: str, fit: Slope, bounds: Bounds, verdict: Verdict) -> Range:
-    """What theory is asked with: the interval measured; for omega also what the calculus derives.
+    """The interval with which theory is applied: the measured one; for omega also the derived value.
 
-    theta is cut at 1, which mostly is what is derived. The derived omega of hidden matrices is the least
-    possible, 1/2, so finite widths show more; taken literally, .51 makes a matrix enlarge every change. So
-    an omega that agrees is taken as derived, and where it is undecided both are possible.
+    theta is cut at 1, which is mostly the derived value. The derived omega of hidden matrices is the least
+    possible, 1/2, so finite widths show more; taken literally, .51 makes a matrix enlarge every change. So an
+    omega that agrees is taken as derived, and where it is undecided both are possible.
     """
     measured = fit.slope.low, fit.slope.high
     if quantity != CHANGE or verdict is Verdict.DISAGREES:
@@ -256,7 +256,7 @@ def _ratios(samples: Samples) -> Samples:
 
 
 def _judge(fit: Slope, bounds: Bounds, tolerance: float, numbers: int) -> Judgement:
-    """Against one exponent as every slope (a ratio is no sum that hides terms); else against two bounds."""
+    """Judge against one exponent as any slope (a ratio hides no terms), else against two bounds."""
     low, high = bounds
     against = functools.partial(judge, fit, tolerance=tolerance, one_term=True, numbers=numbers)
     if low == high:

@@ -27,11 +27,11 @@ class CalibratedRate:
 
     Attributes:
         layer: Matrix l, 2..L+1 (the first layer keeps the user's rate).
-        predicted: By which power of m it grows.
-        tolerance: Of the verdict.
-        fit: What was measured.
-        verdict: At these widths.
-        sentence: All of it in words.
+        predicted: Exponent e: it grows like m^e.
+        tolerance: Largest difference that still agrees.
+        fit: The measured slope.
+        verdict: Verdict at the measured widths.
+        sentence: The finding in one sentence.
     """
 
     layer: int
@@ -45,12 +45,12 @@ class CalibratedRate:
 def check_calibrated_rates(
     measured: Mapping[int, Samples], analysis: theory.Analysis, *, tolerance: float = 2 * TOLERANCE
 ) -> tuple[CalibratedRate, ...]:
-    """Hold calibrated rates of step 0 against the deficits of alignment.
+    """Compare calibrated rates of step 0 with the deficits of alignment.
 
     Args:
         measured: Base rates by layer 2..L+1, none of them capped (a capped rate is the cap, not a
             measurement).
-        analysis: Of the parameterization, whose rates at step 0 must be the largest stable ones.
+        analysis: Analysis of the parameterization, whose rates at step 0 must be the largest stable ones.
         tolerance: Rates of different seeds differ much, so it is twice that of sizes.
 
     Raises:
@@ -65,7 +65,7 @@ def check_calibrated_rates(
         if layer not in deficits:
             continue
         fit = fit_slope(samples)
-        # A rate is a ratio of sizes, so nothing hides in it.
+        # A rate is a ratio of sizes, not a sum in which one term may hide another.
         judged = judge(fit, deficits[layer], tolerance=tolerance, one_term=True, numbers=len(measured))
         name = f"calibrated rate of layer {layer}"
         sentence = sentence_of(name, fit, deficits[layer], tolerance, judged.verdict, judged.why)

@@ -27,16 +27,16 @@ _UNSTABLE_STEPS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run, as far as checks look at it.
+    """One run: the values that checks use.
 
     Attributes:
         width: m.
-        seed: Of its randomness.
+        seed: Seed of its randomness.
         base_learning_rate: eta.
         diverged: Whether its training loss became infinite or NaN.
         final_test_loss: None if it has not ended.
         calibrated_rates: First base rates by layer; () without calibration.
-        limit_error: Of infinite width: the particles' own error of f, relative to |f|, if it is known.
+        limit_error: For infinite width: the particles' own error of f, relative to |f|, if it is known.
     """
 
     width: int
@@ -50,24 +50,25 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How the runs of an experiment were trained: what they have in common.
+    """How the runs of an experiment were trained: the settings that they share.
 
     Attributes:
-        widths: Of the grid.
+        widths: Widths of the grid.
         optimizer: Name.
-        epsilon: Of the optimizer; 0 if it has none.
+        epsilon: The optimizer's epsilon; 0 if it has none.
         weight_decay: lambda >= 0.
         loss: Name.
         probes: Quantities that were recorded ("coordinates").
-        probed_layers: Of which layers; () means all.
+        probed_layers: Layers that were probed; () means all.
         caps: Cap of calibration, by label of the parameterizations that are calibrated.
-        exponents: From a label of the experiment or the name of a preset, and the hidden layers of a
-            perceptron with as many matrices as the network, to a parameterization. Raises TheoryError.
-        not_covered: Why theory says nothing of such networks; None: it may.
+        exponents: Function of a label of the experiment or the name of a preset, and of the number of hidden
+            layers of a perceptron with as many matrices as the network. Returns a parameterization or raises
+            TheoryError.
+        not_covered: Why theory does not cover such networks; None: it may.
         max_hidden_layers: Networks with more matrices than such a perceptron are not analysed.
         block_matrices: Matrices per residual block; 0: there are no blocks.
-        normalization: Of preactivations, by its name in the catalogue.
-        not_compared: By label why outputs are not held against infinite width.
+        normalization: Normalization of preactivations, by its name in the catalogue.
+        not_compared: Why outputs are not compared with infinite width, by label.
     """
 
     widths: tuple[int, ...]
@@ -98,13 +99,13 @@ class Trained:
         epsilon: tuple[str, ...] = (),
         alignment: tuple[theory.Alignment, ...] = (),
     ) -> theory.Analysis | str:
-        """What theory says, or why it does not.
+        """The analysis, or why there is none.
 
         Args:
             name: For `exponents`.
             hidden_layers: For `exponents`.
             activation: Name.
-            epsilon: What holds in each layer ("negligible", "dominating"); () means in the limit.
+            epsilon: "negligible" or "dominating" for each layer; (): as in the limit.
             alignment: Lower and upper bounds on it; () means derived.
         """
         if self.not_covered is not None:
@@ -124,7 +125,7 @@ class Trained:
                 normalization=self.normalization,
             )
             found = analyze()
-            # It stops where something grows; the steps after that are wanted too.
+            # The analysis stops where something grows, but the later steps are needed too.
             return analyze(steps=_UNSTABLE_STEPS) if found.regime is theory.Regime.UNSTABLE else found
         except theory.TheoryError as error:
             return f"theory does not cover it: {error.text}"
@@ -132,13 +133,13 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What an experiment has measured by now.
+    """What an experiment has measured so far.
 
     Attributes:
         runs: By subject, in the grid's order.
-        sizes: By subject: the quantities that kinds of check read (`Kind.reads`); those of the first steps
-            even where they are not checked.
-        steps: At which coordinates are checked, ascending.
+        sizes: By subject, the quantities that kinds of check read (`Kind.reads`), those of the first steps
+            included even if these are not checked.
+        steps: Steps at which coordinates are checked, ascending.
         unfinished: Runs that have not ended.
         truncated: Whether there were too many values to read.
         limits: Runs of infinite width by subject; they are not among `runs`.
@@ -159,16 +160,16 @@ class Case:
     """Runs that are judged together.
 
     Attributes:
-        subject: What they have in common.
+        subject: The settings that they share.
         trained: How they were trained.
         runs: At all widths and seeds; over base learning rates, at all of these too.
-        steps: At which coordinates are checked; () over base learning rates.
-        samples: What was measured; runs that lack a size at a checked step have NaN.
+        steps: Steps at which coordinates are checked; () over base learning rates.
+        samples: The measurements; NaN where a run lacks a size at a checked step.
         analyze: From the epsilon of every layer and bounds on alignment (() for both means what theory says
             itself) to an analysis of the subject's reference, or why there is none (`Trained.analyze`).
         tolerance: For hidden layers.
         limits: Runs of infinite width, at all seeds.
-        outputs: Of both, by step.
+        outputs: Outputs of `runs` and `limits`, by step.
     """
 
     subject: Subject
@@ -184,7 +185,7 @@ class Case:
 
     @property
     def analysis(self) -> theory.Analysis | str:
-        """What theory says in the limit, or why it does not."""
+        """The analysis in the limit, or why there is none."""
         return self.analyze((), ())
 
     @property
@@ -210,15 +211,15 @@ class Kind:
 
     Attributes:
         name: A value of the proto's CheckKind without its prefix.
-        applies: Whether the runs of a case can be checked, whatever theory says. With a probe only those are
-            asked for that recorded it.
-        find: Checks, conclusions and notes of a case that it applies to; notes do not name the subject. Where
-            theory says nothing, a note on that is made already.
+        applies: Whether the runs of a case can be checked, whatever theory says. If a probe is needed, it is
+            called only for runs that recorded it.
+        find: Checks, conclusions and notes of a case that it applies to; notes do not name the subject. That
+            theory does not cover a case is noted elsewhere.
         probe: Quantity of `record.probes` that it needs, if any.
         missing: The note where that was not recorded.
         reads: Metrics that it needs of `Measured.sizes`.
-        everywhere: Those of them that every run has if one run has them: NaN where one is missing.
-        asked: Whether it is checked only if it is asked for.
+        everywhere: Those of `reads` that every run has if one run has them: NaN where one is missing.
+        asked: Whether it is checked only on request.
     """
 
     name: str

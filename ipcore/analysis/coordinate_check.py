@@ -1,12 +1,12 @@
 """Coordinate check: sizes of preactivations and their changes, layer by layer, against the exponent calculus.
 
 The sizes at initialization and their changes after 1, 2, 3, ... updates tell parameterizations apart (Yang &
-Hu, arXiv:2011.14522, section 3; the check as a tool: Yang et al., arXiv:2203.03466, appendix D.1). What is
-held against them is the *intended* parameterization, so an implementation or a table of exponents that is
-wrong in one layer is caught there: at step 0 a forward pass meets the wrong layer first, and an update with a
-wrong rate shows first in its own layer. Hence the first disagreement, by step and then by layer, names the
-layer. Exponents that cannot show at the widths measured are told apart by the parts of the changes
-(`ipcore.analysis.finite_width`), where those were measured.
+Hu, arXiv:2011.14522, section 3; the check as a tool: Yang et al., arXiv:2203.03466, appendix D.1). They are
+compared with the *intended* parameterization, so an implementation or a table of exponents that is wrong in
+one layer is found: at step 0 a forward pass meets the wrong layer first, and an update with a wrong rate
+shows first in its own layer. Hence the first disagreement, by step and then by layer, names the layer.
+Exponents that cannot show at the measured widths are recognized by the parts of the changes
+(`ipcore.analysis.finite_width`), if those were measured.
 """
 
 from __future__ import annotations
@@ -42,23 +42,22 @@ def check_coordinates(
     predictions: Mapping[int, Prediction] = MappingProxyType({}),
     steps: Collection[int] | None = None,
 ) -> CoordinateReport:
-    """Hold measured sizes against an analysis of the intended parameterization.
+    """Compare measured sizes with an analysis of the intended parameterization.
 
     Args:
-        measured: Mean |h| at step 0 and mean |h_t - h_0| at later steps. Runs that have no value belong there
-            as NaN: what is missing keeps the whole from agreeing. With the parts of the changes
-            ("change_below", "change_own", as the probe records them) a change may be "not yet". Others are
-            ignored.
-        analysis: Of the parameterization as intended, with the optimizer, activation and loss of the runs,
-            and at least as many steps as were measured.
+        measured: Mean |h| at step 0 and mean |h_t - h_0| at later steps. Runs without a value have NaN: with
+            missing values the whole does not agree. With the parts of the changes ("change_below",
+            "change_own", as the probe records them) a change may be "not yet". Others are ignored.
+        analysis: Analysis of the parameterization as intended, with the optimizer, activation and loss of the
+            runs, and at least as many steps as were measured.
         tolerance: For hidden layers.
         readout_tolerance: For the output.
-        predictions: By step, where something else than `analysis` holds at the widths measured
+        predictions: By step, where something other than `analysis` holds at the widths measured
             (`ipcore.analysis.epsilon`).
-        steps: Which are checked; what was measured at others may tell what is expected. None: all.
+        steps: Steps that are checked; measurements at other steps are used for expected slopes. None: all.
 
     Raises:
-        AnalysisError: A layer that the parameterization has not.
+        AnalysisError: A layer that the parameterization does not have.
     """
     layers = analysis.parameterization.hidden_layers
     numbers = sum(_checked(key, steps) for key in measured)

@@ -26,12 +26,12 @@ class Coordinate:
         step: Updates done.
         name: "h^3", "change of f".
         predicted: The exponent.
-        exact: Whether theory stands for it; False: an upper bound.
-        tolerance: Of the verdict.
-        fit: What was measured.
-        verdict: At these widths.
-        sentence: All of it in words.
-        why: Why the verdict is no other; "" where the numbers alone say it.
+        exact: Whether theory gives the exact exponent; False: an upper bound.
+        tolerance: Largest difference that still agrees.
+        fit: The measured slope.
+        verdict: Verdict at the measured widths.
+        sentence: The finding in one sentence.
+        why: The reason for the verdict; "" where the numbers suffice.
         expected: The slope that the parts of the change give at these widths; None where they are not known.
         needed: As in `Judgement`.
     """
@@ -53,12 +53,12 @@ class Coordinate:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What theory says of a step at the widths measured, where that is not its limit.
+    """Prediction for a step at the measured widths, where the limit does not show yet.
 
     Attributes:
-        analysis: What holds there.
-        other: What may hold there as well; None if only the first may.
-        why: Why both may, in words.
+        analysis: The analysis that holds there.
+        other: An analysis that may hold instead; None if only the first may.
+        why: Why both may hold.
     """
 
     analysis: Analysis
@@ -73,7 +73,7 @@ class CoordinateReport:
     Attributes:
         coordinates: By step, then by layer.
         notes: What could not be checked, and why.
-        gaps: Sizes that could not be checked, or not at all widths and seeds.
+        gaps: Number of sizes that could not be checked, or not at all widths and seeds.
     """
 
     coordinates: tuple[Coordinate, ...]
@@ -87,11 +87,11 @@ class CoordinateReport:
 
     @property
     def verdict(self) -> Verdict:
-        """Disagrees if anything does; agrees if all that theory stands for does, and nothing is missing.
+        """Disagrees if any size does; agrees if all exact predictions do and nothing is missing.
 
-        "Not yet" if some of it does not show yet and all else agrees. Something that theory stands for must
-        have been measured after an update: initial sizes say nothing of rates. What is missing may be missing
-        because runs diverged, so the rest would flatter.
+        "Not yet" if some exponents do not show yet and all others agree. At least one exact prediction must
+        be for a state after an update: initial sizes do not depend on rates. Values may be missing because
+        runs diverged, so the remaining ones would be a favourable selection.
         """
         exact = [c for c in self.coordinates if c.exact]
         if self.first is not None:
@@ -130,7 +130,7 @@ class CoordinateReport:
 
     @property
     def _remedy(self) -> str:
-        """What would decide at least half of what seeds can decide; "" where nothing is known to."""
+        """How many seeds would decide at least half of the sizes that seeds can decide; "" if unknown."""
         undecided = [c for c in self.coordinates if c.verdict is Verdict.UNDECIDED]
         seeds = sorted(c.needed for c in undecided if c.needed)
         if seeds:

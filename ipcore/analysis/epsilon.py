@@ -52,7 +52,7 @@ class LayerEpsilon:
 
     @property
     def choice(self) -> str:
-        """What holds: "negligible", "dominating", "between", or "unknown" without measured gradients."""
+        """One of "negligible", "dominating", "between", and "unknown" (without measured gradients)."""
         if math.isnan(self.least):
             return "unknown"
         if self.least >= _CLEAR:
@@ -68,7 +68,7 @@ def layer_epsilons(
     Args:
         measured: Mean |dL/dw^l| as "gradient", by layer and step. Of the steps before `step` those that were
             measured count; if there is none, the first after it.
-        analysis: Of the parameterization, with Adam; its exponents give the crossovers.
+        analysis: Analysis of the parameterization, with Adam; its exponents give the crossovers.
         epsilon: eps >= 0; layer l has eps m^{-d_l}.
         step: Updates done, >= 1.
     """
@@ -97,7 +97,7 @@ def layer_epsilons(
 def predictions_at(
     measured: Measured, analyze: Analyze, epsilon: float, steps: Collection[int]
 ) -> tuple[dict[int, Prediction], tuple[str, ...]]:
-    """What theory predicts at each step with the epsilon that the measured gradients leave, and why.
+    """Predictions at each step for the side of epsilon that the measured gradients show, and why.
 
     Args:
         measured: With mean |dL/dw^l| as "gradient", by layer and step.
@@ -116,7 +116,7 @@ def predictions_at(
     alike: dict[tuple[str, ...], dict[int, tuple[LayerEpsilon, ...]]] = {}
     for step in sorted({step for step in steps if step > 0}):
         choices = tuple(layer.choice for layer in layer_epsilons(measured, limit, epsilon, step))
-        # Between both, or unknown: the truth lies between a sign and gradient descent.
+        # Between both, or unknown: the update lies between a sign and gradient descent.
         signs, gradients = (
             analyze(tuple(choice if choice in _DECIDED else side for choice in choices))
             for side in ("negligible", "dominating")

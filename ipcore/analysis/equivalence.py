@@ -1,4 +1,4 @@
-"""Do two parameterizations become the same network? Distance of their paired runs against the width.
+"""Whether two parameterizations have the same limit: distance of their paired runs against the width.
 
 Paired runs have the same normals and the same batches, so two descriptions of one infinite-width limit come
 together as the width grows (HP and IP-LLR for 1-homogeneous activations, say), and others do not.
@@ -19,9 +19,9 @@ class Equivalence:
     """Distance against width.
 
     Attributes:
-        fit: Slope of the distance.
+        fit: Slope of the log distance.
         trend: Whether it falls at these widths, which does not prove the limit.
-        sentence: All of it in words.
+        sentence: The finding in one sentence.
     """
 
     fit: Slope
@@ -34,7 +34,7 @@ def compare_pairs(distances: Samples, names: tuple[str, str]) -> Equivalence:
 
     Args:
         distances: > 0, by width and seed, of any quantity (relative distances of outputs, losses).
-        names: Of the two parameterizations.
+        names: Names of the two parameterizations.
 
     Raises:
         AnalysisError: As `Samples.measured` and `fit_slope`; a distance of exactly 0 has no slope.

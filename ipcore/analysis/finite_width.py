@@ -1,9 +1,9 @@
-"""What theory expects of the changes at the measured widths, where no exponent shows yet.
+"""Expected changes at the measured widths, where the exponents do not show yet.
 
 A change is the sum of parts with powers of their own (`ipcore.theory.parts`). With the sizes of the parts at
 one width, theory's exponents give the change at every other: a curve whose only free constant is its height.
 If theory is right, the measured change divided by this curve has slope 0, whether or not the leading part
-dominates at these widths. So the rule of `ipcore.analysis.verdicts` distinguishes "not yet" from "not".
+dominates at these widths. So the rule of `ipcore.analysis.verdicts` distinguishes "not yet" from "disagrees".
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ipcore.theory import (
 from ipcore.theory.exponents import power
 
 _ZERO: Final = Fraction(0)
-_ALL: Final = 0.98  # a part with more than this share of the square is all of it, in words
+_ALL: Final = 0.98  # a part with more than this share of the square is described as the whole
 _MATERIAL: Final = 0.05  # slopes that are mentioned
 
 Measured = Mapping[tuple[str, int, int], Samples]
@@ -42,15 +42,15 @@ Measured = Mapping[tuple[str, int, int], Samples]
 
 @dataclass(frozen=True, slots=True)
 class FiniteWidth:
-    """What theory expects of the changes after some updates, layer by layer.
+    """Expected changes after some updates, layer by layer.
 
     Attributes:
         step: Updates done.
         width: Where the parts were measured: the middle one of `widths`.
         widths: m, ascending.
         layers: Exponents of the parts, from layer 1 up.
-        expected: Of the layers whose parts are known, from layer 1 up.
-        own: What was measured of the layers' own parts, by layer.
+        expected: For the layers whose parts are known, from layer 1 up.
+        own: Measurements of the layers' own parts, by layer.
     """
 
     step: int
@@ -75,7 +75,7 @@ class FiniteWidth:
             judged: Against the exponent.
             samples: The measured change; positive, NaN in gaps.
             layer: Its layer.
-            tolerance: Of the verdict.
+            tolerance: Largest difference that still agrees.
             numbers: How many are judged together.
 
         Returns:
@@ -107,7 +107,7 @@ class FiniteWidth:
         return Judgement(Verdict.UNDECIDED, why, hidden=judged.hidden)
 
     def _own(self, layer: int, tolerance: float, numbers: int) -> Judgement | None:
-        """The own part of a layer against its curve; None where that says no more than the change."""
+        """Verdict on a layer's own part against its curve; None where it adds nothing."""
         parts, samples = self.layers[layer - 1], self.own.get(layer)
         leads = parts.own is not None and parts.below is not None and parts.own > parts.below
         if self.step != 1 or not leads or samples is None or samples.widths != self.widths:
@@ -123,7 +123,7 @@ class FiniteWidth:
         return Judgement(judged.verdict, why)
 
     def _why(self, layer: int, slope: float) -> str:
-        """The parts and what they make of the slope, in words."""
+        """The parts and the slope that follows from them, in words."""
         parts, expected = self.layers[layer - 1], self.expected[layer - 1]
         text = f"its parts measured at width {self.width} make {slope:.2f} of these widths"
         share = expected.shares[self.widths.index(self.width)]
@@ -142,11 +142,11 @@ class FiniteWidth:
 
 
 def finite_width(measured: Measured, analysis: Analysis, step: int) -> FiniteWidth | None:
-    """What theory expects of the changes at a step.
+    """Expected changes at a step.
 
     Args:
         measured: Sizes of "h" at step 0, "h_change", "change_below" and "change_own" at `step`.
-        analysis: Of the parameterization, at the widths measured.
+        analysis: Analysis of the parameterization, at the widths measured.
         step: Updates done, >= 1.
 
     Returns:

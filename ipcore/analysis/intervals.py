@@ -9,7 +9,7 @@ from typing import Final
 from ipcore.analysis.welch import Contrast
 
 ERROR_RATE: Final = 0.05
-"""Of an interval (both sides), and of all verdicts on one subject together."""
+"""Error probability of an interval (both sides), and of all verdicts on one subject together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Estimate:
 
 
 def error_of_bound(numbers: int) -> float:
-    """With which probability one bound may err where so many numbers are judged together (Bonferroni).
+    """Error probability allowed to one bound if this many numbers are judged together (Bonferroni).
 
     >>> error_of_bound(1), error_of_bound(10)
     (0.025, 0.0025)

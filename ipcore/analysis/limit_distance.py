@@ -3,8 +3,8 @@
 With outputs f_m of S seeds at width m, and a limit f estimated by R replicas, relative to |f|^2:
 
     D^2 = mean over seeds |f_m - f|^2 - V_ref / R          the mean square distance
-    V   = variance of f_m over seeds                       what an ensemble of such networks averages away
-    b^2 = |mean f_m - f|^2 - V / S - V_ref / R             what it does not: D^2 = V + b^2 up to noise
+    V   = variance of f_m over seeds                       the part that an ensemble averages away
+    b^2 = |mean f_m - f|^2 - V / S - V_ref / R             the rest: D^2 = V + b^2 up to noise
 
 V_ref is the variance of the replicas: the limit's own error is taken out. A line through log D against log m
 has slope -1/2 where V ~ 1/m leads. m*(eps) is the smallest width on that line with D <= eps. Intervals are
@@ -29,7 +29,7 @@ from ipcore.analysis.widths import width_text
 from ipcore.errors import AnalysisError
 
 Floats = npt.NDArray[np.float64]
-# A relative distance means nothing where the limit is this small beside its own error.
+# A relative distance is meaningless if the limit is this small compared with its own error.
 _NEAR_ZERO: Final = 2.0
 
 
@@ -73,11 +73,11 @@ class LimitDistance:
 
     Attributes:
         widths: Ascending.
-        slope: Of log D against log m.
-        end: Slope between the two largest widths: where it is going.
+        slope: Slope of log D against log m.
+        end: Slope between the two largest widths.
         relative: Whether distances are relative to |f|.
         limit_error: The limit's own root mean square error, in the same unit.
-        needed: The widths asked for.
+        needed: The requested widths.
     """
 
     widths: tuple[WidthDistance, ...]
@@ -169,7 +169,7 @@ def fit_distances(
     needed: tuple[float, ...] = (),
     relative: bool = True,
 ) -> LimitDistance:
-    """As `limit_distance`, from what was kept of it.
+    """As `limit_distance`, from sums instead of outputs.
 
     Args:
         squares: By width: |f_m - f|^2 of every seed, (S,); or parts that sum to it, (S, J), of J random
@@ -177,7 +177,7 @@ def fit_distances(
         parts: By width: V and b^2.
         own: V_ref / R, in the unit of the squares.
         needed: Distances for which a width is wanted.
-        relative: What the unit is.
+        relative: Whether distances are relative to |f|.
     """
     widths = sorted(squares)
     if len(widths) < MIN_WIDTHS:
@@ -209,10 +209,10 @@ def width_distances(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """Distances by ascending width, and what a line through them needs.
+    """Distances by ascending width, with logarithms for the line through them.
 
     Attributes:
-        rows: Of each width.
+        rows: Distances at each width.
         logs: log D.
         drawn: log D of every resample of the seeds, (DRAWS,) each.
     """
@@ -236,7 +236,7 @@ def _of_widths(
                 f"at width {width:,} networks are nearer to the limit than its own error "
                 f"({math.sqrt(own):.2g}): use more particles or replicas, or leave the width out"
             )
-        # Other draws at every width: a permutation of the same ones.
+        # Different draws at every width: a permutation of the same ones.
         order = np.random.default_rng([width, seeds]).permutation(DRAWS)
         shares = directions * resamples(directions) if directions > 1 else np.ones((DRAWS, 1))
         drawn_squares = ((resamples(seeds)[order] @ values) * shares).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Slopes of sizes of which theory says nothing: measured and worded, with no verdict."""
+"""Slopes of sizes that theory does not cover: measured and worded, without a verdict."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class MeasuredSlope:
         quantity: "h" (at step 0) or "h_change" (after that, against step 0).
         layer: 1..n; n is the output f.
         step: Updates done.
-        fit: What was measured.
-        sentence: It in words.
+        fit: The measured slope.
+        sentence: The finding in one sentence.
     """
 
     quantity: str
@@ -42,7 +42,7 @@ def measure_coordinates(
         layers: Number n of weight matrices.
 
     Returns:
-        What was fitted; notes on what could not be, and why.
+        The fits, and notes on sizes that could not be fitted, and why.
 
     >>> sizes = {(m, seed): 2.0 / m for m in (64, 128, 256) for seed in range(2)}
     >>> found, notes = measure_coordinates({("h_change", 3, 1): Samples.of(sizes)}, layers=3)

@@ -48,7 +48,7 @@ def vertex(octaves: Sequence[float] | Floats, logs: Sequence[float] | Floats) ->
 def range_of_vertex(
     octaves: Sequence[float] | Floats, logs: Sequence[float] | Floats, grid: Sequence[float]
 ) -> tuple[float, float]:
-    """Where the best rate may lie, log2: at the vertex, or, if that was cut, up to the next rate of the grid.
+    """Interval of the best rate, log2: the vertex, or, if that was cut, up to the next rate of the grid.
 
     Args:
         octaves: As for `vertex`.

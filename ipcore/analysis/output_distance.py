@@ -14,7 +14,7 @@ are over seeds and over the sums of the sketch together.
 Where the limit is a kernel machine with a random f_0, g_s is the machine that starts from the network's own
 f_0. Then off_s itself is recorded (`ipcore.probes.paired`), distances are relative to |g_s - f_0|, own = 0.
 
-Where no limit is computed (muP) a network of M >= 16 m neurons stands for it. Its variance is taken to be the
+If no limit is computed (muP), a network of M >= 16 m neurons takes its place. Its variance is taken to be the
 m / M-th part of that of a network of width m, so that the variance of off_s is V (1 + m / M).
 """
 
@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,21 +35,20 @@ from ipcore.analysis.limit_distance import (
     is_zero,
     width_distances,
 )
+from ipcore.catalogue.widths import TIMES_WIDER
 from ipcore.errors import AnalysisError
 
 Floats = npt.NDArray[np.float64]
-TIMES_WIDER: Final = 16
-"""A network that stands for infinite width is at least so many times wider than those compared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outputs:
-    """What a run recorded of its outputs at a step.
+    """A run's record of its outputs at a step.
 
     Attributes:
         mean_square: Mean f^2 over all outputs on the test set.
         sums: The sketch, (J,): its squares sum to the mean square on average.
-        error: Of a limit: its root mean square error relative to |f|; 0 where it is exact or not known.
+        error: For a limit, its root mean square error relative to |f|; 0 where it is exact or not known.
         moved: Of a network that was recorded beside the kernel machine of its own f_0: mean (g - f_0)^2, and
             `sums` are those of f - g; None: it was not.
     """
@@ -85,7 +84,7 @@ class Outputs:
 
 
 def stand_in(widths: Collection[int]) -> int | None:
-    """The width that stands for infinite width among finite ones, if one is far larger than all others.
+    """The width that takes the place of infinite width: one that is far larger than all others, if any.
 
     >>> stand_in([64, 128, 256, 4096]), stand_in([64, 128, 256, 512])
     (4096, None)
@@ -95,11 +94,11 @@ def stand_in(widths: Collection[int]) -> int | None:
 
 
 def own_square(off: Floats, m: int, width: int) -> float:
-    """Squared error of networks that stand for infinite width: their variance, if it falls like 1/m.
+    """Squared error of networks used in place of infinite width: their variance, if it falls like 1/m.
 
     Args:
         off: Sketches of narrower networks less theirs, seed by seed, (S, J) with S >= 2.
-        m: Of the narrower networks.
+        m: Width of the narrower networks.
         width: M, theirs.
     """
     return float(off.var(axis=0, ddof=1).sum()) * m / (m + width)

@@ -14,15 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ipcore import theory
 from ipcore.analysis.intervals import Estimate, error_of_bound
 from ipcore.analysis.optimum import MIN_POINTS, drift, octave_weights, range_of_vertex, vertex
+from ipcore.analysis.predicted_drift import PredictedDrift
 from ipcore.analysis.samples import listed
 from ipcore.analysis.slopes import MIN_WIDTHS
 from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
@@ -30,31 +29,13 @@ from ipcore.analysis.welch import contrast
 from ipcore.errors import AnalysisError
 
 OCTAVE: Final = 1.0
-"""How far from the best rate the parabola of a seed reaches, to both sides."""
+"""Distance from the best rate that a seed's parabola covers, to both sides."""
 
 SAME: Final = 1e-6
-"""Relative difference of losses that single precision does not tell apart."""
+"""Relative difference of losses that single precision does not resolve."""
 
 _Losses = Mapping[tuple[int, float, int], float]
 _Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class PredictedDrift:
-    """How far the best rate moves, in octaves per doubling of the width.
-
-    Attributes:
-        low: Drift of the largest rate that is stable, delta*.
-        high: Drift of the largest at which no hidden layer grows, delta_c: between them only the output
-            grows, which training survives where the loss has bounded derivatives. Equal to `low` otherwise.
-    """
-
-    low: Fraction
-    high: Fraction
-
-    def __str__(self) -> str:
-        low, high = theory.format_exponent(self.low), theory.format_exponent(self.high)
-        return low if low == high else f"{low} .. {high}"
 
 
 class NotBracketed(AnalysisError):
@@ -81,10 +62,10 @@ class RateTransfer:
         widths: m, ascending.
         seeds: How many.
         predicted: Drift that theory predicts, or None.
-        tolerance: Of the verdict, octaves per doubling.
+        tolerance: Largest difference that still agrees, octaves per doubling.
         verdict: Undecided without a prediction.
         warnings: Seeds that were left out, and widths at which the grid leaves the best rate open.
-        sentence: All of it in words.
+        sentence: The finding in one sentence.
         ends: The 95 % interval of each best rate; () where they are not known.
     """
 
@@ -111,7 +92,7 @@ def check_rate_transfer(
     Args:
         losses: Final loss > 0 by (width, rate, seed); NaN or infinite of a run that diverged. A run that has
             not ended has none.
-        predicted: Drift to hold it against, or why there is none (`predicted_drift`).
+        predicted: Predicted drift, or why there is none (`predicted_drift`).
         tolerance: Octaves per doubling.
 
     Raises:
@@ -158,12 +139,12 @@ def check_rate_transfer(
 
 
 def _left_open(widths: Sequence[int], optima: _Floats, ranges: _Floats) -> tuple[float, float]:
-    """By how much the grid may have moved the drift, at least and at most (the first is <= 0).
+    """Least and largest amount by which the grid may have moved the drift (the first is <= 0).
 
     Args:
         widths: m.
         optima: u* by seed and width.
-        ranges: Where each may lie, (seeds, widths, 2).
+        ranges: Interval of each, (seeds, widths, 2).
     """
     moves = octave_weights(widths)[:, None] * (ranges - optima[..., None])
     low, high = (ends(axis=2).sum(axis=1).mean() for ends in (moves.min, moves.max))
@@ -195,39 +176,6 @@ def _ends(optima: Sequence[Sequence[float]], ranges: _Floats) -> tuple[tuple[flo
         (2.0 ** (e.low + min(low, 0.0)), 2.0 ** (e.high + max(high, 0.0)))
         for e, (low, high) in zip(each, moves.tolist(), strict=True)
     )
-
-
-def predicted_drift(analysis: theory.Analysis, *, calibrated: bool = False) -> PredictedDrift | str:
-    """The drift of the largest stable base rate, or why theory predicts none.
-
-    [ours, docs/theory.md, section 4] Rates that change after step 0 are all multiplied by the base rate.
-    Between m^{delta*} and m^{delta_c} training goes on under losses with bounded derivatives, so
-    the best rate may be anywhere between. A trivial parameterization is trained best far above its own rates,
-    where the number of steps decides: no prediction.
-
-    Args:
-        analysis: Of what was trained.
-        calibrated: Whether its first rates were calibrated; that of layer 1 alone follows the base rate then.
-
-    >>> from ipcore.theory import analyze, preset
-    >>> [str(predicted_drift(analyze(preset(name, 3)))) for name in ("mup", "ntk", "sp", "ip-llr")]
-    ['0', '0 .. 1/2', '-1 .. -1/2', '0']
-    """
-    found = theory.largest_rate_of(analysis, calibrated=calibrated)
-    if isinstance(found, str):
-        return found
-    if found.stable is None or found.controlled is None:
-        return f"theory makes no prediction: {found.summary}"
-    if not found.exact:
-        return (
-            f"theory makes no prediction: alignment leaves open whether rates above m^({found.stable}) grow"
-        )
-    if analysis.regime is theory.Regime.TRIVIAL:
-        return (
-            "theory makes no prediction: at these rates the output does not move; rates up to "
-            f"m^({found.stable}) are stable for ever, and larger ones for a number of steps"
-        )
-    return PredictedDrift(found.stable, found.controlled)
 
 
 def _axes(losses: _Losses) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -265,8 +213,8 @@ def _bracketed(
 ) -> list[float]:
     """log2 of the best rate of the grid at each width.
 
-    Over seeds a run that diverged counts as the worst that was measured at its width: it has not trained. The
-    best must have a measured rate to both sides.
+    In the mean over seeds a diverged run counts as the worst loss measured at its width. The best rate must
+    have a measured rate on both sides.
     """
     centres: list[float] = []
     edges: dict[str, list[int]] = {}
@@ -281,7 +229,7 @@ def _bracketed(
                 f"at width {width} the loss is {math.exp(means[0]):.6g} at all rates: training has no effect "
                 "at them, and none is the best; add larger rates"
             )
-        # Where all seeds diverge a rate cannot be the best.
+        # A rate at which all seeds diverge cannot be the best.
         best = int(np.argmin(np.where(finite.any(axis=1), means, np.inf)))
         if best in (0, len(rates) - 1):
             more = "smaller" if best == 0 else "larger"

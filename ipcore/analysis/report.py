@@ -1,4 +1,4 @@
-"""A report as plain values: checks, what they say together, and notes on what could not be checked.
+"""A report as plain values: checks, conclusions, and notes on what could not be checked.
 
 `ipcore.analysis.reporting` makes one. Fields are named as in `iplab/v1/report.proto`.
 """
@@ -16,11 +16,11 @@ from ipcore.analysis.verdicts import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What runs have in common that are judged together: all but width and seed.
+    """The settings that runs of one check share: all but width and seed.
 
     Attributes:
         parameterization: Label of what was trained.
-        reference: What theory is asked about: the same label, or what was intended.
+        reference: Label that theory is applied to: the same one, or that of the intended parameterization.
         hidden_layers: L.
         activation: Name.
         base_learning_rate: 0 where several rates are judged together.
@@ -44,14 +44,14 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class WidthValue:
-    """The number of one width m, with its 95 % interval over seeds if that is known.
+    """A number at one width m, with its 95 % interval over seeds if that is known.
 
     Attributes:
         width: m.
         value: The number.
         low: Lower end of its interval.
         high: Upper end.
-        variance: Of a relative distance D to the limit: the part of D^2 that is variance over seeds; may be
+        variance: For a relative distance D to the limit: the part of D^2 that is variance over seeds; may be
             below 0, as an unbiased estimate of a small number is.
         bias: The other part, squared bias.
     """
@@ -70,15 +70,15 @@ class Check:
 
     Attributes:
         kind: A value of the proto's CheckKind without its prefix: "COORDINATE".
-        subject: Whose runs.
-        slope: Of log value against log width; None where none could be measured.
+        subject: Settings that the runs share.
+        slope: Slope of log value against log width; None where none could be measured.
         low: Lower end of its 95 % interval over seeds; None with one seed.
         high: Upper end.
-        verdict: At these widths.
-        sentence: All of it in words.
-        points: What the slope was drawn through, by width.
+        verdict: Verdict at the measured widths.
+        sentence: The finding in one sentence.
+        points: The points that the slope was fitted to, by width.
         seeds: How many were used.
-        quantity: The metric of a layer that was measured ("h"); "" with others.
+        quantity: The metric of a layer that was measured ("h"); "" for other kinds.
         layer: l, from 1; 0 where no layer is meant.
         step: Updates done.
         predicted: Exponent; None where theory predicts none.
@@ -121,10 +121,10 @@ class Check:
 
         Args:
             kind: See `Check`.
-            subject: Whose runs.
-            fit: What was measured.
-            verdict: At these widths.
-            sentence: All of it in words.
+            subject: Settings that the runs share.
+            fit: The measured slope.
+            verdict: Verdict at the measured widths.
+            sentence: The finding in one sentence.
             **more: Other attributes.
         """
         return cls(
@@ -147,7 +147,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What the checks of one subject say together, in one sentence."""
+    """The conclusion from the checks of one subject, in one sentence."""
 
     subject: Subject
     verdict: Verdict
@@ -156,7 +156,7 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was measured and that theory speaks of.
+    """All checks of an experiment, with conclusions and notes.
 
     Attributes:
         checks: By subject.

@@ -16,7 +16,7 @@ from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import MIN_WIDTHS
 from ipcore.analysis.verdicts import TOLERANCE
 
-# Somebody waits for the answer: a check takes about a millisecond and 300 bytes.
+# A caller waits for the answer: a check takes about a millisecond and 300 bytes.
 MAX_CHECKS: Final = 5_000
 _MAX_NOTES: Final = 100
 
@@ -24,11 +24,11 @@ _MAX_NOTES: Final = 100
 def make_report(
     trained: Trained, measured: Measured, tolerance: float = TOLERANCE, asked: Collection[str] = ()
 ) -> Report:
-    """Everything that can be checked, and notes on what cannot.
+    """All possible checks, and notes on what cannot be checked.
 
     Args:
         trained: How the runs were trained.
-        measured: What they recorded.
+        measured: Their recorded values.
         tolerance: For hidden layers; twice that for the output and for calibrated rates.
         asked: Names of kinds of check that are made only if asked for ("ALIGNMENT").
     """
@@ -41,7 +41,7 @@ def make_report(
             f"a slope needs at least {MIN_WIDTHS} widths, the experiment has "
             f"{', '.join(map(str, widths))}: add widths to grid.widths"
         )
-        recorded = [kind for kind in recorded if kind is LIMIT]  # distances say something without a slope
+        recorded = [kind for kind in recorded if kind is LIMIT]  # distances are useful without a slope
     analyze = functools.lru_cache(maxsize=None)(trained.analyze)  # the same for all base rates
 
     def case(subject: Subject, runs: tuple[Run, ...], steps: tuple[int, ...], sizes: Sizes) -> Case:
@@ -84,7 +84,7 @@ def _recorded(trained: Trained, kind: Kind) -> bool:
 
 
 def _notes(trained: Trained, measured: Measured, kinds: Iterable[Kind]) -> Iterator[str]:
-    """On the whole experiment."""
+    """Notes on the whole experiment."""
     if measured.unfinished:
         yield f"{measured.unfinished} runs have not ended; only what is committed is checked"
     if measured.truncated:
@@ -107,7 +107,7 @@ def _notes(trained: Trained, measured: Measured, kinds: Iterable[Kind]) -> Itera
 def _with_gaps(trained: Trained, measured: Measured, subject: Subject, kinds: Iterable[Kind]) -> Sizes:
     """A subject's sizes, NaN for runs that should have recorded one: those that diverged before, say.
 
-    Sizes at steps that are not checked, parts and gradients are what there is.
+    Sizes at steps that are not checked, parts and gradients are left as they are.
     """
     if subject not in measured.sizes:
         return {}

@@ -1,4 +1,4 @@
-"""Slopes of log size against log width: the exponent e of a size of order m^e, as measured.
+"""Slopes of log size against log width: the measured exponent e of a size of order m^e.
 
 Intervals are Student's, with Welch's degrees of freedom (`ipcore.analysis.welch`): honest from three seeds
 on, whatever the number of runs at each width.
@@ -35,10 +35,10 @@ class Slope:
         widths: m, ascending.
         means: Geometric means over seeds, one per width.
         sizes: The same with Student's 95 % intervals.
-        seeds: How many the width with the fewest has.
+        seeds: Number of seeds of the width with the fewest.
         residual: Root mean square distance of the mean logs (natural) from the line.
-        missing: Runs without a value, in words, where they are more than 5 % at some width: what is left is a
-            selection. "" otherwise.
+        missing: Runs without a value, in words, if they are more than 5 % at some width, so that the others
+            are a selection; else "".
     """
 
     contrast: Contrast
@@ -104,7 +104,7 @@ def fit_slope(samples: Samples) -> Slope:
 
 
 def check(samples: Samples) -> None:
-    """Refuse what no line can be drawn through.
+    """Refuse samples that no line can be fitted to.
 
     Raises:
         AnalysisError: See `fit_slope`.

@@ -1,8 +1,8 @@
-"""Does the output move at all? |f_t - f_0| against the width (Hajjar et al., arXiv:2110.15596, section 3).
+"""Whether the output moves: |f_t - f_0| against the width (Hajjar et al., arXiv:2110.15596, section 3).
 
-A parameterization is trivial if f_t - f_0 vanishes in the limit at every step. That is a question of falling
-or not falling; at which slope is the question of `ipcore.analysis.coordinate_check`. Theory is asked about
-the step that was measured: what is not trivial may yet stand still in its first steps.
+A parameterization is trivial if f_t - f_0 vanishes in the limit at every step. This check only asks whether
+it falls; `ipcore.analysis.coordinate_check` compares its slope. Theory is applied to the step that was
+measured: a parameterization that is not trivial may stand still in its first steps.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Stationarity:
     Attributes:
         step: Updates done.
         fit: Slope of mean |f_t - f_0|.
-        trend: What was measured.
-        predicted: What theory says; UNDECIDED where it leaves it open.
+        trend: The measured trend.
+        predicted: The predicted trend; UNDECIDED where theory leaves it open.
         verdict: Whether the two agree.
-        sentence: All of it in words.
+        sentence: The finding in one sentence.
     """
 
     step: int
@@ -45,15 +45,15 @@ def check_stationarity(
     *,
     slope: Judgement | None = None,
 ) -> Stationarity:
-    """Hold |f_t - f_0| against what theory says of it at this step.
+    """Compare the trend of |f_t - f_0| with the one predicted for this step.
 
     Args:
         samples: Mean |f_t - f_0| at `step` >= 1.
         prediction: Analysis of the parameterization, or two that may both hold; beyond its steps it stands
             only if it has settled.
         step: Updates done.
-        slope: The verdict on the slope, if there is one. Where it does not disagree, a trend that differs is
-            none either: the leading term does not show yet.
+        slope: The verdict on the slope, if there is one. If it does not disagree, a trend that differs is no
+            disagreement either: the leading term does not show yet.
 
     Raises:
         AnalysisError: As `Samples.measured` and `fit_slope`.
@@ -84,7 +84,7 @@ def check_stationarity(
 
 
 def _against(fit: Slope, analysis: Analysis, step: int) -> Judgement:
-    """Trends differ: a disagreement unless the slope itself is none (a leading term may be hidden)."""
+    """The verdict if trends differ: "disagrees" unless the slope does not disagree (a term may be hidden)."""
     sizes = sizes_at(analysis, step)
     if sizes.f_change is None:
         return Judgement(Verdict.DISAGREES)
@@ -97,6 +97,6 @@ def _predicted(analysis: Analysis, step: int) -> Trend:
         return Trend.FALLS  # an upper bound that falls is enough
     if sizes.f_change < 0:
         return Trend.UNDECIDED
-    # After something has grown there are only upper bounds, but nothing that makes it fall.
+    # After something has grown there are only upper bounds, but nothing lets it fall.
     diverges = analysis.regime in {Regime.UNSTABLE, Regime.CONTROLLED_DIVERGENCE}
     return Trend.STAYS if sizes.exact or diverges else Trend.UNDECIDED

@@ -1,9 +1,9 @@
 """The rule that compares a measured slope with a predicted exponent.
 
-It is a test of equivalence: agreement must be shown, it is not what is left when a difference could not be
-shown. So few widths, few seeds or much noise give "undecided". All numbers that are judged together share one
-error rate. Exponents speak of infinite width, so a slope must lie outside the band by more than terms of the
-next order in the width may move it, to disagree.
+It is a test of equivalence: agreement must be shown; a difference that could not be shown is not agreement.
+So few widths, few seeds or much noise give "undecided". All numbers that are judged together share one error
+rate. Exponents describe infinite width, so to disagree a slope must lie outside the band by more than terms
+of the next order in the width may move it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ _MOST_SEEDS: Final = 141
 
 
 class Verdict(StrEnum):
-    """What measurement says of theory, at the widths that were measured."""
+    """Result of comparing a measurement with theory, at the measured widths."""
 
     AGREES = "agrees"
     DISAGREES = "disagrees"
     UNDECIDED = "undecided"
-    NOT_YET = "not yet"  # the exponent cannot show there, and what theory expects there instead is measured
-    NOT_BRACKETED = "not bracketed"  # the best rate lies at an edge of the grid, so it is not known
+    # The exponent cannot show at these widths, and the slope that theory expects there instead was measured.
+    NOT_YET = "not yet"
+    # The best rate lies at an edge of the grid, so it is not known.
+    NOT_BRACKETED = "not bracketed"
 
 
 class Trend(StrEnum):
-    """What happens to a size as the width grows."""
+    """Behaviour of a size as the width grows."""
 
     FALLS = "falls"
     STAYS = "does not fall"
@@ -44,11 +46,11 @@ class Trend(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict and why it is no other; `why` is "" where the numbers alone say it.
+    """A verdict and its reason; `why` is "" where the numbers suffice.
 
     Attributes:
         verdict: See `Verdict`.
-        why: In words.
+        why: The reason in words.
         hidden: Undecided because the slope is too small, and a leading term may be hidden.
         needed: How many seeds would decide, if the estimate stays as it is; 0: no number of seeds, but larger
             widths; None: not known, or something else is missing.
@@ -69,7 +71,7 @@ def judge(
     one_term: bool = False,
     numbers: int = 1,
 ) -> Judgement:
-    """Hold a slope against an exponent.
+    """Compare a slope with an exponent.
 
     With bounds L, U of the slope that each err with probability 0.025 over `numbers`, the bounds of the
     exponent without the next order (`Slope.limit`), the band predicted +- tolerance, and B, by how much terms
@@ -82,14 +84,14 @@ def judge(
                     can bend it: then it is no power of m at these widths
 
     An exponent is that of the largest term, which others can hide at small widths, while nothing hides a term
-    that is larger than predicted. So a sum that is too small never disagrees by itself.
+    that is larger than predicted. So a sum that is too small never disagrees.
 
     Args:
         fit: The slope.
         predicted: The exponent.
         tolerance: > 0.
         upper_bound: The exponent is only an upper bound. Then a slope above it disagrees, and nothing agrees.
-        one_term: The size is no sum of terms of different orders, so nothing can be hidden.
+        one_term: The size is not a sum of terms of different orders, so nothing can be hidden.
         numbers: How many are judged together: the error rate 0.05 is that of all.
     """
     if fit.missing:
@@ -115,7 +117,7 @@ def judge(
 
 
 def trend(fit: Slope) -> tuple[Trend, str]:
-    """Whether a size falls as the width grows, with why not if that is undecided.
+    """Whether a size falls as the width grows, with the reason if that is undecided.
 
     It falls if the interval of the slope lies below -1/4, midway between the possible exponents, and does not
     if it lies above.
@@ -142,7 +144,7 @@ def _side(fit: Slope, predicted: float, tolerance: float, numbers: int) -> int:
 
 
 def _doubt(fit: Slope, predicted: float, tolerance: float, numbers: int) -> tuple[str, int | None]:
-    """Why a slope that lies on no side of the band is not shown to lie in it ("" if it is), and `needed`."""
+    """Why a slope that is not shown to lie outside the band is not shown to lie in it, and `needed`."""
     error = error_of_bound(numbers)
     low, high = fit.contrast.bounds(error)
     limit_low, limit_high = fit.limit.bounds(error)
@@ -160,7 +162,7 @@ def _doubt(fit: Slope, predicted: float, tolerance: float, numbers: int) -> tupl
 
 
 def _more(fit: Slope, gap: float, numbers: int) -> tuple[str, int | None]:
-    """What would decide, if the estimate stays as it is: in words, and as `needed`."""
+    """What would decide it if the estimate stays as it is: in words, and as `needed`."""
     if fit.seeds == 1:
         return "one seed has no interval", None
     error = error_of_bound(numbers)

@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,8 +44,8 @@ class Contrast:
         """Half the width of the interval, t(df, 1 - error) se.
 
         Args:
-            error: Of each bound.
-            more: Times as many seeds as there are.
+            error: Error probability of each bound.
+            more: Factor by which the number of seeds is multiplied.
         """
         if self.se == 0:
             return 0.0
@@ -67,6 +66,9 @@ def student(df: float, error: float) -> float:
     >>> round(student(8, 0.0060), 2), round(student(8, 0.00062), 2), round(student(3, 0.025), 4)
     (3.23, 4.87, 3.1824)
     """
+    # Imported where it is used: it takes longer than all else that an API process imports to start.
+    from scipy.special import stdtrit  # noqa: PLC0415
+
     return float(stdtrit(min(df, 1e9), 1 - error))
 
 
@@ -132,7 +134,7 @@ def finite_width_bias(widths: Sequence[int], kappa: float = KAPPA) -> float:
 
 
 def finite_width_bend(widths: Sequence[int], kappa: float = KAPPA) -> float:
-    """How far such terms bend it: the largest change of the local slope from the first width to the last.
+    """Bend by such terms: the largest change of the local slope from the first width to the last.
 
     >>> round(finite_width_bend((128, 256, 512, 1024)), 3)
     0.071
@@ -143,16 +145,16 @@ def finite_width_bend(widths: Sequence[int], kappa: float = KAPPA) -> float:
 def toward(
     value: float, bend: Contrast, widths: Sequence[int], band: tuple[float, float], error: float
 ) -> bool:
-    """Whether a slope outside a band moves toward it, more than terms of the next order can bend it.
+    """Whether a slope outside a band moves toward it by more than terms of the next order can bend it.
 
-    Then it is no power of m at these widths, and will be another at larger ones.
+    Then the size is not a power of m at these widths, and has another slope at larger ones.
 
     Args:
         value: The slope.
         bend: Change of the local slope over the widths.
         widths: m.
         band: Lower and upper end.
-        error: Of a bound of the bend.
+        error: Error probability of a bound of the bend.
     """
     low, high = bend.bounds(error)
     most = finite_width_bend(widths)

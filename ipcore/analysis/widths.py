@@ -1,4 +1,4 @@
-"""Widths in words: those that are computed have more digits than mean anything."""
+"""Widths as text: computed ones are rounded to significant digits."""
 
 from __future__ import annotations
 

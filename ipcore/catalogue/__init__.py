@@ -1,9 +1,9 @@
-"""The catalogue: what there is to choose from, one object per entry. Standard library only.
+"""The catalogue of available choices, one object per entry. Standard library only.
 
-An entry has a name, one line for people, its settings with ranges and defaults, its rule of theory as plain
-data, and names its implementation, which is imported when it is first used. Lists of names, validation,
-defaults, `--help`, the tables of the documentation (docs/catalogue.md) and the API's catalogue come from the
-entries. The tables below are ordered; iterating over one gives the names.
+An entry has a name, a one-line description, its settings with ranges and defaults, its rule of theory as
+plain data, and the name of its implementation, which is imported when it is first used. Lists of names,
+validation, defaults, `--help`, the tables of the documentation (docs/catalogue.md) and the API's catalogue
+come from the entries. The tables below are ordered; iterating over one gives the names.
 """
 
 from ipcore.catalogue.activations import ACTIVATIONS, Activation, find_activation

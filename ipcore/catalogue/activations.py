@@ -18,14 +18,14 @@ from ipcore.errors import ConfigError, unknown
 
 # Slope of leaky ReLU below 0.
 LEAKY_SLOPE: Final = 0.01
-# How lists of names spell the powers of ReLU.
+# Spelling of powers of ReLU in lists of names.
 POWERS: Final = "relu^p"
 _POWER: Final = re.compile(r"relu\^(\d{1,3})(?:/(\d{1,3}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """The local type of an activation phi and how it grows: its rule in the exponent calculus.
+    """Local type and growth of an activation phi: its rule in the exponent calculus.
 
     Attributes:
         kind: Near 0: "aligned", alpha h_+ - beta h_- with alpha != beta, or its p-th power, so that x has a
@@ -50,7 +50,7 @@ class Activation:
 
     Attributes:
         name: Name in specs.
-        description: One line for people.
+        description: One line.
         variance: s^2 of the initial weights that keeps activations Theta(1). ReLU, GELU, ELU, tanh: the code
             published with arXiv:2110.15596. All others: 1 / E[phi(z)^2], z ~ N(0, 1), which keeps the mean
             square of h from layer to layer (He et al., arXiv:1502.01852).

@@ -15,7 +15,7 @@ class Choice:
 
     Attributes:
         name: Name in specs.
-        description: One line for people.
+        description: One line.
     """
 
     name: str
@@ -24,11 +24,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """What matmuls are computed in. Weights, rates, losses and all that is recorded are single precision.
+    """Number format of matmuls. Weights, rates, losses and all recorded values are single precision.
 
     Attributes:
         name: Name in specs.
-        description: One line for people.
+        description: One line.
         gpu_only: CPUs cannot do it.
     """
 

@@ -14,17 +14,17 @@ from ipcore.errors import DataError, unknown
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What is known of a dataset before it is loaded.
+    """Properties of a dataset that are known before it is loaded.
 
     Attributes:
         name: Canonical name, as in specs.
-        description: One line for people.
+        description: One line.
         input_dim: Numbers per input, d.
         classes: Number of classes C; 0 for real-valued targets.
         train_size: Training examples.
         test_size: Test examples.
         target_dim: Numbers per target, k; 0 for classes.
-        note: What could not be verified when it was checked, or "".
+        note: Files that could not be verified when it was checked, or "".
     """
 
     name: str
@@ -57,7 +57,7 @@ def dataset_info(name: str) -> DatasetInfo:
     """Properties of a dataset by its name; not of registered files, which must be read for that.
 
     Args:
-        name: Of `DATASETS`, or of a family with parameters (`ipcore.catalogue.families`).
+        name: A name in `DATASETS`, or of a family with parameters (`ipcore.catalogue.families`).
 
     Raises:
         DataError: Unknown name, or wrong parameters; names every one and what is allowed.

@@ -1,4 +1,4 @@
-"""What all entries of the catalogue share: a name, a one-line description, an implementation by name."""
+"""Common to all entries of the catalogue: a name, a one-line description, an implementation by name."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class Family:
 
     Attributes:
         name: What stands before the colon.
-        description: One line for people.
+        description: One line.
         parameters: In the order of the canonical name.
     """
 

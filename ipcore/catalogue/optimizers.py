@@ -53,7 +53,7 @@ class OptimizerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What an optimizer keeps per run, besides the weights (`ipcore.planning.memory`).
+    """Memory of an optimizer per run, besides the weights (`ipcore.planning.memory`).
 
     Attributes:
         copies: Number of copies of all weights.
@@ -80,20 +80,20 @@ class Optimizer:
 
     Attributes:
         name: Name in specs.
-        description: One line for people.
-        implementation: What makes an `ipcore.engine.optimizers.Optimizer`, as "module:name"; "": theory alone
-            knows it, nothing trains with it.
+        description: One line.
+        implementation: Callable that makes an `ipcore.engine.optimizers.Optimizer`, as "module:name"; "": it
+            exists only in theory, nothing trains with it.
         uses: Names in `OptimizerSettings` of the settings that it uses.
         analysed_as: Optimizer whose rule the exponent calculus uses for it: its own name, or another's; "":
             theory does not cover it.
         entrywise: Updates have the size of the rate whatever the gradient's size, as (nearly) signs of it do:
             rates are not divided by the batch size and meet one multiplier m^{-a}, presets have rates of
             their own for them, first rates are not calibrated.
-        entries: Of such an update at rate 1, the exponents of its entries in the width: those of the first
-            matrix, of hidden ones, of the readout. Biases of hidden layers have that of the first matrix (a
-            bias is a matrix with one input), that of the output 0.
+        entries: Exponents in the width of the entries of such an update at rate 1: those of the first matrix,
+            of hidden ones, of the readout. Biases of hidden layers have that of the first matrix (a bias is a
+            matrix with one input), that of the output 0.
         accumulates: A velocity holds raw gradients, and rates apply on use.
-        kept: What it keeps.
+        kept: Memory that it needs.
     """
 
     name: str
@@ -206,9 +206,9 @@ _ENTRIES: Final = (
     _muon("muon-rms", "rms", "times sqrt(max(inputs, outputs))", (_ZERO, -_HALF, _ZERO)),
 )
 KNOWN_OPTIMIZERS: Final[Mapping[str, Optimizer]] = table(_ENTRIES)
-# Those that specs may name.
+# Optimizers that specs may name.
 OPTIMIZERS: Final[Mapping[str, Optimizer]] = table(entry for entry in _ENTRIES if entry.implementation)
-# Those that theory covers.
+# Optimizers that theory covers.
 ANALYSED_OPTIMIZERS: Final[Mapping[str, Optimizer]] = table(entry for entry in _ENTRIES if entry.analysed_as)
 
 

@@ -1,4 +1,4 @@
-"""Probes: what is measured inside the networks; definitions, formulas and costs in docs/probes.md."""
+"""Probes: quantities measured inside the networks; definitions, formulas and costs in docs/probes.md."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Probe:
 
     Attributes:
         name: Name in specs.
-        description: One line for people.
+        description: One line.
         implementation: Object of type `ipcore.probes.definition.Definition`, as "module:name".
-        least_examples: It needs at least so many.
+        least_examples: Number of examples that it needs at least.
         chains_only: Whether it is defined only for multilayer perceptrons.
         of_outputs: Whether it looks at outputs on the test set alone.
         beside: What trains beside the networks to be compared with them, as "module:name"; "": nothing does.

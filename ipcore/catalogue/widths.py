@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Final
 
-# The largest width that a message can hold: after all others in every order, and no network has it.
+# The largest width that a message can hold: it sorts after all others, and no network has it.
 INFINITE_WIDTH: Final = 2**31 - 1
+# A network that takes the place of infinite width is at least this many times wider than those compared.
+TIMES_WIDER: Final = 16
 
 
 def width_of(number: int) -> float:
-    """A width as people know it: infinity where a message says so.
+    """A width as a number: infinity where a message means infinite width.
 
     >>> width_of(128), width_of(2**31 - 1)
     (128, inf)

@@ -48,10 +48,10 @@ class CifarSource:
     """CIFAR-10 in one of two forms.
 
     Attributes:
-        name: Of the dataset.
+        name: Name of the dataset.
         grey: Luma instead of three channels.
         records: Images in each file.
-        archive_md5: Of the published archive.
+        archive_md5: MD5 of the published archive.
         classes: Number of classes.
         url: Where the archive is published.
         folder: Below the data folder.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ipcore.catalogue import DatasetInfo
 from ipcore.catalogue.formats import SINGLE
 
-# Columns that a message names.
+# Number of columns that a message names.
 _NAMED: Final = 10
 
 
@@ -114,7 +114,7 @@ class Dataset:
 
 
 def size_problems(values: npt.NDArray[np.generic], *, whole: bool) -> list[str]:
-    """What single precision cannot hold of an array, column by column.
+    """Columns of an array that single precision cannot hold.
 
     These are columns with numbers that are too large, and columns whose numbers are all too small. A small
     number beside larger ones of its column may underflow without harm. NaN and infinity are not reported: a

@@ -42,7 +42,7 @@ class IdxSource:
     """A dataset of IDX files of unsigned bytes.
 
     Attributes:
-        name: Of the dataset and its folder.
+        name: Name of the dataset and its folder.
         train_inputs: Images (n, rows, columns).
         train_labels: Classes (n,).
         test_inputs: Images of the test set.

@@ -25,9 +25,9 @@ class PublishedFile:
 
     Attributes:
         name: File name without ".gz".
-        sha256: Of the unpacked bytes, in hexadecimal; "": not published.
-        packed_md5: Of the bytes of "name.gz" as published; "": not compared.
-        size: Unpacked bytes: what is longer is not unpacked in full.
+        sha256: SHA-256 of the unpacked bytes, in hexadecimal; "": not published.
+        packed_md5: MD5 of the bytes of "name.gz" as published; "": not compared.
+        size: Unpacked bytes; a longer file is not unpacked in full.
     """
 
     name: str

@@ -97,7 +97,7 @@ def load(name: str, data_root: str | Path | None, largest_bytes: int = LARGEST_B
     Args:
         name: "registered:<name>".
         data_root: Folder that holds ``registered/``.
-        largest_bytes: Of all its arrays together.
+        largest_bytes: Most bytes that all its arrays may have together.
 
     Raises:
         DataError: Missing, damaged, too large, or arrays that do not fit; names every array that is wrong,

@@ -1,1 +1,1 @@
-"""What trains K networks at once: forward, backward, optimizers, and the numbers of one step."""
+"""Training of K networks at once: forward, backward, optimizers, and the numbers of one step."""

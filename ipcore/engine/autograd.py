@@ -39,7 +39,7 @@ class AutogradEngine(Engine):
         found: dict[int, tuple[Tensor, Tensor]] = {}
 
         def keep(layer: int, dz: Tensor, x: Tensor) -> None:
-            # Copies, because the pass goes on to overwrite both.
+            # Copies, because the pass overwrites both afterwards.
             found[layer] = dz.to(self.dtype, copy=True), x.to(self.dtype, copy=True)
 
         self.step(keep)

@@ -1,4 +1,4 @@
-"""Which engine trains a model."""
+"""Choice of the engine that trains a model."""
 
 from __future__ import annotations
 

@@ -111,8 +111,8 @@ class DecayCursor:
     """Factors of all runs of a pack at one step after another.
 
     Args:
-        config: Of the pack.
-        runs: Of the pack.
+        config: Configuration of the pack.
+        runs: Runs of the pack.
         unit: As for `decay_factors`.
     """
 

@@ -1,8 +1,8 @@
-"""What trains K networks of one shape at once: the protocol that all engines satisfy, and what they share.
+"""Training of K networks of one shape at once: the protocol of all engines, and their common part.
 
 An engine makes updates (`step`), evaluates (`infer`), holds tensors (`state`) and exposes the inputs and
 derivatives of its matmuls (`taps`). `ipcore.engine.autograd` does so for any model; `ipcore.engine.pack` is
-written by hand for the multilayer perceptron and is held to the former by tests.
+written by hand for the multilayer perceptron, and tests compare it with the former.
 
 Engines train the *effective* weights W^l (`ipcore.models.scales`). Rows are examples: values have shape
 (K, B, size), W^l has shape (K, outputs, inputs). Each run has its own batch.
@@ -24,8 +24,8 @@ from ipcore.models.activations import activation as find_activation
 from ipcore.models.apply import apply
 
 # (l, dz^l, x) updates layer l = 1..n with the gradient of the loss summed over the batch, dz^T x, where the
-# layer was applied to x and dz is the derivative by what it yielded. It may overwrite dz; the pass goes on to
-# overwrite both.
+# layer was applied to x and dz is the derivative by its output. It may overwrite dz; the pass overwrites both
+# afterwards.
 Update = Callable[[int, Tensor, Tensor], None]
 
 
@@ -35,7 +35,7 @@ class PackShape:
 
     Attributes:
         runs: K.
-        architecture: Of each network.
+        architecture: Architecture of each network.
         batch_size: B, examples per update and run.
         biases: Layers with a bias, counted from the first: 0, 1 or all.
         target_dim: Real numbers per label, k; 0: labels are classes.
@@ -54,7 +54,7 @@ class PackShape:
 
     @property
     def dims(self) -> tuple[int, ...]:
-        """Input dimension d and what each layer yields; n+1 entries."""
+        """Input dimension d and the output dimension of each layer; n+1 entries."""
         return (self.architecture.input_dim, *self.architecture.outputs)
 
 
@@ -68,8 +68,9 @@ class Engine(ABC):
         losses: Mean loss of each run on the batch of the newest step, (K,).
         logits: f on the batch of the newest step, (K, B, C).
         labels: Labels of the batch of the newest step, (K, B), or (K, B, k) where they are targets.
-        dtype: Of weights, losses and logits.
-        compute: Of activations and derivatives, and of the copies of the weights that matmuls read.
+        dtype: Number format of weights, losses and logits.
+        compute: Number format of activations and derivatives, and of the copies of the weights that matmuls
+            read.
     """
 
     logits: Tensor
@@ -95,7 +96,7 @@ class Engine(ABC):
         self.inputs = self.values(K, B, shape.architecture.input_dim)
         # Logits lie class by class: reductions over ten classes are vectorized over the examples.
         self._d_logits = self.buffer(K, C, B).mT
-        # What matmuls read: copies, where they compute in less than the weights have, else the weights.
+        # Operands of matmuls: copies if they compute in a smaller format than the weights', else the weights.
         self.rounded = self.compute != dtype
         self._matrices, self._offsets, self._d_output = self.weights, self.biases, self._d_logits
         self._gradient = self._d_logits
@@ -113,7 +114,7 @@ class Engine(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Set `logits`, and allocate what the passes compute into."""
+        """Set `logits`, and allocate the buffers of the passes."""
 
     def buffer(self, *size: int) -> Tensor:
         """A new tensor of the weights' number format."""

@@ -20,8 +20,8 @@ def extract(pack: Engine, config: PackConfig, run: RunConfig, position: int, ste
 
     Args:
         pack: Where it is trained.
-        config: Of the pack.
-        run: Of this position.
+        config: Configuration of the pack.
+        run: Run of this position.
         position: In the pack.
         step: Updates done.
     """

@@ -15,7 +15,7 @@ class Inputs:
     are gathered: scale * byte + shift. On the CPU the dataset's normalized numbers are used.
 
     Args:
-        values: (n, d): numbers as they are used, or bytes.
+        values: (n, d): normalized numbers, or bytes.
         scale: With bytes: (d,), in the number format of `at`.
         shift: With bytes: (d,).
     """

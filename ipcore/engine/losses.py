@@ -81,7 +81,7 @@ def _cross_entropy_step(logits: Tensor, labels: Tensor, out: Tensor) -> Tensor:
 
 
 def _cross_entropy(out: Tensor, logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss, and the parts of the softmax that it is made of, without cancellation near a loss of 0.
+    """Loss and the parts of its softmax, without cancellation near a loss of 0.
 
     With z shifted by its maximum, so that finite logits never overflow, and S = sum_{c != y} exp(z_c),
 

@@ -16,7 +16,7 @@ class EngineMemory:
 
     Attributes:
         weights: Weights and biases.
-        optimizer: Velocity or moments, settings, and what an update is made in.
+        optimizer: Velocity or moments, settings, and working memory of an update.
         buffers: Activations, derivatives, indices, labels and losses of one batch.
     """
 
@@ -41,8 +41,8 @@ def engine_memory(
     """Memory of each run of an engine, by part.
 
     Args:
-        config: Of the pack.
-        architecture: Of each network.
+        config: Configuration of the pack.
+        architecture: Architecture of each network.
         target_dim: Real numbers per label; 0: labels are classes.
         itemsize: Bytes per number: 4, or 8 in double precision.
         own_biases: Whether some run of the pack has biases with exponents of their own, in every layer.

@@ -29,7 +29,7 @@ class NewtonSchulz:
 
     Args:
         shapes: (outputs, inputs) of the matrices.
-        steps: Of every run, K of them: runs with fewer stop earlier.
+        steps: Number of steps of every run, K of them: runs with fewer stop earlier.
         dtype: Number format.
         device: Where the matrices are.
     """

@@ -20,7 +20,7 @@ from ipcore.engine.engine import Update
 from ipcore.models import rms
 from ipcore.models.activations import Activation
 
-# Backward of an operation, from the derivative by what it yielded.
+# Backward pass of an operation, from the derivative by its output.
 Back = Callable[[Tensor, Update], None]
 
 
@@ -31,7 +31,8 @@ class Value:
     Attributes:
         tensor: (K, B, size).
         trained: Whether it depends on a tensor that is trained.
-        derivative: Of the losses by it, as far as the backward pass has come; it has the shape of `tensor`.
+        derivative: Derivative of the losses by it, accumulated so far in the backward pass; it has the shape
+            of `tensor`.
     """
 
     tensor: Tensor
@@ -47,14 +48,14 @@ class Nodes:
     """Operations on K networks (`ipcore.models.model.Operations`).
 
     Args:
-        matrices: What matmuls read, (K, outputs, inputs) of each layer.
+        matrices: Operands of matmuls, (K, outputs, inputs) of each layer.
         offsets: Biases of the first layers, (K, 1, outputs).
         activation: phi.
         lone: For each activation of a pass, whether its value may take the place of the preactivation
             (`ipcore.models.tally.Tally`); (): of none.
 
     Attributes:
-        pool: What operations compute into, in the order in which a pass comes to it. The first pass makes it.
+        pool: Buffers of the operations, in the order of the pass. The first pass allocates them.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Nodes:
             torch.bmm(one, two, out=out)
         dx: Tensor | None = None
         if x.trained:
-            # When the derivative by x is made, whoever used z is done with it.
+            # When the derivative by x is computed, all uses of z are finished.
             dx = z if z.shape == x.tensor.shape and not last else self._take(x.tensor, x.tensor.shape[-1])
 
         def back(dz: Tensor, update: Update) -> None:
@@ -130,7 +131,7 @@ class Nodes:
         rms.forward(h.tensor, y, r)
 
         def back(dy: Tensor, _update: Update) -> None:
-            # Nobody's derivative needs h itself: whoever else uses it adds it to a sum.
+            # No derivative needs h itself: its other uses only add it to a sum.
             rms.backward(dy, y, r, h.tensor, mean)
             h.receive(dy)
 
@@ -142,7 +143,7 @@ class Nodes:
         torch.add(h.tensor, branch.tensor, alpha=scale, out=total)
 
         def back(dh: Tensor, _update: Update) -> None:
-            # Whoever used the sum is done with it when its derivative comes back.
+            # All uses of the sum are finished when its derivative is known.
             branch.receive(torch.mul(dh, scale, out=total))
             h.receive(dh)
 
@@ -159,7 +160,7 @@ class Nodes:
         Args:
             like: A value of K networks and B examples.
             size: Numbers per example.
-            by_class: Whether the numbers of all examples lie beside each other, as the loss likes it.
+            by_class: Whether numbers of the same class are contiguous over the examples, as the loss needs.
         """
         if self._taken == len(self.pool):
             runs, examples, _ = like.shape

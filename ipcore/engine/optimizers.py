@@ -1,4 +1,4 @@
-"""Optimizers of a pack: how a layer's gradient becomes its update, with settings of each run's own.
+"""Optimizers of a pack: updates of layers from their gradients, with settings for each run.
 
 Gradient descent, momentum and Adam; signs are in `ipcore.engine.signs`, Muon in `ipcore.engine.muon`.
 With g the gradient of the mean loss with respect to the effective weights W^l = m^{-a_l} w^l:
@@ -247,7 +247,7 @@ Make = Callable[[PackConfig, Sequence[RunConfig], Engine], Optimizer]
 
 
 def make_optimizer(config: PackConfig, runs: Sequence[RunConfig], pack: Engine) -> Optimizer:
-    """The optimizer of a pack that `ipcore.training.validation` has found sound."""
+    """The optimizer of a pack that has passed `ipcore.training.validation`."""
     make: Make = implementation(OPTIMIZERS[config.optimizer].implementation)
     return make(config, runs, pack)
 

@@ -5,7 +5,7 @@
     bf16   activations and derivatives are bfloat16 (7 bits of mantissa), and so is a copy of the weights that
            matmuls read; weights, updates, the loss and the optimizer are single precision
 
-The range is that of single precision in all three: tf32 and bf16 have its exponents.
+The range of all three is that of single precision: tf32 and bf16 have its exponents.
 """
 
 from __future__ import annotations

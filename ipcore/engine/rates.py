@@ -28,8 +28,7 @@ class StepRates:
         weights: r_l, (K, 1, 1) per layer.
         biases: Likewise for biases, if they have rates of their own. None: a bias in the first layer has its
             layer's.
-        decay: What matrices are multiplied with before the update (`ipcore.engine.decay`), (K, 1, 1); None:
-            no run
+        decay: Factor of the matrices before the update (`ipcore.engine.decay`), (K, 1, 1); None: no run
             decays.
     """
 

@@ -37,7 +37,7 @@ def record(operations: Operations, device: torch.device) -> Graph:
         RuntimeError: One of them cannot be recorded.
     """
     graph = torch.cuda.CUDAGraph()
-    # A recording sees what is launched on the current device alone.
+    # A recording captures only what is launched on the current device.
     with torch.cuda.device(device), torch.cuda.graph(graph):
         operations()
     return graph

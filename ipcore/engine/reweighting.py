@@ -1,9 +1,9 @@
-"""How initial weights are made to count differently after some update: HP, HPZ.
+"""Re-weighting of initial weights after some update: HP, HPZ.
 
-The part of a matrix that comes from its initial weights w_0 is not kept apart. Where it is removed, what is
-taken away is that part as training has left it, rounding for rounding: w_0 in the pack's number format,
-multiplied at each update by the factor of weight decay, re-weighted as before. What has learned nothing (the
-rows of dead units) is exactly 0 afterwards.
+The part of a matrix that comes from its initial weights w_0 is not kept apart. To remove it, that part is
+subtracted as training has left it, with the same rounding: w_0 in the pack's number format, multiplied at
+each update by the factor of weight decay, and re-weighted as before. Rows that have learned nothing (of dead
+units) are exactly 0 afterwards.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from ipcore.models.scales import remainders
 
 
 def reweighting_steps(runs: Sequence[RunConfig]) -> frozenset[int]:
-    """States at which the initial weights of some run begin to count differently."""
+    """States at which initial weights of some run are re-weighted."""
     return frozenset(r.start for run in runs for r in run.parameterization.reweightings)
 
 
 def reweight(
     pack: Engine, config: PackConfig, runs: Sequence[RunConfig], positions: Iterable[int], step: int
 ) -> None:
-    """Bring the weights of `reweighting_steps` to how they count at a state: W += m^{-a} (rho' - rho) q w_0.
+    """Re-weight at a state of `reweighting_steps`: W += m^{-a} (rho' - rho) q w_0.
 
     rho = m^{-k_l(step)} is 0 where removed; q w_0 is what weight decay has left of w_0. w_0 is drawn again
     from the seed, not kept.
 
     Args:
         pack: Weights as the update before left them.
-        config: Of the pack.
+        config: Configuration of the pack.
         runs: All runs.
         positions: Runs that are still trained.
         step: The state, in updates done.
@@ -51,13 +51,13 @@ def reweight(
 
 
 class _History:
-    """What becomes of a run's initial weights up to a state.
+    """The factors of a run's initial weights up to a state.
 
     Args:
-        config: Of the pack.
+        config: Configuration of the pack.
         run: The run.
         step: The state, in updates done.
-        dtype: Of the pack.
+        dtype: Number format of the pack.
     """
 
     def __init__(self, config: PackConfig, run: RunConfig, step: int, dtype: torch.dtype) -> None:
@@ -92,9 +92,9 @@ class _History:
 
         Args:
             weight: The matrix.
-            untrained: What it were if it had learned nothing.
+            untrained: The matrix if it had learned nothing.
             initial: W_0 in double precision.
-            layer: Of the matrix, from 0.
+            layer: Layer of the matrix, from 0.
             state: In updates done.
         """
         before, now = (counts[layer] for counts in self._counts[state])

@@ -35,7 +35,7 @@ class Course:
     Attributes:
         factor: (schedule, step, progress) -> factor; progress rises from 0 at the first full update to 1 at
             the last.
-        least: (schedule, full updates but one, at least 1) -> a bound from below of all factors > 0.
+        least: (schedule, number of full updates less one, at least 1) -> a lower bound of all factors > 0.
     """
 
     factor: Callable[[Schedule, int, float], float]
@@ -90,7 +90,7 @@ def factor(schedule: Schedule, step: int, steps: int) -> float:
 
 
 def least_factor(schedule: Schedule, steps: int) -> float:
-    """A bound from below of all factors > 0; at most a factor of 2 too small where nothing warms up.
+    """A lower bound of all factors > 0; at most a factor of 2 too small without a warm-up.
 
     >>> least_factor(Schedule("step", milestones=(5, 9), decay=0.5), steps=20)
     0.25
@@ -100,7 +100,7 @@ def least_factor(schedule: Schedule, steps: int) -> float:
 
 
 def schedule_problems(schedule: Schedule, steps: int) -> list[tuple[str, str]]:
-    """What is wrong with a schedule, as (field of `Schedule`, sentence); empty: nothing.
+    """Problems of a schedule, as (field of `Schedule`, sentence).
 
     Args:
         schedule: Settings that its course does not use are not looked at.

@@ -23,7 +23,7 @@ from ipcore.engine.optimizers import Optimizer, column, named
 
 
 class _Signs(Optimizer):
-    """A mean of gradients for every tensor, and room to take a sign in."""
+    """A mean of gradients for every tensor, and a buffer for its sign."""
 
     def __init__(self, pack: Engine) -> None:
         super().__init__(pack)

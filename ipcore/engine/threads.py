@@ -1,4 +1,4 @@
-"""Torch's thread count, for a while."""
+"""Torch's number of threads within a block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def thread_count(threads: int | None) -> Iterator[None]:
-    """Run a block with this many threads inside torch's operations (None: as many as now)."""
+    """Run a block with this many threads inside torch's operations (None: unchanged)."""
     before = torch.get_num_threads()
     if threads is None or threads == before:
         yield

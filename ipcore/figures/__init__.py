@@ -1,4 +1,4 @@
-"""Figures: the one code for command line, notebooks, documentation, MLflow and web.
+"""Figures: the same code for command line, notebooks, documentation, MLflow and web.
 
 A figure is a small frozen dataclass, a `Picture`: it draws itself (`draw`, `save`, in a notebook by itself),
 says in a caption what was measured, by how many seeds and what it means, and has the numbers behind it as

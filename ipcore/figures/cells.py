@@ -1,4 +1,4 @@
-"""Numbers with their intervals, a row each, against what theory predicts: what a study has found."""
+"""Numbers with their intervals, one per row, beside theory's predictions: the results of a study."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Row:
     """One number.
 
     Attributes:
-        name: What it is.
+        name: Label of the row.
         value: The estimate.
         low: Lower end of its interval; None: unbounded, as with a single seed. It is drawn to the edge.
         high: Upper end.

@@ -1,6 +1,6 @@
 """Values over updates, layers or inputs: a line for each group, its mean and band over seeds.
 
-The one drawing of learning curves, ranks, alignment, kernel movement and functions of one variable.
+Used for learning curves, ranks, alignment, kernel movement and functions of one variable.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _HEIGHT: Final = 1.45  # inches
 _MARKS: Final = 5  # markers on a line of many points
-_TOP: Final = 0.95  # how high crosses stand, as a share of the panel
-_FEW: Final = 9  # up to so many points each has a marker
+_TOP: Final = 0.95  # height of crosses, as a share of the panel
+_FEW: Final = 9  # lines with at most this many points have a marker at each
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Course:
     Attributes:
         name: In the legend.
         moments: Ascending by place.
-        role: How it stands to the others.
-        diverged: Where seeds diverged, one each: from there on they are in no mean.
+        role: Its relation to the other lines.
+        diverged: Places at which seeds diverged, one each: means do not include them from there on.
     """
 
     name: str
@@ -186,7 +186,7 @@ def _draw_course(axes: Axes, course: Course, look: Look, shift: float) -> None:
     if known:
         lows, highs = [m.low or 0.0 for m in known], [m.high or 0.0 for m in known]
         axes.fill_between([m.x for m in known], lows, highs, color=look.colour, alpha=0.18, linewidth=0)
-    # Markers of different lines stand at different places, so that they tell them apart where lines meet.
+    # Markers of different lines stand at different places, so that lines that meet are told apart.
     every = 1 if len(x) <= _FEW else (int(shift * len(x) / _MARKS), -(-len(x) // _MARKS))
     wide = 1.6 if course.role is Role.LIMIT else 1.1
     axes.plot(

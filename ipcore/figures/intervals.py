@@ -41,7 +41,7 @@ def mean(values: Sequence[float], *, geometric: bool = False) -> Mean:
 
     Args:
         values: Finite; > 0 for a geometric mean.
-        geometric: Of the logarithms.
+        geometric: Whether it is the mean of the logarithms.
 
     >>> mean([1.0, 4.0], geometric=True).value
     2.0

@@ -42,12 +42,12 @@ _MOST_TICKS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class MeasuredPoint:
-    """What training showed at a place of the map.
+    """Result of training at a point of the map.
 
     Attributes:
         at: The two exponents.
-        name: What was seen there, in a word or two; "" for none.
-        agrees: Whether it is what theory says of the place; None: undecided.
+        name: The result in a word or two; "" for none.
+        agrees: Whether it agrees with theory; None: undecided.
     """
 
     at: tuple[Fraction, Fraction]
@@ -63,7 +63,7 @@ class PhaseDiagram(Picture):
         phases: Theory's, exact.
         title: Before the setting, for instance a preset's name.
         points: Measured ones.
-        seeds: By how many seeds they were measured.
+        seeds: Number of seeds behind the points.
         meaning: Last sentences of the caption.
     """
 

@@ -1,4 +1,4 @@
-"""What every figure is: frozen data that draws itself, with a caption and the numbers behind it.
+"""Base class of figures: frozen data that draws itself, with a caption and the numbers behind it.
 
 The data need numpy alone; matplotlib, an extra, is imported when something is drawn.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FORMATS: Final = (".svg", ".png", ".pdf", ".csv")
 _DPI: Final = 300  # of PNG; journals ask for this
 _SCREEN_DPI: Final = 150
-# Nothing of the moment at which a file was written: the same data give the same bytes.
+# No time of writing in the file: the same data give the same bytes.
 _METADATA: Final[Mapping[str, dict[str, Any]]] = {
     ".svg": {"Date": None, "Creator": "iplab"},
     ".png": {"Software": "iplab"},

@@ -1,6 +1,6 @@
 """Sizes against the width in double logarithmic panels, with theory's powers of the width through them.
 
-The one drawing of coordinate checks, stationarity, equivalence, calibrated rates and distances to a limit.
+Used for coordinate checks, stationarity, equivalence, calibrated rates and distances to a limit.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Law:
     Attributes:
         name: "h²", "L = 3", "hp to ip-llr".
         sizes: By width, > 0.
-        slope: Of the log size against log width, measured; None if no line was drawn.
+        slope: Slope of the log size against log width, measured; None if no line was drawn.
         low: Lower end of its 95 % interval; None if unknown.
         high: Upper end.
         theory: Exponent of the width; None where theory has none.
@@ -60,7 +60,7 @@ class Law:
         expected: Slope that the parts of a change, measured at one width, give at these widths where
             the exponent does not show yet; None if unknown.
         verdict: "agrees", "disagrees", "undecided", "not yet", "not bracketed" or "".
-        role: How it stands to the others.
+        role: Its relation to the other lines.
     """
 
     name: str
@@ -108,14 +108,14 @@ class PowerLaws(Picture):
         quantity: Name of the vertical axis, with its unit if it has one.
         panels: By row.
         columns: Panels in a row.
-        measured: First sentence of the caption: what was measured, by whom.
-        seeds: How many each point is the mean of.
+        measured: First sentence of the caption: what was measured, and on which networks.
+        seeds: Number of seeds behind each point.
         meaning: Last sentences of the caption: what it says of theory.
         headings: One above each row, or none.
         shared: Whether values are compared across the panels of a row (of all rows, if none has a heading).
         horizontal: Name of the horizontal axis.
-        base: Of the logarithms on the vertical axis: 10, or 2 for rates on a grid of octaves.
-        means: What points are over the seeds.
+        base: Base of the logarithms on the vertical axis: 10, or 2 for rates on a grid of octaves.
+        means: Kind of mean over the seeds.
     """
 
     quantity: str

@@ -22,7 +22,7 @@ _ROW: Final = 0.085  # inches that the crosses of one curve take
 
 @dataclass(frozen=True, slots=True)
 class AtRate:
-    """What came out at one base rate.
+    """Result at one base rate.
 
     Attributes:
         rate: Base learning rate, > 0.
@@ -79,7 +79,7 @@ class RateCurves(Picture):
         panels: By row.
         columns: Panels in a row.
         measured: First sentence of the caption.
-        seeds: How many each point is the mean of.
+        seeds: Number of seeds behind each point.
         meaning: Last sentences of the caption.
         ordered: Whether the curves have an order (widths) or are groups (parameterizations).
         logarithmic: Whether the vertical axis is; means are geometric then.
@@ -157,7 +157,7 @@ class RateCurves(Picture):
             y_label=self.quantity,
         )
         for panel, axes in zip(self.panels, page.panels, strict=True):
-            # The crosses have the upper part of the panel to themselves.
+            # The upper part of the panel is reserved for the crosses.
             share = 1 - (crosses * _ROW + (0.04 if crosses else 0)) / page.size[1]
             self._frame(axes, panel, share)
             layout.set_ticks(axes.yaxis, ticks)

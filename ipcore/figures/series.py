@@ -1,4 +1,4 @@
-"""How series of a figure stand to each other, which decides how they look."""
+"""Roles of the series of a figure, which decide how they look."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def superscript(number: int) -> str:
 
 
 class Role(StrEnum):
-    """How a series stands to the others."""
+    """Relation of a series to the others."""
 
     ORDERED = "ordered"  # a member of a family with an order: layers, widths, depths
     APART = "apart"  # beside such a family: the output

@@ -1,7 +1,7 @@
-"""The one look of all figures: sizes, fonts, colours, markers.
+"""Style of all figures: sizes, fonts, colours, markers.
 
-Nothing rests on hue alone: ordered things (layers, widths) go from dark to light, groups differ in lightness,
-marker and dashes, so that grey prints and colour-blind readers tell them apart.
+Nothing depends on hue alone: ordered series (layers, widths) go from dark to light, groups differ in
+lightness, marker and dashes, so that they can be told apart in grey prints and by colour-blind readers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DASHES: Final = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), 
 _OURS: Final[Any] = {
     "figure.dpi": 150,
     "svg.hashsalt": "iplab",  # ids that do not change from run to run
-    "svg.fonttype": "path",  # the same letters on every machine
+    "svg.fonttype": "path",  # the same glyphs on every machine
     "pdf.fonttype": 42,  # fonts embedded whole, as journals ask for
     "font.family": "DejaVu Sans",
     "mathtext.fontset": "dejavusans",
@@ -119,7 +119,7 @@ def group(position: int) -> Look:
 
 
 def apart() -> Look:
-    """The look of what stands apart from an ordered family: the output beside the hidden layers."""
+    """The look of a series beside an ordered family: the output beside the hidden layers."""
     return Look("#C2410C", "D", (0, (5, 1.5)), filled=False)
 
 

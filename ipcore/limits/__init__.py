@@ -8,5 +8,5 @@
 - `kernels`, `kernel_machine`: the neural tangent kernel and the Gaussian process of the start.
 - `deferred`, `deferred_network`: initial hidden matrices that are drawn only where training looks at them.
 
-docs/limits.md derives all of it.
+docs/limits.md has the derivations.
 """

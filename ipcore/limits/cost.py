@@ -7,9 +7,9 @@ Numbers held, for L hidden layers, N particles (or width m), T updates of B exam
     deferred weights  6 (L-1) m min(T B, m)              also directions and answers of both sides
     kernel            n (n + ..)                         covariance of f_0 at all n inputs, if it is drawn
 
-What is estimated are the tensors that are there at the largest moment: what a process takes when its
-allocator gives large blocks back at once. An allocator that keeps them, as glibc's does with its defaults,
-takes somewhat more. The interpreter and torch (some 300 MB), and the dataset, are not included.
+The estimate is the peak size of all tensors: the memory of a process whose allocator returns large blocks at
+once. An allocator that keeps them, such as glibc's with its defaults, takes somewhat more. The interpreter
+and torch (some 300 MB), and the dataset, are not included.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ CHUNK: Final = 512  # inputs at once of an evaluation
 BLOCK: Final = 3 << 18  # values of particles at once of an evaluation (`ipcore.limits.sweep`), 3 MB
 # numpy's Philox normals, in double precision (a core of an EPYC, busy with other things: 25 to 40 ns each).
 _NORMALS_PER_SECOND: Final = 3e7
-# Neurons for every example seen, from which on deferred weights take less time than dense ones.
+# Neurons per example seen above which deferred weights take less time than dense ones.
 _DEFERRING: Final = 12
 _DEFERRING_ON_GPU: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one run needs.
+    """Memory and work of one run.
 
     Attributes:
         memory_bytes: At the largest moment.
         work: Multiply-adds of all updates, without evaluations.
         evaluation_work: Multiply-adds of one evaluation after the last update.
-        normals: Normals drawn before and in all updates: by one core, whatever the device is.
+        normals: Normals drawn before and in all updates, by one core on every device.
         evaluation_normals: Normals drawn in one evaluation.
     """
 
@@ -120,7 +120,7 @@ def _particles(config: PackConfig, run: RunConfig, info: DatasetInfo, *, revives
 
     moments = _moments(config, info, replicas, passing, evaluating)
     evaluation = _evaluated(config, info) * N * (d + C + 2.0 * (L - 1) * most)
-    # Step 0, that of the calibration, and the initial particles.
+    # Step 0, calibration, and the initial particles.
     passes = 1 + (run.calibration is not None)
     normals = replicas * passes * N * (d + C + 2 * (L - 1) * B)
     return Cost((held + max(moments)) * _ITEM, replicas * work, replicas * evaluation, normals, 0.0)
@@ -136,8 +136,8 @@ def _moments(
     """Numbers of the updates of hidden matrices, and of what passes through them, at the largest moments.
 
     Args:
-        config: Of the pack.
-        info: Of the dataset.
+        config: Configuration of the pack.
+        info: Properties of the dataset.
         replicas: How many systems there are.
         passing: Numbers that a pass holds, by its inputs and the columns of each matrix.
         evaluating: The same of an evaluation while matrices are factors; None: that of a pass.
@@ -176,8 +176,8 @@ def _deferred(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
     def plain(rows: int, inner: int) -> int:
         return rows * ((2 * L + 2) * m + 3 * inner)
 
-    # Where the initial matrices are removed no question is asked of test inputs but at step 0, when nothing
-    # is known and there are no updates yet.
+    # If the initial matrices are removed, test inputs are only evaluated with them at step 0, when nothing is
+    # known and there are no updates yet.
     if all(k is None for k in asked[1:-1]):
         first = asking(max(B, min(CHUNK, _evaluated(config, info))), 0)
         numbers = ends + max(first, known + max(_moments(config, info, 1, plain)))

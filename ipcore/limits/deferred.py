@@ -1,10 +1,9 @@
-"""A square matrix of i.i.d. standard normals of which only what is asked for is ever drawn.
+"""A matrix of i.i.d. standard normals of which only the needed directions are drawn.
 
-Training asks a Gaussian matrix G for products G x and G^T u alone. Given orthonormal directions U with
-answers G U = H and V with answers G^T V = Z, the rest of G is an independent Gaussian matrix between the
-orthogonal complements. So a new product is what is known of it plus fresh normals in the directions that are
-new: exact in law, at any width, without the m^2 entries. After m directions all of G is known, and nothing is
-drawn any more.
+Training only needs products G x and G^T u of a Gaussian matrix G. Given orthonormal directions U with answers
+G U = H and V with answers G^T V = Z, the rest of G is an independent Gaussian matrix between the orthogonal
+complements. So a new product is its known part plus fresh normals in the new directions: exact in law, at any
+width, without the m^2 entries. After m directions all of G is known, and nothing more is drawn.
 
 A question of n vectors takes n normals for every output, whatever the rank of what is new, and its answer is
 the symmetric root of the new part's inner products times these: which orthonormal directions a device's
@@ -29,7 +28,7 @@ _CLEAR: Final = 1e-2
 
 
 class _Side:
-    """Orthonormal directions (rows) and what the matrix, or its transpose, makes of them."""
+    """Orthonormal directions (rows) and their products with the matrix or its transpose."""
 
     def __init__(
         self, inputs: int, outputs: int, most: int, dtype: torch.dtype, device: str | torch.device
@@ -59,7 +58,7 @@ class _Side:
         self.count = k + n
 
     def keep(self, outputs: Tensor) -> None:
-        """Forget what the other outputs have answered; `outputs` is boolean."""
+        """Forget the answers of all other outputs; `outputs` is boolean."""
         answers = self.answers[:, outputs]
         self._answers = answers.new_empty((len(self._answers), answers.shape[1]))
         self._answers[: self.count].copy_(answers)
@@ -77,10 +76,10 @@ class DeferredMatrix:
     Args:
         outputs: Rows of G.
         inputs: Columns of G.
-        forward_questions: Vectors x that G x will be remembered for, at most.
-        backward_questions: Vectors u that G^T u will be remembered for, at most.
-        dtype: Of directions and answers.
-        device: Of both.
+        forward_questions: Largest number of vectors x whose G x is remembered.
+        backward_questions: Largest number of vectors u whose G^T u is remembered.
+        dtype: Number format of directions and answers.
+        device: Device of both.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class DeferredMatrix:
 
         Args:
             x: Rows; they may depend on everything asked so far.
-            normals: Source of what is new.
+            normals: Source of the new normals.
             remember: Whether later answers must be consistent with this one. (The rows of one question
                 always are with each other, and with what is remembered.)
         """
@@ -113,7 +112,7 @@ class DeferredMatrix:
     def learn(self, x: Tensor, answers: Tensor) -> None:
         """Take over answers G x that were drawn elsewhere, before anything is asked.
 
-        Directions in which the rows of x hardly differ are left out: the answers do not say enough of them.
+        Directions in which the rows of x hardly differ are left out: the answers do not determine them.
 
         Args:
             x: (n, inputs).
@@ -136,7 +135,7 @@ class DeferredMatrix:
         return self.forward(everything, normals, remember=False).T
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold; the leading sizes grow."""
+        """Tensors of a checkpoint; the leading sizes grow."""
         sides = {"": self._right, "left_": self._left}
         tensors = dict[str, Tensor]()
         for prefix, side in sides.items():
@@ -165,7 +164,7 @@ def _ask(side: _Side, other: _Side, x: Tensor, normals: np.random.Generator, rem
         return answer
     drawn = torch.from_numpy(normals.standard_normal((len(x), side.answers.shape[1])))
     z = shares @ drawn.to(x.dtype).to(x.device)
-    # What the transpose's answers V say of G q: its component along every v is (G^T v) . q.
+    # The transpose's answers V determine the component of G q along every v: (G^T v) . q.
     if other.count:
         z -= (z @ other.directions.T - fresh @ other.answers.T) @ other.directions
     answer += (x @ fresh.T) @ z
@@ -175,7 +174,7 @@ def _ask(side: _Side, other: _Side, x: Tensor, normals: np.random.Generator, rem
 
 
 def _new_directions(rest: Tensor, x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """What is new in `rest`: k orthonormal rows that span it, orthogonal to the rows of `known`.
+    """The new directions in `rest`: k orthonormal rows that span it, orthogonal to the rows of `known`.
 
     Returns:
         The directions (k, m), and the part that each vector has in each of them: the singular vectors on the
@@ -190,7 +189,7 @@ def _new_directions(rest: Tensor, x: Tensor, known: Tensor) -> tuple[Tensor, Ten
     found = sizes > _NEW[x.dtype]
     new: Tensor = (basis @ vectors[:, found]).T[:most]
     shares = turned[found][:most]
-    # What rounding has left of the known directions in `rest` is divided by the sizes.
+    # Remainders of known directions in `rest`, from rounding, are divided by the sizes.
     if not len(new) or float(sizes[found][-1]) > _CLEAR:
         return new.contiguous(), shares
     new = new - (new @ known.T) @ known

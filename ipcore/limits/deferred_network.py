@@ -1,15 +1,16 @@
-"""A network whose initial hidden matrices are drawn only where training looks at them: exact in law.
+"""A network whose initial hidden matrices are drawn only in the directions that training needs: exact in law.
 
     W_t^l x = rho_t p_t (mu 1^T x + sigma G^l x) - sum_s g_s dh_s (x_s . x)
 
-with G^l of i.i.d. normals (`ipcore.limits.deferred`), sigma and mu the initial size and mean, p_t what weight
-decay and rho_t what re-weighting leaves of the initial matrix, and the updates as their factors
-(`ipcore.limits.growing`). The first and the last matrix, and biases, are what they are in a dense network of
-the same seed. Every abc-parameterization trains so under gradient descent or momentum, at widths far beyond
-what m^2 entries would allow: T updates of B examples see at most T B directions.
+with G^l of i.i.d. normals (`ipcore.limits.deferred`), sigma and mu the initial size and mean, p_t and rho_t
+the factors of weight decay and re-weighting, and the updates as their factors (`ipcore.limits.growing`). The
+first and the last matrix, and biases, are those of a dense network of the same seed. Every
+abc-parameterization trains so under gradient descent or momentum, at widths far beyond what m^2 entries would
+allow: T updates of B examples see at most T B directions.
 
-The law of the whole training is that of a dense network. Test inputs are asked about jointly, in chunks, and
-their answers are not remembered: the law at each step is right, the noise at different steps independent.
+The law of the whole training is that of a dense network. Test inputs are evaluated jointly, in chunks, and
+their answers are not remembered: the law at each step is exact, and the noise at different steps is
+independent.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ class DeferredNetwork:
     """One run of finite width.
 
     Args:
-        config: Of its pack; `width` is m.
+        config: Configuration of its pack; `width` is m.
         run: The run.
         input_dim: d.
         outputs: C.
-        dtype: Of all tensors.
-        device: Of all tensors.
+        dtype: Number format of all tensors.
+        device: Device of all tensors.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class DeferredNetwork:
         Args:
             inputs: (B, d).
             labels: (B,) or (B, k).
-            base_rates: Of the layers 1..L+1: eta, or calibrated ones.
+            base_rates: Base rates of the layers 1..L+1: eta, or calibrated ones.
             schedule: The schedule's factor.
             keep: 1 - eta q lambda, the factor of weight decay.
 
@@ -140,7 +141,7 @@ class DeferredNetwork:
     def first_rates(self, one: tuple[Tensor, Tensor], two: Tensor) -> tuple[float, ...]:
         """Calibrated base rates of step 0, as `ipcore.training.calibration` finds them.
 
-        What is asked of the initial matrices is remembered, so that training is consistent with it.
+        The answers of the initial matrices are remembered, so that training is consistent with them.
 
         Args:
             one: Inputs (B, d) and labels of the batch of the update.
@@ -170,7 +171,7 @@ class DeferredNetwork:
         return (rates[0], *(min(rate, setting.cap) for rate in rates[1:]))
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold."""
+        """Tensors of a checkpoint."""
         tensors = {"step": torch.tensor(self.step), "kept": torch.tensor(self._kept, dtype=torch.float64)}
         tensors |= {f"W{layer}": weight for layer, weight in self._ends.items()}
         tensors |= {f"B{layer}": bias for layer, bias in enumerate(self._biases, start=1)}
@@ -246,7 +247,7 @@ class DeferredNetwork:
         return dx
 
     def _rest(self, layer: int) -> float:
-        """How much the initial matrix counts."""
+        """Factor of the initial matrix."""
         return remainders(self._run.parameterization, self._config.width, self.step)[layer - 1] * self._kept
 
     def _backward(

@@ -1,12 +1,12 @@
-"""E[phi(a) phi(b)] and E[phi'(a) phi'(b)] for Gaussians a, b: what a layer does to kernels.
+"""E[phi(a) phi(b)] and E[phi'(a) phi'(b)] for Gaussians a, b: the effect of a layer on kernels.
 
 (a, b) ~ N(0, ((p, c), (c, q))). In closed form for phi = alpha h_+ - beta h_- (Cho & Saul,
 2009), erf (Williams, 1997) and sin. For other activations by Mehler's formula with rho = c/sqrt(pq),
 
     E[phi(a) phi(b)] = sum_k a_k(p) a_k(q) rho^k,   a_k(p) = E[phi(sqrt(p) z) He_k(z)] / sqrt(k!)
 
-and coefficients by quadrature. What the first terms of the series leave out is largest at rho = 1, where the
-sum is E[phi^2]: the mean square that is missing there, times |rho|^K, is put in the place of the rest.
+and coefficients by quadrature. The remainder of the series is largest at rho = 1, where the sum is E[phi^2]:
+the mean square that is missing there, times |rho|^K, estimates the remainder.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class _Series:
     def _sum(left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor], rho: Tensor) -> Tensor:
         (a, a_rest), (b, b_rest) = left, right
         total = torch.zeros_like(rho)
-        # What is left out is even or odd in rho as the terms are that do not vanish; near 1 it counts most.
+        # The remainder is even or odd in rho like the terms that do not vanish; it is largest near 1.
         rest = (a_rest[:, None] * b_rest[None, :]).sqrt()
         total += torch.where(rho > 0, rest, torch.zeros_like(rest))
         for k in range(a.shape[1] - 1, -1, -1):

@@ -1,7 +1,8 @@
-"""The limit that exponents have, and which have none that is computed here. Standard library only.
+"""The limit of a network by its exponents, or why none is computed here. Standard library only.
 
-Everything follows from exponents that no gauge changes: those of initial weights e_l = a_l + b_l and those of
-rates of effective weights q_l(t) = c_l(t) + 2 a_l (`ipcore.models.scales`). docs/limits.md derives the table:
+Everything follows from exponents that do not depend on the gauge: those of initial weights e_l = a_l + b_l
+and those of rates of effective weights q_l(t) = c_l(t) + 2 a_l (`ipcore.models.scales`). docs/limits.md
+derives the table:
 
     e                         rates                                    limit
     0, 1, .., 1               q_0 of ip-llr, then of ip                particles, phi 1-homogeneous
@@ -53,7 +54,7 @@ def _rates(p: Parameterization, step: int) -> tuple[Fraction, ...]:
 def _learns(
     p: Parameterization, first: Sequence[Fraction], later: Sequence[Fraction]
 ) -> tuple[tuple[bool, ...], tuple[bool, ...], tuple[bool, ...]] | NoLimit:
-    """Which layers learn at step 0, later, and carry step 0 on, where these are the largest rates.
+    """Layers that learn at step 0, that learn later, and that carry step 0 on, at the largest rates.
 
     The largest rate is the inverse of the gradient's size, so equal ones mean gradients of equal size.
     """

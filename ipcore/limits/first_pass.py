@@ -13,7 +13,7 @@ from ipcore.limits.problem import Problem
 
 @dataclass(frozen=True, eq=False, slots=True)
 class First:
-    """What passes through the layers at step 0.
+    """Values of the layers at step 0.
 
     Attributes:
         h: h_0^1 .. h_0^L on batch 0, (B, N) each.
@@ -45,10 +45,10 @@ def initial_particles(problem: Problem, replica: int) -> tuple[Tensor, Tensor]:
 def first_pass(
     problem: Problem, w: Tensor, v: Tensor, inputs: Tensor, labels: Tensor, replica: int, purpose: str
 ) -> First:
-    """Step 0: forward and backward on batch 0, the only ones that see the initial hidden matrices.
+    """Step 0: forward and backward pass on batch 0, the only ones that use the initial hidden matrices.
 
     Args:
-        problem: What is computed.
+        problem: Definition of the system.
         w: First-layer weights.
         v: Readout weights.
         inputs: (B, d).

@@ -36,7 +36,7 @@ def first_rates(
     """Base rates of step 0, one per layer, averaged over replicas.
 
     Args:
-        problem: What is computed.
+        problem: Definition of the system.
         replicas: R; the mean effects are averaged over them.
         one: Inputs (B, d) and labels of the batch of the update.
         two: Inputs (B, d) of the batch on which its effect is measured.

@@ -1,4 +1,4 @@
-"""Gaussian vectors of given covariance: what an initial matrix makes of inputs that do not depend on it.
+"""Gaussian vectors of given covariance: products of an initial matrix with inputs independent of it.
 
 With W of i.i.d. N(0, s^2/N) entries and X = (x_1 .. x_n) as columns, the rows of W X are i.i.d.
 N(0, s^2 X^T X / N). Covariances are factorized in double precision by their eigenvalues, of which negative
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Eigenvalues below this part of the largest are no directions that were seen.
+# Eigenvalues below this part of the largest are rounding, not directions.
 _CUTOFF: Final = 1e-10
 
 
@@ -46,9 +46,9 @@ def drawn_given(
 
     Args:
         known: Columns are draws of N(0, covariance), (n, count).
-        covariance: Of the known, (n, n).
-        cross: Of the known with the new, (n, k).
-        own: Of the new, (k, k).
+        covariance: Covariance of the known, (n, n).
+        cross: Covariance of the known with the new, (n, k).
+        own: Covariance of the new, (k, k).
         normals: Source of the new directions.
 
     Returns:

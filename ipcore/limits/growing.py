@@ -17,16 +17,16 @@ from torch import Tensor
 
 
 class GrowingMatrix:
-    """What updates have made of a matrix that began as 0.
+    """A matrix that began as 0, as the sum of its updates.
 
     Args:
         outputs: Rows of W.
         inputs: Columns of W.
         columns: Columns s there will be: updates times batch size.
-        scale: Of every column.
+        scale: Scale of every column.
         momentum: beta; 0: plain gradient descent.
-        dtype: Of the factors. Coefficients g are in double precision.
-        device: Of all tensors.
+        dtype: Number format of the factors. Coefficients g are in double precision.
+        device: Device of all tensors.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GrowingMatrix:
         Args:
             u: (n, outputs).
             x: (n, inputs).
-            rate: Of the gradient summed over the batch.
+            rate: Rate for the gradient summed over the batch.
             keep: Factor of weight decay.
         """
         n = len(u)
@@ -99,13 +99,13 @@ class GrowingMatrix:
         self._g[: k + n].mul_(keep).add_(self._pulse[: k + n], alpha=rate)
 
     def forget_velocity(self) -> None:
-        """Let momentum add nothing more of the columns so far."""
+        """Stop momentum from adding to the present columns."""
         self._pulse[: self._columns] = 0
         if self._velocity is not None:
             self._velocity.zero_()
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold; the leading size of the factors grows."""
+        """Tensors of a checkpoint; the leading size of the factors grows."""
         if self._whole is not None:
             velocity = {} if self._velocity is None else {"velocity": self._velocity}
             return {"whole": self._whole, **velocity}
@@ -128,7 +128,7 @@ class GrowingMatrix:
             buffer[:k].copy_(tensors[name])
 
     def _reserve(self) -> None:
-        """Take the memory of all columns there will be."""
+        """Allocate the memory of all future columns."""
         if len(self._u) < self._most:
             self._u = self._u.new_empty((self._most, self._u.shape[1]))
             self._x = self._x.new_empty((self._most, self._x.shape[1]))

@@ -34,7 +34,7 @@ class KernelMachine:
         rows: See the attributes.
         places: Other inputs at which f is asked for, by name.
         outputs: C.
-        loss: Of outputs and labels.
+        loss: A function of outputs and labels.
         momentum: beta; 0: plain gradient descent.
         seed: Keys f_0.
         starts_at_zero: Whether f_0 = 0; else it is drawn from N(0, S^{L+1}), jointly at all inputs.
@@ -145,7 +145,7 @@ class KernelMachine:
         return found
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold."""
+        """Tensors of a checkpoint."""
         return {"alpha": self._alpha, "velocity": self._velocity, "reached": self._reached}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:

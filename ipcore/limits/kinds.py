@@ -1,4 +1,4 @@
-"""Which limit a network has as its width grows, or why none is computed here. Standard library only."""
+"""The limit of a network as its width grows, or why none is computed here. Standard library only."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def limit_of_run(config: PackConfig, run: RunConfig) -> Limit | NoLimit:
 
 
 def _uncovered(p: Parameterization, optimizer: str, model: Model) -> NoLimit | None:
-    """What no algorithm here covers, whatever the exponents are."""
+    """Settings that no algorithm here covers, whatever the exponents are."""
     if model != MLP:
         return NoLimit("model", f"of {model.name} no limit is computed, only of the multilayer perceptron")
     if OPTIMIZERS[optimizer].entrywise:

@@ -1,4 +1,4 @@
-"""What a run of a `LimitTrainer` trains: replicas of particles, a kernel machine, or deferred weights."""
+"""The runs of a `LimitTrainer`: replicas of particles, a kernel machine, or deferred weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ipcore.randomness import calibration_batches, epoch_batches
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Material:
-    """What runs of a pack learn from, and where f is asked for: on the device that trains.
+    """Training data of a pack's runs, and the inputs at which f is evaluated, on the device that trains.
 
     Attributes:
         dataset: Its sizes.
@@ -69,7 +69,7 @@ class Learner(Protocol):
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold."""
+        """Tensors of a checkpoint."""
         ...
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from ipcore.catalogue.widths import TIMES_WIDER
+
 DEFERRED: Final = (
-    "train it with deferred weights (in a spec deferred_weights: always) at a width at least 16 times the "
-    "largest one compared"
+    f"train it with deferred weights (in a spec deferred_weights: always) at a width at least {TIMES_WIDER} "
+    "times the largest one compared"
 )
 Reason = Literal[
     "activation",
@@ -35,11 +37,11 @@ class Limit:
             IP-LLR's is smaller by a power of the width, which only the large first rate makes up for.
         keeps_initial: Particles: whether step 0 is muP's, with h_0 of order 1 (HP, HPZ), or h_0 vanishes
             (IP-LLR). Calibration depends on it.
-        revives: Particles: whether what is left of the initial matrix of layer L turns ReLU neurons on that
+        revives: Particles: whether the remainder of the initial matrix of layer L turns ReLU neurons on that
             are off on all of batch 0.
         starts_at_zero: Whether f_0 = 0; a kernel's f_0 may be a Gaussian process instead.
-        sentence: What it is, for people.
-        notes: What to know before reading its numbers.
+        sentence: A description in one sentence.
+        notes: Cautions about its numbers.
     """
 
     kind: Literal["particles", "kernel"]
@@ -63,8 +65,8 @@ class NoLimit:
     """Why no limit is computed.
 
     Attributes:
-        reason: In a word.
-        sentence: In a sentence that says what to do instead.
+        reason: The reason in a word.
+        sentence: The reason in a sentence that says what to do instead.
         wider: Whether a far wider network with deferred weights stands for the limit.
     """
 

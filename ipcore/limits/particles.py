@@ -29,7 +29,7 @@ class Particles:
     """One replica of the system.
 
     Args:
-        problem: What it computes.
+        problem: Definition of the system.
         replica: Which one: keys its normals.
     """
 
@@ -109,7 +109,7 @@ class Particles:
         return loss, f
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold."""
+        """Tensors of a checkpoint."""
         tensors = {"w": self._w, "v": self._v, "step": torch.tensor(self.step)}
         if self._velocities is not None:
             tensors |= {"w_velocity": self._velocities[0], "v_velocity": self._velocities[1]}
@@ -134,7 +134,7 @@ class Particles:
             self._dormant = Dormant.restored(dormant, p.particles, self._questions(), p.device)
 
     def _forget_velocities(self) -> None:
-        """What gradients of step 0 that vanish beside later ones leave in the velocities: nothing."""
+        """Remove gradients of step 0 that vanish beside later ones from the velocities."""
         first, *hidden, last = self._problem.carries
         for matrix, carries in zip(self._hidden, hidden, strict=True):
             if not carries:

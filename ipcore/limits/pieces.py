@@ -1,4 +1,4 @@
-"""Inputs in pieces, so that an evaluation of many needs little memory."""
+"""Inputs in pieces, so that an evaluation at many inputs needs little memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a system of particles computes, as data."""
+"""Definition of a system of particles, as data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ipcore.randomness import generator
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a system of particles computes.
+    """Definition of a system of particles.
 
     Attributes:
         hidden_layers: L.
@@ -26,15 +26,15 @@ class Problem:
         activation: phi.
         variance: s^2 of the initial weights.
         biased: Whether the first layer has a bias.
-        loss: Of outputs and labels.
+        loss: A function of outputs and labels.
         batch_size: B.
         steps: T.
         momentum: beta; 0: plain gradient descent.
         carries: Whether the velocity of each layer 1..L+1 carries on the gradient of step 0.
         revives: Whether neurons of layer L that are off on batch 0 may turn on (`ipcore.limits.revival`).
         seed: Keys the particles.
-        dtype: Of the particles.
-        device: Of the particles.
+        dtype: Number format of the particles.
+        device: Device of the particles.
     """
 
     hidden_layers: int

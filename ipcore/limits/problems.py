@@ -1,4 +1,4 @@
-"""What of a configuration has no meaning in a limit, or with deferred weights. Standard library only."""
+"""Settings that are refused for a limit, or with deferred weights. Standard library only."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ipcore.probes.quantities import inside
 def limit_problems(
     config: PackConfig, run: RunConfig, info: DatasetInfo, memory: int | None = None
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with a run of a pack with `infinite_width` or `deferred`.
+    """Problems of a run of a pack with `infinite_width` or `deferred`.
 
     Args:
-        config: Of the pack.
+        config: Configuration of the pack.
         run: The run.
-        info: Of the dataset.
-        memory: Bytes that there are; None: not known.
+        info: Properties of the dataset.
+        memory: Available bytes; None: not known.
 
     Yields:
         (field of `PackConfig` or `RunConfig`, sentence).

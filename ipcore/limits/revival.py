@@ -33,7 +33,7 @@ class Dormant:
 
     @classmethod
     def of(cls, x: Tensor, h: Tensor, u: Tensor, std: float, questions: int) -> Dormant:
-        """Those that the first step has left off.
+        """The rows that the first step has left off.
 
         Args:
             x: x_0^{L-1} on batch 0, (B, N).
@@ -66,7 +66,7 @@ class Dormant:
         Args:
             h: h^L, (n, N).
             x: x^{L-1}, (n, N).
-            normals: Source of what is new.
+            normals: Source of the new normals.
         """
         found = torch.zeros_like(h)
         if len(self._rows):
@@ -82,5 +82,5 @@ class Dormant:
             self._matrix.keep_outputs(off)
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold."""
+        """Tensors of a checkpoint."""
         return {"rows": self._rows, **self._matrix.state()}

@@ -18,7 +18,7 @@ Factors = tuple[Tensor, Tensor, Tensor]
 
 
 def swept_outputs(xi: Tensor, w: Tensor, hidden: Sequence[Factors], v: Tensor, phi: Activation) -> Tensor:
-    """F of inputs.
+    """Outputs f at inputs.
 
     Args:
         xi: (n, d + 1).

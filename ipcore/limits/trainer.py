@@ -1,8 +1,9 @@
-"""Trains runs at m = infinity, or with deferred weights, slice by slice: the service's trainer of such packs.
+"""Training of runs at m = infinity, or with deferred weights, slice by slice.
 
-It offers what `ipcore.training.trainer.Trainer` offers and records the same metrics, so that a limit is a run
-like any other. Where f is an average over replicas, metrics are those of the average, and "limit_error" is
-their estimate of how far off it is: the root mean square error of f on the test set, relative to |f|.
+It has the interface of `ipcore.training.trainer.Trainer` and records the same metrics, so that a limit is
+trained like any other run. Where f is an average over replicas, metrics are those of the average, and
+"limit_error" is their estimate of its error: the root mean square error of f on the test set, relative to
+|f|.
 """
 
 from __future__ import annotations
@@ -50,15 +51,15 @@ class LimitTrainer:
     """Runs of one pack with `infinite_width` or `deferred`; each trains on its own.
 
     Attributes:
-        config: What the runs share.
+        config: Settings that the runs share.
         runs: The runs, by position.
         dataset: What they train on.
-        device: What trains them.
+        device: Device that trains them.
         threads: Threads inside an operation; None: torch's own setting.
         dtype: Single or double precision.
         step: Updates done.
         learners: One per run.
-        limits: Of each run; None for deferred weights.
+        limits: Limit of each run; None for deferred weights.
 
     Raises:
         ConfigError: These runs have no limit, or cannot be trained as one pack on this dataset; names every
@@ -83,8 +84,8 @@ class LimitTrainer:
         """Prepare training; `data_seed` and `memory` are optional.
 
         Args:
-            config: Of the pack.
-            runs: Of the pack.
+            config: Configuration of the pack.
+            runs: Runs of the pack.
             dataset: What they train on.
             device: See the class. Draws are made on the CPU and moved, so that numbers are the same on every
                 device, up to rounding.
@@ -92,7 +93,7 @@ class LimitTrainer:
             dtype: See the class.
             clock: Seconds since 1970, for the times of points.
             data_seed: All runs see the batches of this seed; None: each those of its own.
-            memory: Bytes that there are; None: not known. What needs more is refused.
+            memory: Available bytes; None: not known. Runs that need more are refused.
         """
         if not (config.infinite_width or config.deferred):
             raise ConfigError(["infinite_width: networks of finite width are for ipcore.Trainer"])
@@ -144,7 +145,7 @@ class LimitTrainer:
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing more to train."""
+        """Whether all updates are done."""
         return self.step >= self.config.steps or self._standing.all_masked
 
     @property
@@ -256,7 +257,7 @@ class LimitTrainer:
         self._record_outputs(recorder)
 
     def _record_outputs(self, recorder: Recorder) -> None:
-        """What is due of the outputs at this step, from one look at them."""
+        """The metrics of outputs that are due at this step, from one evaluation."""
         evaluated, sketched = test_metrics_due(self.config, self.step), outputs_due(self.config, self.step)
         for place, labels in self._labels.items():
             if evaluated or (sketched and place == "test"):
@@ -325,7 +326,7 @@ def trainer_of(
     threads: int | None = None,
     memory: int | None = None,
 ) -> Trainer | LimitTrainer:
-    """What trains a pack: dense networks, deferred weights or limits.
+    """The trainer of a pack: of dense networks, of deferred weights or of limits.
 
     Raises:
         ConfigError: It cannot be trained; names every reason.

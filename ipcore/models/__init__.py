@@ -1,4 +1,4 @@
-"""What a network is: named tensors with roles, its forward pass, scales, activations, its weight file.
+"""Definition of networks: named tensors with roles, forward pass, scales, activations, weight file.
 
 This file, `model`, `tally` and the models themselves are standard library only. To add a model, write a file
 beside `mlp` and name its class in `MODELS`.
@@ -14,7 +14,7 @@ from ipcore.models.model import Architecture, Model, Operations, Role, Size, Ten
 from ipcore.models.residual_mlp import ResidualMlp
 
 MODELS: Final[Mapping[str, type[Model]]] = {model.name: model for model in (Mlp, ResidualMlp)}
-# Those whose passes are written by hand too (`ipcore.engine.pack`); `ipcore.engine.autograd` trains others.
+# Models whose passes are also written by hand (`ipcore.engine.pack`); `ipcore.engine.autograd` trains others.
 HAND_WRITTEN: Final[tuple[Model, ...]] = (MLP,)
 
 __all__ = [
@@ -72,7 +72,7 @@ def described(model: Model) -> str:
 
 
 def model_to(model: Model) -> dict[str, Any]:
-    """What `model_from` reads.
+    """A model as `model_from` reads it.
 
     >>> model_to(Mlp())
     {'name': 'mlp', 'normalization': 'none'}

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Settings that the numbers depend on besides exponents and widths.
+    """Settings, besides exponents and widths, on which the numbers depend.
 
     Attributes:
         batch_size: B >= 1.
@@ -63,8 +63,8 @@ def misfits(
     Args:
         value: Exponents.
         widths: m.
-        training: What else the numbers depend on.
-        held: What the number format holds.
+        training: Other settings on which the numbers depend.
+        held: Range of the number format.
     """
     layers = _layers(value)
     for width, (layer, row) in itertools.product(widths, layers):
@@ -187,5 +187,5 @@ def _layers(value: Parameterization) -> list[tuple[int, _Row]]:
 
 
 def _by_layer(columns: Sequence[Sequence[T]], layers: int) -> Sequence[tuple[T, ...]]:
-    """What stands in all columns, layer by layer."""
+    """The exponents of each layer, from all columns."""
     return list(zip(*columns, strict=True)) if columns else [()] * layers

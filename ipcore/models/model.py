@@ -1,4 +1,4 @@
-"""What a network is, as data: named tensors with roles, and a forward pass over abstract operations.
+"""Networks as data: named tensors with roles, and a forward pass over abstract operations.
 
 A model says which tensors a network has and how they are combined. The operations are abstract: one forward
 pass serves training, inference, differentiation, calibration and counting. Standard library only.
@@ -26,8 +26,8 @@ NormalizationSetting = Annotated[
 class Role(StrEnum):
     """The role of a tensor: parameterizations treat tensors of one role alike.
 
-    INPUT maps inputs to m neurons, HIDDEN m neurons to m, READOUT m neurons to outputs. BIAS is added to what
-    a matrix yields, GAIN multiplies neuron by neuron, EMBEDDING is a table with one row per input symbol.
+    INPUT maps inputs to m neurons, HIDDEN m neurons to m, READOUT m neurons to outputs. BIAS is added to the
+    output of a matrix, GAIN multiplies neuron by neuron, EMBEDDING is a table with one row per input symbol.
     """
 
     INPUT = "input"
@@ -60,7 +60,7 @@ class TensorSpec:
 
     Attributes:
         name: In weight files.
-        role: What it is for.
+        role: Its role.
         layer: Number of the weight matrix that it is, or whose outputs it is added to; from 1. Exponents of
             parameterizations are listed by it.
         axes: (outputs, inputs) of a matrix, (outputs,) of a bias.
@@ -87,7 +87,7 @@ class Layers(Protocol[V]):
         """W^l x, plus the layer's bias if it has one."""
 
     def activate(self, layer: int, h: V) -> V:
-        """x^l = phi(h^l). So a model also says what its h^l and x^l are, which probes look at."""
+        """x^l = phi(h^l). These calls also define the h^l and x^l that probes measure."""
 
 
 class Operations(Layers[V], Protocol[V]):
@@ -137,7 +137,7 @@ def normalized(normalization: str, ops: Operations[V]) -> Operations[V]:
 
 
 def normalization_problems(normalization: str) -> list[str]:
-    """What is wrong with a model's setting `normalization`, a name in `ipcore.catalogue.NORMALIZATIONS`."""
+    """Problems of a model's setting `normalization`, a name in `ipcore.catalogue.NORMALIZATIONS`."""
     if isinstance(normalization, str) and normalization in NORMALIZATIONS:
         return []
     known = ", ".join(map(repr, NORMALIZATIONS))
@@ -212,7 +212,7 @@ class Architecture:
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """Numbers that each layer yields."""
+        """Output dimension of each layer."""
         return tuple(outputs for outputs, _ in self.matrices)
 
     def forward(self, ops: Operations[V], x: V) -> V:

@@ -1,4 +1,4 @@
-"""One network, trained or not: the content of a weight file, and what is evaluated.
+"""One network, trained or not: the content of a weight file.
 
 Format "iplab-weights/2": safetensors with tensors ``w1`` .. ``wn``, each (outputs, inputs), and ``b1``,
 (outputs,), ... for the layers that have a bias. They are the w^l of W^l = m^{-a_l} w^l, *not* multiplied by

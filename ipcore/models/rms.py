@@ -22,7 +22,7 @@ def forward(h: Tensor, y: Tensor, r: Tensor) -> None:
 
     Args:
         h: (.., m).
-        y: Of the same shape.
+        y: As h.
         r: (.., 1).
     """
     torch.linalg.vector_norm(h, dim=-1, keepdim=True, out=r)
@@ -37,8 +37,8 @@ def backward(dy: Tensor, y: Tensor, r: Tensor, products: Tensor, mean: Tensor) -
         dy: (.., m); overwritten.
         y: As `forward` wrote it.
         r: Likewise.
-        products: Room for numbers of the shape of y.
-        mean: Room for numbers of the shape of r.
+        products: Buffer of the shape of y.
+        mean: Buffer of the shape of r.
     """
     torch.mul(dy, y, out=products)
     torch.mean(products, dim=-1, keepdim=True, out=mean)

@@ -90,7 +90,7 @@ def initial_stds(
         parameterization: Exponents.
         width: m.
         activation: Name.
-        roles: Of the matrices, in the order of the layers.
+        roles: Roles of the matrices, in the order of the layers.
         input_dim: d.
         bias: As for `biased_layers`.
     """
@@ -126,7 +126,7 @@ def initial_bias_stds(
         parameterization: Exponents.
         width: m.
         activation: Name.
-        roles: Of the matrices whose outputs the biases are added to, in the order of the layers.
+        roles: Roles of the matrices whose outputs the biases are added to, in the order of the layers.
         bias: As for `biased_layers`.
     """
     s = math.sqrt(find_activation(activation).variance)

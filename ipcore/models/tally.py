@@ -15,8 +15,8 @@ class Tally:
         forward: Multiply-adds of all matmuls.
         update: Those of an update: forward, gradients by the matrices, gradients by all inputs of matmuls but
             the network's own.
-        values: Numbers that operations yield; a backward pass may need them again.
-        preactivations: Those of them that a matmul or a sum yields.
+        values: Outputs of operations; a backward pass may need them again.
+        preactivations: Those of `values` that are outputs of a matmul or a sum.
         derivatives: Derivatives by inputs of matmuls, of the last layer and where inputs and outputs
             differ in size; and by the root mean squares of normalizations.
         operations: Number of operations.
@@ -63,7 +63,7 @@ def tally(architecture: Architecture) -> Tally:
 class _Value:
     """Numbers per example, whether they depend on a tensor that is trained, and number of needs.
 
-    An operation needs what it reads, and a normalization what it yields too.
+    An operation needs its inputs, and a normalization its output too.
     """
 
     size: int

@@ -1,4 +1,4 @@
-"""How long an update of a pack takes on a machine, from a few measured numbers. Standard library only.
+"""Time of an update of a pack on a machine, from a few measured numbers. Standard library only.
 
 An update of K networks costs a fixed time for starting its operations, the multiply-adds of its matmuls, and
 the traffic of what does not fit into the cache:
@@ -8,7 +8,7 @@ the traffic of what does not fit into the cache:
 for a forward pass of o operations: 2 L + 1 of a multilayer perceptron.
 `ipcore.training.profiling` measures the four numbers. On a CPU the best pack fills the cache: with fewer
 networks starting operations costs more, with more of them every update fetches all weights from memory. On a
-GPU the first term rules until many networks train together.
+GPU the first term dominates until many networks train together.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class MachineProfile:
         launch_seconds: Starting the operations of a layer.
         rate: Multiply-adds per second of batched matmuls on what lies in the cache.
         cache_bytes: Bytes of weights and buffers that stay in the cache between updates.
-        bandwidth: Bytes per second that an update reads from beyond the cache; None: as fast as from within,
-            as far as it was tried.
-        memory_bytes: Of the device, if it has memory of its own; 0: the machine's.
+        bandwidth: Bytes per second that an update reads from beyond the cache; None: no slower than from the
+            cache, at the sizes that were tried.
+        memory_bytes: The device's memory, if it has its own; 0: the machine's.
     """
 
     launch_seconds: float

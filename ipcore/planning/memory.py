@@ -1,4 +1,4 @@
-"""How much memory training needs, before anything is allocated. Standard library only.
+"""Memory of training, before anything is allocated. Standard library only.
 
 The buffers of engines are known exactly. Temporary tensors of an evaluation, a calibration or a copy of the
 weights are counted at their largest. The interpreter and torch themselves (some 300 MB) are not included.
@@ -30,10 +30,10 @@ class RunMemory:
 
     Attributes:
         weights: Weights and biases.
-        optimizer: Velocity or moments, settings, and what an update is made in.
+        optimizer: Velocity or moments, settings, and working memory of an update.
         buffers: Activations, derivatives, indices, labels and losses of one batch, and recent losses.
         batches: Batch indices of one epoch (runs with the same seed share them; here they do not).
-        transient: What an evaluation or a calibration needs at its largest moment.
+        transient: Largest temporary memory of an evaluation or a calibration.
     """
 
     weights: int
@@ -59,8 +59,8 @@ def run_memory(
     """Memory of each run of a pack, by part.
 
     Args:
-        config: Of the pack.
-        info: Of its dataset.
+        config: Configuration of the pack.
+        info: Properties of its dataset.
         itemsize: Bytes per number: 4, or 8 in double precision.
         own_biases: Whether some run of the pack has biases with exponents of their own, in every layer.
     """
@@ -68,7 +68,7 @@ def run_memory(
     architecture = config.architecture(info.input_dim, outputs)
     engine = engine_memory(config, architecture, info.target_dim, itemsize, own_biases=own_biases)
     widest = max(architecture.outputs)
-    # Of a chain its newest values live, of a network with branches also what branches are added to.
+    # A chain keeps its newest values; a network with branches also keeps the values that they are added to.
     branches = 0 if config.model in HAND_WRITTEN else 2
     evaluation = max(B, EVALUATION_ROWS) * (3 * config.width + 3 * outputs + branches * widest)
     calibration = B * sum(architecture.outputs) + B * B + (4 + branches) * B * widest
@@ -100,8 +100,8 @@ def pack_memory_bytes(config: PackConfig, info: DatasetInfo, runs: int) -> int:
     the copy of the training set that dividing it makes.
 
     Args:
-        config: Of the pack.
-        info: Of its dataset.
+        config: Configuration of the pack.
+        info: Properties of its dataset.
         runs: K.
     """
     each = run_memory(config, info, own_biases=True)
@@ -119,5 +119,5 @@ def dataset_memory_bytes(info: DatasetInfo) -> int:
 
 
 def _example_bytes(info: DatasetInfo) -> int:
-    numbers = (5 if info.name in IMAGES else 4) * info.input_dim  # images are there as bytes, too
+    numbers = (5 if info.name in IMAGES else 4) * info.input_dim  # images are kept as bytes too
     return numbers + (8 if info.classes else 4 * info.target_dim)

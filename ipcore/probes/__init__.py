@@ -1,7 +1,7 @@
 """Measurements inside the networks of a pack while it trains: names, formulas, costs in docs/probes.md.
 
-Everything is measured on one fixed set of training inputs (`ipcore.randomness.probe_examples`), in buffers of
-the probes' own: what is trained is the same bit for bit with and without them. Step 0 is the initialization,
+Everything is measured on one fixed set of training inputs (`ipcore.randomness.probe_examples`), in separate
+buffers: trained weights are the same bit for bit with and without probes. Step 0 is the initialization,
 before calibration or training touch anything.
 
 `state`, `taps` and `prober` need torch; the other files load without it.

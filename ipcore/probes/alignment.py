@@ -50,7 +50,7 @@ def _rms(values: Tensor) -> Tensor:
 
 
 def _room(sizes: Sizes) -> int:
-    # What changed in the layer below beside its values.
+    # Values of the layer below, and their changes.
     return room_of_matrices(sizes) + 2 * sizes.itemsize * sizes.widest
 
 

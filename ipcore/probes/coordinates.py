@@ -1,4 +1,4 @@
-"""Sizes of the coordinates of h and x, and of their changes: what a coordinate check looks at.
+"""Sizes of the coordinates of h and x, and of their changes: the measurements of a coordinate check.
 
 Mean absolute values over examples and neurons (Yang & Hu, arXiv:2011.14522, section on the dynamical
 dichotomy, and the authors' code of arXiv:2110.15596 measure exponents of width on them):

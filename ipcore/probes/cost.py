@@ -1,4 +1,4 @@
-"""Arithmetic of a measurement, for whoever waits for it. Standard library only."""
+"""Arithmetic of a measurement, to estimate its time. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ipcore.probes.quantities import asked, inside
 
 
 def probe_cost(config: PackConfig, input_dim: int, output_dim: int) -> float:
-    """Multiply-adds of measuring one run once, about; all layers are counted, whichever are asked for.
+    """Approximate multiply-adds of one measurement of one run; all layers are counted.
 
-    What the probe `outputs` costs is not among them: an evaluation of the test set.
+    The probe `outputs` is not included: it costs an evaluation of the test set.
 
     Args:
-        config: Of the pack.
+        config: Configuration of the pack.
         input_dim: d.
         output_dim: Numbers per output of a network.
 

@@ -1,4 +1,4 @@
-"""How a probe is declared: its quantities with their formulas, and what a measurement costs.
+"""Declaration of a probe: its quantities with their formulas, and the cost of a measurement.
 
 Each probe is one file beside this one, which `ipcore.catalogue.PROBES` names. So the name of a quantity, its
 meaning and its formula are in one place. Standard library only: names of quantities are needed where torch is
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class Tap(StrEnum):
-    """Tensors that cost something to have: a copy of step 0, or a pass of their own.
+    """Tensors with a cost: a copy of step 0, or a separate pass.
 
-    All others (weights, inputs of matmuls, preactivations and activations at step t) are always there.
+    All others (weights, inputs of matmuls, preactivations and activations at step t) are always available.
     """
 
     INITIAL_WEIGHTS = "W_0"
@@ -38,7 +38,7 @@ class Quantity:
 
     Attributes:
         name: The metric of layer l is called "name/l".
-        description: One line for people.
+        description: One line.
         formula: From the tensors of a layer to one number per run, (K,) float64; not finite where it is not
             defined.
         reads: Taps that the formula needs.
@@ -60,11 +60,11 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What the cost of a measurement depends on.
+    """Sizes on which the cost of a measurement depends.
 
     Attributes:
         examples: n.
-        architecture: Of each network.
+        architecture: Architecture of each network.
         batch: B, examples of an update.
         itemsize: Bytes per number: 4, or 8 in double precision.
         engine: Bytes per run of an engine with its optimizer and one batch.
@@ -99,7 +99,7 @@ class Sizes:
 
 
 def no_work(sizes: Sizes) -> float:
-    """Nothing beyond the passes through the network."""
+    """No cost beyond the passes through the network."""
     return 0.0
 
 
@@ -115,14 +115,14 @@ def room_of_matrices(sizes: Sizes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What a file of a probe declares.
+    """The declaration of a probe.
 
     Attributes:
-        quantities: In the order in which they are recorded. What several of them share is computed once if
-            they stand beside each other (`ipcore.probes.taps.Layer.once`).
-        room: Bytes per run that a formula holds at its largest moment, besides the taps.
+        quantities: In the order in which they are recorded. Intermediate results that neighbours share are
+            computed once (`ipcore.probes.taps.Layer.once`).
+        room: Peak memory of a formula in bytes per run, besides the taps.
         work: Multiply-adds per run of all layers, besides those of the taps.
-        metrics: What it records of the outputs on the test set, which needs no look inside the networks.
+        metrics: Metrics of the outputs on the test set, which need no values from inside the networks.
     """
 
     quantities: tuple[Quantity, ...]

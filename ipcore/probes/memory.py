@@ -28,7 +28,7 @@ def probe_memory_bytes(
     """Bytes that the probes of a pack need at most.
 
     Args:
-        config: Of the pack.
+        config: Configuration of the pack.
         input_dim: d.
         output_dim: Numbers per output of a network.
         runs: K.
@@ -56,9 +56,9 @@ def working_bytes(config: PackConfig, probes: Probes, architecture: Architecture
     """Bytes per run that one measurement needs at its largest moment, without what is kept.
 
     Args:
-        config: Of the pack.
+        config: Configuration of the pack.
         probes: What is measured.
-        architecture: Of each network.
+        architecture: Architecture of each network.
         itemsize: Bytes per number.
     """
     # Labels with as many numbers as there are outputs, and biases in every layer, need the most.

@@ -1,4 +1,4 @@
-"""Measures what the probes of a pack ask for, a few runs at a time."""
+"""Measures the quantities of a pack's probes, a few runs at a time."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from ipcore.randomness import probe_examples
 class Prober:
     """The probes of a pack, with the initialization that they compare with.
 
-    Make it right after initialization: what the networks are then is step 0, and a trainer that goes on from
-    a checkpoint is made anew, so that it has the same step 0.
+    Make it right after initialization: its step 0 is the state of the networks at that time. A trainer that
+    resumes from a checkpoint is first initialized, so that it has the same step 0.
 
     Args:
-        config: Of the pack.
-        probes: What is measured.
+        config: Configuration of the pack.
+        probes: The probes.
         pack: Networks at step 0; only read, here and later.
-        runs: Of the pack; their exponents a give the gauge of gradients.
+        runs: Runs of the pack; their exponents a give the gauge of gradients.
         inputs: Inputs that are trained on.
         labels: Their labels.
     """
@@ -51,7 +51,7 @@ class Prober:
         self._layers = probe_layers(probes, pack.shape.layers)
         self._names = probe_names(probes, pack.shape.layers)
         chosen = torch.from_numpy(probe_examples(len(inputs), probes.examples)).to(pack.device)
-        with torch.inference_mode(False):  # autograd goes through them
+        with torch.inference_mode(False):  # autograd differentiates with respect to them
             self._inputs, self._labels = inputs.at(chosen), labels[chosen]
         scales = [multipliers(run.parameterization, pack.shape.architecture.width) for run in runs]
         self._multipliers = torch.tensor(scales, dtype=torch.float64, device=pack.device)

@@ -1,4 +1,4 @@
-"""What is wrong with probes: every problem at once. Standard library only."""
+"""Validation of probes: every problem at once. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ipcore.probes.quantities import QUANTITIES, inside
 
 
 def probe_problems(config: PackConfig, train_size: int | None = None) -> list[str]:
-    """What keeps a pack's probes from being measured.
+    """Problems that keep a pack's probes from being measured.
 
     Args:
-        config: Of the pack; its depth and number of updates count.
+        config: Configuration of the pack; its depth and number of updates count.
         train_size: Examples that are trained on (the validation set is not among them); None: not known.
 
     Returns:
@@ -69,7 +69,7 @@ def _quantity_violations(config: PackConfig, probes: Probes) -> list[tuple[str, 
             text = f"{name} are those of a multilayer perceptron, not of {described(config.model)}"
             found.append((field, text))
         elif PROBES[name].of_outputs:
-            continue  # layers are not what it looks at
+            continue  # it does not measure layers
         elif exist and not any(
             layer in quantity.layers(config.layers) for quantity in QUANTITIES[name] for layer in exist
         ):

@@ -1,4 +1,4 @@
-"""Names of what is measured: which probe has it, and in which layers. Standard library only."""
+"""Names of measured quantities, with their probes and layers. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ipcore.probes.definition import Definition, Quantity
 
 
 def definition(probe: str) -> Definition:
-    """What a probe measures, by its name in the catalogue."""
+    """Definition of a probe, by its name in the catalogue."""
     found: Definition = implementation(PROBES[probe].implementation)
     return found
 
@@ -26,15 +26,15 @@ QUANTITIES: Final[Mapping[str, tuple[Quantity, ...]]] = {
 
 
 def asked(probes: Probes) -> tuple[Definition, ...]:
-    """Definitions of the probes that are asked for, in the catalogue's order."""
+    """Definitions of the requested probes, in the catalogue's order."""
     return tuple(definition(probe) for probe in PROBES if probe in probes.quantities)
 
 
 def with_companions(probes: Probes, optimizer: str, model: Model = MLP) -> Probes:
-    """Probes with what checks of coordinates and isolated updates need besides them.
+    """Probes, with those that checks of coordinates and isolated updates need besides.
 
-    Sizes of coordinates are held against theory. The parts of their changes, which multilayer perceptrons
-    have, say which exponents can show at the widths measured; gradients say whether Adam's epsilon
+    Sizes of coordinates are compared with theory. The parts of their changes, which multilayer perceptrons
+    have, show which exponents can be seen at the measured widths; gradients show whether Adam's epsilon
     matters there.
 
     >>> with_companions(Probes(("coordinates",)), "adamw").quantities
@@ -52,7 +52,7 @@ def with_companions(probes: Probes, optimizer: str, model: Model = MLP) -> Probe
 
 
 def inside(probes: Probes | None) -> Probes | None:
-    """What looks inside the networks; None: nothing does.
+    """The probes that measure inside the networks; None: there are none.
 
     >>> inside(Probes(("outputs",))), inside(Probes(("ranks", "outputs"))).quantities
     (None, ('ranks',))
@@ -65,12 +65,12 @@ def inside(probes: Probes | None) -> Probes | None:
 
 
 def probe_layers(probes: Probes, count: int) -> range | tuple[int, ...]:
-    """The layers that are looked at, ascending, of networks of so many weight matrices."""
+    """The layers that are measured, ascending, of networks with this many weight matrices."""
     return tuple(sorted(set(probes.layers))) or range(1, count + 1)
 
 
 def probe_names(probes: Probes | None, count: int) -> tuple[str, ...]:
-    """Metrics that probes record, by quantity and layer, of networks of so many weight matrices.
+    """Metrics that probes record, by quantity and layer, of networks with this many weight matrices.
 
     >>> probe_names(Probes(("coordinates", "kernels"), layers=(2, 3)), count=3)
     ('h/2', 'h/3', 'x/2', 'h_change/2', 'h_change/3', 'x_change/2', 'cka/2')

@@ -23,7 +23,7 @@ class Newest:
 
     Attributes:
         step: State that it led to, >= 1; its batch is the one that the pack holds.
-        rates: What it was multiplied with.
+        rates: Its rates.
     """
 
     step: int
@@ -37,7 +37,7 @@ class IsolatedUpdate:
     Attributes:
         matrix: Delta W^l, (K, outputs, inputs).
         bias: Delta b^l, (K, 1, outputs), NaN for runs without this bias; None if no run has it.
-        below: What W_0^l is applied to on the fixed examples, (K, n, inputs).
+        below: Input of W_0^l on the fixed examples, (K, n, inputs).
     """
 
     matrix: Tensor
@@ -54,13 +54,13 @@ def isolated_updates(
     newest: Newest,
     inputs: Tensor,
 ) -> Mapping[int, IsolatedUpdate]:
-    """What the newest update's batch and rates would have done to the weights of step 0, by layer.
+    """Updates of the weights of step 0 by the newest update's batch and rates, by layer.
 
     All layers are updated from the same gradients, so each is updated as if it were alone. The weights are
     set to 0 before the updates are added to them, so nothing of small updates is lost by rounding.
 
     Args:
-        config: Of the pack.
+        config: Configuration of the pack.
         pack: Networks with the batch of that update; only read.
         members: The runs that are measured.
         runs: Their places in the pack.
@@ -68,7 +68,10 @@ def isolated_updates(
         newest: The update.
         inputs: The fixed examples, (n, d).
     """
-    with torch.inference_mode(False), torch.no_grad():  # autograd goes through what is allocated here
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+    ):  # autograd differentiates through the tensors allocated here
         shape = replace(pack.shape, runs=len(members))
         engine = type(pack)(shape, config.activation, config.loss, pack.dtype, pack.device, pack.compute)
         trained = [*engine.weights, *engine.biases]

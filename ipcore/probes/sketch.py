@@ -35,7 +35,7 @@ class Sketch:
         self._sums, self._signs = output_signs(outputs, SIZE)
 
     def of(self, chunks: Iterable[Tensor], runs: int) -> Floats:
-        """What the probe records of runs.
+        """The values that the probe records.
 
         Args:
             chunks: Outputs at consecutive test examples, (K, b, C) each, together the whole test set.

@@ -1,4 +1,4 @@
-"""What the networks do on the fixed examples: every layer forward and backward, in tensors of its own."""
+"""Values and derivatives of every layer on the fixed examples, in separate tensors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class State:
 
     Attributes:
         weights: Effective weights W^l, (K, outputs, inputs).
-        below: What W^l is applied to, (K, n, inputs): of a multilayer perceptron x^{l-1}.
+        below: Input of W^l, (K, n, inputs): x^{l-1} in a multilayer perceptron.
         h: h^l, (K, n, outputs); the last is f.
         x: x^l = phi(h^l), of normalized h^l where the model says so, (K, n, m); the last layer has none.
         dz: Derivative of each example's own loss by W^l x, (K, n, outputs).
@@ -42,9 +42,9 @@ def look(engine: Engine, runs: slice, inputs: Tensor, labels: Tensor | None = No
 
     Args:
         engine: Networks; only their weights are read.
-        runs: Which.
+        runs: Positions of the runs.
         inputs: (n, d), the same for every run; no inference tensor if there are labels.
-        labels: Of these inputs; None: there is no backward pass.
+        labels: Labels of these inputs; None: there is no backward pass.
     """
     with torch.inference_mode(False), torch.set_grad_enabled(labels is not None):
         weights = [weight[runs] for weight in engine.weights]
@@ -66,7 +66,7 @@ def look(engine: Engine, runs: slice, inputs: Tensor, labels: Tensor | None = No
 
 
 class _Taps(Batched):
-    """Operations that keep what they yield, by layer."""
+    """Operations that keep their outputs, by layer."""
 
     def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor], engine: Engine) -> None:
         super().__init__(weights, biases, engine.activation)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Initial:
-    """Step 0 of some runs, as far as it is kept.
+    """The tensors of step 0 that are kept, of some runs.
 
     Attributes:
         weights: Effective weights W_0^l of every layer, (K, outputs, inputs); empty if no formula reads them.
@@ -87,7 +87,7 @@ class Layer:
 
     @property
     def below(self) -> Tensor:
-        """What W_t^l is applied to, (K, n, inputs): of a multilayer perceptron x_t^{l-1}."""
+        """Input of W_t^l, (K, n, inputs): x_t^{l-1} in a multilayer perceptron."""
         return self._now.below[self._layer]
 
     @property
@@ -121,7 +121,7 @@ class Layer:
         return self._now.dz[self._layer]
 
     def undefined(self) -> Tensor:
-        """What a formula gives where it is not defined, (K,) float64."""
+        """The value of a formula where it is not defined, (K,) float64."""
         return torch.full_like(self.multipliers, torch.nan)
 
     def mean_size(self, values: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ class Layer:
     def once(self, compute: Callable[[Layer], T]) -> T:
         """`compute(self)`, kept until another function is asked for.
 
-        So what neighbouring quantities share is computed once, and nothing is held longer than that.
+        So intermediate results of neighbouring quantities are computed once and not held longer than needed.
         """
         if self._newest is None or self._newest[0] is not compute:
             self._newest = None

@@ -1,4 +1,4 @@
-"""Studies: a question, a tolerance and a budget in; an answer in one sentence out.
+"""Studies: from a question, a tolerance and a budget to an answer in one sentence.
 
     question = RateTransfer(
         subjects=(Subject("ip-llr", theory.preset("ip-llr", 3), "relu", rate=0.1),),
@@ -12,8 +12,8 @@
         results = Results({**results.runs, **outcomes})
     print(decision.sentence)         # Decided or OutOfBudget
 
-`plan` is a pure function and keeps nothing: all it knows is in `Results`, so a caller may forget its
-answers, be killed, and ask again. What a caller must do:
+`plan` is a pure function without state: its only input is `Results`, so a caller may be killed, forget its
+answers, and call it again. A caller must:
 
 - *Train what is asked.* A `Request` is a grid of rates and seeds at one width with the exponents to train;
   runs are independent and may be trained in any order and number at once. `RunNext.metrics` says what each
@@ -24,11 +24,11 @@ answers, be killed, and ask again. What a caller must do:
   these out itself. A run that diverged is a result (`Outcome.diverged`), with what it recorded before; one
   that could not be trained is `Outcome.failed`, is not asked for again, and ends the study if it cannot do
   without it.
-- *Say what it cost.* `Outcome.core_seconds` and `Results.elapsed_seconds` are held against the budget, and
-  give the estimates of what more would cost.
+- *Report costs.* `Outcome.core_seconds` and `Results.elapsed_seconds` count against the budget, and estimates
+  of further costs come from them.
 
-`minimum_cost` is the least that could decide. `problems` has what is wrong with a question as a list. Answers
-come as `Answer` per subject with `Cell` per number, in every decision, so that progress can be shown.
+`minimum_cost` is the lowest cost that could decide. `problems` has what is wrong with a question as a list.
+Answers come as `Answer` per subject with `Cell` per number, in every decision, so that progress can be shown.
 docs/study-rules.md has the statistics.
 
 Imports `ipcore.analysis`, `ipcore.theory`, the catalogue, numpy and scipy; neither torch nor protobuf.

@@ -40,7 +40,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Bracket:
-    """What is known of the best rate.
+    """Present knowledge of the best rate.
 
     Attributes:
         centre: The best point, with measured ones half an octave to both sides; None: not found yet.
@@ -61,7 +61,7 @@ def bracket(point: Callable[[int], Point | None], start: int) -> Bracket:
     costs no runs.
 
     Args:
-        point: What was measured at a point; None: nothing yet.
+        point: The measurement at a point; None: none yet.
         start: First guess.
 
     >>> bracket(lambda k: Point(float((k - 3) ** 2), 1e9, False), 0)
@@ -125,13 +125,13 @@ class Window:
 
 
 def window(diverged: Callable[[int], bool | None], centre: int) -> Window:
-    """Which rates a seed has, and which it needs.
+    """The rates that a seed has, and those that it needs.
 
     The centre and an octave to both sides: upward until it diverges, downward to four finite ones.
 
     Args:
         diverged: Whether the run at a point diverged; None: not measured yet.
-        centre: Of the window.
+        centre: Centre of the window.
 
     >>> window(lambda k: k > 0, 0)
     Window(points=(-3, -2, -1, 0), wanted=())

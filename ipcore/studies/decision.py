@@ -1,4 +1,4 @@
-"""What the planner answers: decided, the next runs, or out of budget."""
+"""Answers of the planner: decided, the next runs, or out of budget."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ipcore.studies.results import Metric, Run
 
 
 class Verdict(StrEnum):
-    """What a study says of a prediction, or that there is none."""
+    """Verdict of a study on a prediction."""
 
     AGREES = "agrees"
     DISAGREES = "disagrees"
-    NO_PREDICTION = "no prediction"  # measured to the tolerance; theory says nothing
+    NO_PREDICTION = "no prediction"  # measured to the tolerance; theory makes no prediction
     UNDECIDED = "undecided"
 
 
@@ -46,7 +46,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What runs cost.
+    """Cost of runs.
 
     Attributes:
         runs: How many.
@@ -63,7 +63,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What would decide a cell that is open.
+    """The runs that would decide an open cell.
 
     Attributes:
         seeds: Number of seeds; None: more than a study uses.
@@ -87,20 +87,20 @@ class Cell:
     Attributes:
         subject: `str(Subject)`.
         name: "h^2 at step 0", "isolated update of layer 3", "drift of the best rate".
-        verdict: So far.
-        interval: So far.
+        verdict: The present verdict.
+        interval: The present interval.
         predicted_low: Lower end of what theory predicts; None: no prediction, or no lower bound.
         predicted_high: Upper end.
         tolerance: tau.
         widths: m, ascending.
         seeds: Complete ones (of the largest width).
-        sentence: All of it in words.
+        sentence: The finding in one sentence.
         why: Why it is open, or why theory makes no prediction; "".
-        need: What would decide it; None where it is decided or nothing is known.
+        need: The runs that would decide it; None if it is decided or if nothing is known.
         layer: l, 1..L+1; 0 where no layer is meant.
         step: Updates done.
-        unit: Of the interval: "slope", "octaves per doubling", "accuracy", "distance", "relative distance",
-            "width".
+        unit: Unit of the interval: "slope", "octaves per doubling", "accuracy", "distance", "relative
+            distance", "width".
     """
 
     subject: str
@@ -127,7 +127,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a study says of one subject.
+    """Answer on one subject.
 
     Attributes:
         subject: `str(Subject)`.
@@ -148,13 +148,13 @@ class Request:
 
     Attributes:
         subject: Name; key of `Results.runs`.
-        exponents: What is to be trained.
+        exponents: Exponents to train.
         activation: Name in the catalogue.
         calibrated: Whether first rates are calibrated.
         width: m.
         rates: Base learning rates.
         seeds: From 0 on.
-        steps: Updates that are needed; less than those of a whole run where the start tells all.
+        steps: Updates that are needed; fewer than those of a whole run if the first ones suffice.
         deferred: Whether weights are deferred (`ipcore.limits`): these networks stand for infinite width.
     """
 
@@ -181,10 +181,10 @@ class RunNext:
 
     Attributes:
         requests: Runs that `Results` does not have. No run is in two of them.
-        metrics: What each of them must record.
+        metrics: Metrics that each of them must record.
         why: One sentence.
-        answers: What is known so far.
-        core_seconds: What the runs will cost; None: unknown.
+        answers: Answers so far.
+        core_seconds: Estimated cost of the runs; None: unknown.
     """
 
     requests: tuple[Request, ...]
@@ -220,7 +220,7 @@ class OutOfBudget:
 
     Attributes:
         reason: Why.
-        sentence: What was found, and what it would take.
+        sentence: The finding so far, and what a decision would take.
         answers: As far as known; open cells have a `Need`.
     """
 

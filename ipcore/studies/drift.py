@@ -1,7 +1,8 @@
 """The drift of the best rate: a bracket per width, windows of rates per seed, looks at 4, 6, 9, ... seeds.
 
-Widths never move. Every seed has an optimum at every width (`ipcore.analysis.optimum`); its drift needs
-neither a model of the noise nor a bound on terms of the next order. Without a bracket there is no drift.
+Widths are never doubled. Every seed has an optimum at every width (`ipcore.analysis.optimum`); its drift
+needs neither a model of the noise nor a bound on terms of the next order. Without a bracket there is no
+drift.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ipcore.studies.bracket import STRIDE, WINDOW, Bracket, Point, Window, brack
 from ipcore.studies.decision import Cell, Interval, Need, Reason, Request, Verdict
 from ipcore.studies.line import Ledger, State, Step, Trainee
 from ipcore.studies.looks import LOOKS, error_per_look
+from ipcore.studies.measures.drifts import gap_of, judge_drift, tolerance_of
 from ipcore.studies.predictions import Band
 from ipcore.studies.results import FINAL_LOSS, FIRST_LOSS, Metric, Outcome, Run
 from ipcore.studies.sentences import cell_sentence
@@ -34,8 +36,8 @@ class Drift:
     """See the module.
 
     Attributes:
-        subject: Whose answer.
-        trainee: What is trained.
+        subject: Subject of the answer.
+        trainee: The networks that are trained.
         rate: First guess at the smallest width.
         band: Predicted drift, octaves per doubling.
         tolerance: tau.
@@ -106,7 +108,7 @@ class Drift:
         return Point(sum(losses) / len(losses), first, all(_diverged(outcome) for outcome in known))
 
     def _bracketing(self, ledger: Ledger, brackets: Mapping[int, Bracket]) -> State:
-        """What the widths without a bracket want, all at once."""
+        """The runs that all widths without a bracket need next."""
         wanted = {width: found.wanted for width, found in brackets.items() if found.centre is None}
         if lost := [width for width, points in wanted.items() if not points]:
             why = f"no base rate within 20 octaves of {self.rate:g} trains best at width {lost[0]}"
@@ -155,7 +157,7 @@ class Drift:
         low, high = found.bounds(error)
         need = None
         if verdict is Verdict.UNDECIDED:
-            enough = _tolerance(found, self.band, error)
+            enough = tolerance_of(found, self.band, error)
             if wanted is None:
                 need = Need(None, self.widths, None, None, enough)
             else:
@@ -198,7 +200,7 @@ class Drift:
 
     def _enough(self, found: Contrast, seeds: int, error: float) -> int | None:
         """The first further look that will decide if the estimate stays as it is."""
-        gap = _gap(found.value, self.band, self.tolerance)
+        gap = gap_of(found.value, self.band, self.tolerance)
         for n in LOOKS:
             if n > seeds and found.half(error, n / seeds) < gap:
                 return n
@@ -280,7 +282,7 @@ class Drift:
         return self._cell(Verdict.UNDECIDED, Interval(), 0, None, why)
 
     def _bracketed(self, centres: Iterable[int]) -> Cell:
-        """What is known before the first look is complete."""
+        """Present knowledge before the first look is complete."""
         near = ", ".join(
             f"{self.rate_at(centre):.3g} at width {width}"
             for width, centre in zip(self.widths, centres, strict=True)
@@ -309,36 +311,6 @@ class Drift:
             unit="octaves per doubling",
         )
         return replace(cell, sentence=cell_sentence(cell))
-
-
-def judge_drift(found: Contrast, band: Band, tolerance: float, error: float) -> Verdict:
-    """Agrees: the interval lies in p_lo - tau .. p_hi + tau; disagrees: outside.
-
-    Without a prediction it is decided when the interval is shorter than 2 tau.
-    """
-    low, high = found.bounds(error)
-    if band.low is None or band.high is None:
-        return Verdict.NO_PREDICTION if high - low < 2 * tolerance else Verdict.UNDECIDED
-    bottom, top = float(band.low) - tolerance, float(band.high) + tolerance
-    if bottom < low and high < top:
-        return Verdict.AGREES
-    return Verdict.DISAGREES if low > top or high < bottom else Verdict.UNDECIDED
-
-
-def _gap(value: float, band: Band, tolerance: float) -> float:
-    """Half the interval at which it will be decided."""
-    if band.low is None or band.high is None:
-        return tolerance
-    off = max(float(band.low) - value, value - float(band.high))
-    return abs(tolerance - off)
-
-
-def _tolerance(found: Contrast, band: Band, error: float) -> float:
-    """The tolerance with which the present data would do."""
-    half = found.half(error)
-    if band.low is None or band.high is None:
-        return half
-    return max(float(band.low) - found.value, found.value - float(band.high), 0.0) + half
 
 
 def _diverged(outcome: Outcome) -> bool:

@@ -34,10 +34,10 @@ class Rung:
 
     Attributes:
         name: "h^2 at step 0".
-        measure: From a ledger, how it is measured.
+        measure: Function of a ledger that returns its measure.
         band: Prediction.
         tolerance: tau.
-        metrics: What it needs of every run.
+        metrics: Metrics that it needs of every run.
         layer: l; 0: none.
         step: Updates done.
         reads: The smallest width that it always needs, however the widths move; None: the present ones do.
@@ -71,11 +71,11 @@ class Ladder:
     """See the module.
 
     Attributes:
-        subject: Whose answer.
+        subject: Subject of the answer.
         trainees: Networks that are trained at the same widths and seeds.
         rates: Base rate of each.
         rungs: In order of importance.
-        widths: Where it starts.
+        widths: Widths at the start.
         max_width: The widest network.
         ordered: Once a cell disagrees, later cells do not matter.
         multiple: Runs that make one seed (2: pairs).
@@ -157,13 +157,13 @@ class Ladder:
             why += f", and at width {self._reference(first):,}, which stands for infinite width"
         return State(self._open(), (Step(ledger.missing(requests), why),))
 
-    # What is complete
+    # Complete looks
 
     def _widths(self, look: Look) -> tuple[int, ...]:
         return tuple(width << look.window for width in self.widths)
 
     def _reference(self, look: Look) -> int:
-        """The width of what networks are held against."""
+        """The width of the networks that others are compared with."""
         return self._widths(look)[-1] * self.times_wider or INFINITE_WIDTH
 
     def _counts(self, look: Look) -> tuple[int, ...]:
@@ -218,7 +218,7 @@ class Ladder:
                     return False
         return True
 
-    # What is known
+    # Cells
 
     def _judge(self, ledger: Ledger, look: Look, cells: int) -> list[Judged]:
         error = error_per_look(ledger.error_rate, cells, look.window)
@@ -242,7 +242,7 @@ class Ladder:
         return [i for i, one in enumerate(judged[:last]) if one.verdict is Verdict.UNDECIDED]
 
     def _diverged(self, ledger: Ledger, look: Look) -> list[str]:
-        """For each number a sentence if too many runs diverged before it was recorded: survivors flatter."""
+        """For each number a sentence if too many runs diverged before it was recorded."""
         found = [""] * len(self.rungs)
         for request in self._requests(look):
             runs = list(request.runs())
@@ -291,7 +291,7 @@ class Ladder:
     def _open(self) -> tuple[Cell, ...]:
         return tuple(self._cell(rung, Judged.nothing(), None, None) for rung in self.rungs)
 
-    # What to do next
+    # Next steps
 
     def _candidates(
         self, ledger: Ledger, look: Look, judged: Sequence[Judged], cells: int

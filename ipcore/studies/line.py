@@ -1,4 +1,4 @@
-"""Lines of inquiry: what a study is made of. Each knows its runs, its cells, and what it wants next.
+"""Lines of inquiry, the parts of a study. Each has runs and cells, and proposes the next runs.
 
 A question becomes one or more lines; the planner (`ipcore.studies.planner`) asks each for its state and pays
 for the steps that the budget allows. A line is a pure function of the results, so asking again changes
@@ -21,11 +21,11 @@ from ipcore.studies.subjects import RunCost
 
 @dataclass(frozen=True, slots=True)
 class Trainee:
-    """What the runs of a line have in common but width, rate and seed.
+    """The settings that the runs of a line share: all but width, rate and seed.
 
     Attributes:
         name: Key of `Results.runs`.
-        exponents: What is trained.
+        exponents: Exponents that are trained.
         activation: Name in the catalogue.
         calibrated: Whether first rates are calibrated.
         steps: Updates that are needed.
@@ -44,7 +44,7 @@ class Step:
 
     Attributes:
         requests: None of them measured yet.
-        why: What for, in words.
+        why: Their purpose in words.
     """
 
     requests: tuple[Request, ...]
@@ -58,12 +58,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a line stands.
+    """State of a line.
 
     Attributes:
         cells: In order; open ones have a `Need`.
-        steps: What it wants next, the best first; the planner takes the first that can be paid. () where it
-            is decided, or nothing helps.
+        steps: Possible next steps, the best first; the planner takes the first that the budget allows. () if
+            it is decided, or nothing helps.
         reason: Why nothing helps, if nothing does.
         why: The same in words.
     """
@@ -84,19 +84,19 @@ class Line(Protocol):
 
     @property
     def cell_count(self) -> int:
-        """How many numbers it holds against predictions, for the error rate."""
+        """Number of comparisons with predictions, for the error rate."""
         ...
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What its runs must record."""
+        """Metrics that its runs must record."""
         ...
 
     def state(self, ledger: Ledger, cells: int) -> State:
-        """Where it stands.
+        """The state of the line.
 
         Args:
-            ledger: What was measured.
+            ledger: The measurements.
             cells: K, numbers in the whole study.
         """
         ...
@@ -108,13 +108,13 @@ class Line(Protocol):
 
 @dataclass(frozen=True)
 class Ledger:
-    """Results with what runs cost.
+    """Results with costs of runs.
 
     Attributes:
-        results: What was measured.
-        run_cost: What a run costs where none was measured.
-        error_rate: Of the study.
-        whole: Updates of a whole run, by which `run_cost` is meant.
+        results: The measurements.
+        run_cost: Cost of a run before one was measured.
+        error_rate: Error rate of the study.
+        whole: Updates of a whole run, to which `run_cost` refers.
     """
 
     results: Results

@@ -16,7 +16,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri
 
 LOOKS: Final = (4, 6, 9, 13, 19, 28, 42, 63, 94, 141)
 WINDOWS: Final = (0.8, 0.1, 0.05, 0.05)
@@ -31,7 +30,7 @@ def error_per_look(error_rate: float, cells: int, window: int) -> float:
     """a*: probability with which one bound of one look may err.
 
     Args:
-        error_rate: Of the study, for any wrong verdict.
+        error_rate: Error rate of the study, for any wrong verdict.
         cells: K.
         window: How often the widths have moved, 0..3.
 
@@ -44,6 +43,8 @@ def error_per_look(error_rate: float, cells: int, window: int) -> float:
 @functools.lru_cache(maxsize=1024)
 def _per_look(error: float) -> float:
     """Solve `crossing(z(1 - a*)) = 0.88 a` for a* by the secant method over logarithms."""
+    from scipy.special import ndtri  # noqa: PLC0415 - see `ipcore.analysis.welch.student`
+
     wanted = math.log(_STUDENT * error)
 
     def missing(logarithm: float) -> float:
@@ -61,6 +62,8 @@ def _per_look(error: float) -> float:
 
 def crossing(z: float, looks: tuple[int, ...] = LOOKS) -> float:
     """P(max over looks of S_n/sqrt(n) > z) for sums S_n of independent standard normals."""
+    from scipy.special import ndtr  # noqa: PLC0415 - see `ipcore.analysis.welch.student`
+
     total = float(ndtr(-z))
     share = np.linspace(0.0, 1.0, _POINTS)
     # Density of S_n where no bound was crossed so far, on [-8 sqrt(n), z sqrt(n)].

@@ -1,4 +1,4 @@
-"""The planner: a pure function from a question and what has been measured to what to do next."""
+"""The planner: a pure function from a question and its results to the next decision."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ipcore.studies.words import counted
 
 
 def plan(question: Question, results: Results) -> Decision:
-    """Decide, or name the runs that are needed next, or what would decide beyond the budget.
+    """Decide, or name the next runs, or say what would decide beyond the budget.
 
     Every call goes through all rounds from the first, and each round sees only the results of the rounds
     before it. So the runs that a round asks for do not depend on how many of them have ended, and an
@@ -77,7 +77,7 @@ def _round(
 
 
 def minimum_cost(question: Question) -> Cost:
-    """The least that could decide: the first look of every line.
+    """The lowest cost that could decide: the first look of every line.
 
     A budget below it can decide nothing, so it is refused at submission.
     """
@@ -87,7 +87,7 @@ def minimum_cost(question: Question) -> Cost:
 
 
 def ledger_of(question: Question, results: Results) -> Ledger:
-    """Results with what is known of costs."""
+    """Results with the known costs."""
     return Ledger(results, question.run_cost, question.error_rate, question.setting.steps)
 
 
@@ -171,7 +171,7 @@ def _fits(
 
 
 def _disjoint(requests: Iterable[Request]) -> tuple[Request, ...]:
-    """No run twice, though several lines may want it."""
+    """Requests without duplicates: several lines may want the same run."""
     seen: set[Run] = set()
     found = []
     for request in requests:

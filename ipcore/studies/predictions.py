@@ -1,7 +1,7 @@
-"""What theory predicts for the numbers that studies measure.
+"""Predictions for the numbers that studies measure.
 
-A prediction is an interval of exponents: a point where theory stands for one number, [delta*, delta_c] for a
-drift, half-open for an upper bound; and empty, with the reason, where theory says nothing.
+A prediction is an interval of exponents: a point where theory gives one number, [delta*, delta_c] for a
+drift, half-open for an upper bound; and empty, with the reason, where there is no prediction.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fractions import Fraction
 from ipcore import theory
 from ipcore.analysis.calibrated_rates import rates_misfit
 from ipcore.analysis.coordinate_check import sizes_at
-from ipcore.analysis.rate_transfer import predicted_drift
+from ipcore.analysis.predicted_drift import predicted_drift
 from ipcore.catalogue import OPTIMIZERS
 from ipcore.studies.subjects import Setting, Subject
 from ipcore.theory.derived_alignment import derived_alignment
@@ -21,12 +21,12 @@ from ipcore.theory.derived_alignment import derived_alignment
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What theory predicts: low .. high.
+    """A prediction: low .. high.
 
     Attributes:
         low: None: no lower bound.
         high: None: no upper bound.
-        why: Why theory says nothing, or only a bound; "".
+        why: Why there is no prediction, or only a bound; "".
     """
 
     low: Fraction | None
@@ -45,7 +45,7 @@ class Band:
 
     @property
     def known(self) -> bool:
-        """Whether there is anything to hold a measurement against."""
+        """Whether there is a prediction to compare with."""
         return self.low is not None or self.high is not None
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class Band:
 
 
 def analyze(subject: Subject, setting: Setting) -> theory.Analysis | str:
-    """What theory says of a subject, or why it does not."""
+    """The analysis of a subject, or why there is none."""
     return _analyze(subject.exponents, subject.activation, setting)
 
 
@@ -108,10 +108,10 @@ def isolated_update(analysis: theory.Analysis | str, layer: int, step: int, *, b
     """Mean |dh^l| after one update of matrix l (or its biases) alone from step 0 on, by the rates of step t.
 
     Args:
-        analysis: Of the subject.
+        analysis: Analysis of the subject.
         layer: l, 1..L+1.
         step: t, updates done before the one whose rates are used.
-        bias: Of the biases.
+        bias: Whether the layer's bias is meant rather than its matrix.
     """
     if isinstance(analysis, str):
         return Band.silent(analysis)
@@ -128,7 +128,7 @@ def isolated_update(analysis: theory.Analysis | str, layer: int, step: int, *, b
 
 
 def drift(analysis: theory.Analysis | str, *, calibrated: bool) -> Band:
-    """Of the best base rate, octaves per doubling: [delta*, delta_c]."""
+    """Drift of the best base rate, octaves per doubling: [delta*, delta_c]."""
     if isinstance(analysis, str):
         return Band.silent(analysis)
     found = predicted_drift(analysis, calibrated=calibrated)
@@ -163,10 +163,10 @@ def moved(exponents: theory.Parameterization, name: str, layer: int, by: Fractio
     """The parameterization with one exponent moved.
 
     Args:
-        exponents: Of the subject.
+        exponents: Exponents of the subject.
         name: "a", "b" or "c" (at all steps).
         layer: 1..L+1; 0: all.
-        by: Added.
+        by: Amount that is added.
     """
 
     def row(entries: tuple[Fraction, ...]) -> tuple[Fraction, ...]:

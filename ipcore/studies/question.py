@@ -1,4 +1,4 @@
-"""Questions. Each is a frozen dataclass: what is asked, how certain the answer must be, what it may cost."""
+"""Questions: frozen dataclasses with subjects, a tolerance, an error rate and a budget."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ FALL: Final = -0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What all questions have.
+    """Fields of all questions.
 
     Attributes:
         subjects: At least one (two for questions that compare); no two may be the same network.
         setting: How they are trained.
-        budget: What may be spent.
+        budget: Limits of what may be spent.
         tolerance: tau, distance from the prediction that still agrees. None: 0.1 for slopes (0.2 at the
             output and for calibrated rates), 0.25 octaves for drifts; 0.02 for gaps in accuracy.
-            Of `InfiniteWidth`: the distance to the limit that is small enough, 0.05.
+            For `InfiniteWidth` it is the distance to the limit that is small enough, 0.05.
         error_rate: Probability of any wrong "agrees" or "disagrees" in the whole study, in (0, 0.5).
-        widths: Where it starts, each twice the last. (): 64..1024; rate transfer: 128..1024.
+        widths: Widths at the start, each twice the last. (): 64..1024; rate transfer: 128..1024.
         max_width: Widest network that fits into memory. A study widens its networks up to here.
-        run_cost: What a run costs until some are measured; None: unknown, then the first round is not held
-            against core-hours and wall time.
+        run_cost: Cost of a run until some are measured; None: unknown, and the first round is not compared
+            with core-hours and wall time.
         cores: Cores that work at once; turns core-seconds into wall time.
     """
 
@@ -134,11 +134,11 @@ class PhaseBoundary(Question):
     """Where, along one exponent, does a layer's own update stop to count in the change of a size?
 
     Attributes:
-        exponent: "a", "b" or "c": which is moved.
-        layer: Of which layer, 1..L+1; 0: of all together.
+        exponent: The exponent that is moved: "a", "b" or "c".
+        layer: The layer whose exponent it is, 1..L+1; 0: all together.
         observed: The layer whose change is measured, 1..L+1.
         step: t >= 1, updates done.
-        boundary: p, where it is held to be. None: where theory has it, nearest to the subject's own value.
+        boundary: p, the presumed boundary. None: theory's, nearest to the subject's own value.
     """
 
     kind: ClassVar[str] = "phase-boundary"
@@ -176,7 +176,7 @@ class InfiniteWidth(Question):
 
     Attributes:
         without_limit: `str(subject)` of those whose limit is not computed. Networks with deferred weights
-            stand for it, `TIMES_WIDER` (`ipcore.analysis.output_distance`) times wider than the widest one
+            stand for it, `TIMES_WIDER` (`ipcore.catalogue.widths`) times wider than the widest one
             compared, which may be wider than `max_width`.
         paired: `str(subject)` of those whose limit is a kernel machine with a random f_0. Each network is
             held against the machine that starts from its own f_0, and has recorded how far it is from it.

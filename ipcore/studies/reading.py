@@ -32,7 +32,7 @@ def logs(ledger: Ledger, subject: str, rate: float, metric: Metric) -> Values:
 
 
 def times_log_width(ledger: Ledger, subject: str, rate: float, metric: Metric) -> Values:
-    """Natural logarithm of what is recorded to the base m."""
+    """Natural logarithm of a metric that is recorded to the base m."""
     plain = numbers(ledger, subject, rate, metric)
     return lambda width, seeds: plain(width, seeds) * math.log(width)
 

@@ -1,4 +1,4 @@
-"""What a study has measured so far."""
+"""Measurements of a study so far."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ ISOLATED_BIAS: Final = "isolated_bias_change"  # the same of the biases of layer
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a run.
+    """Outcome of a run.
 
     Attributes:
-        values: What it recorded. A run that diverged has what it recorded before.
+        values: Recorded values; of a diverged run those recorded before.
         diverged: Its loss became infinite or NaN: a result.
-        core_seconds: What it cost; None: unknown.
+        core_seconds: Its cost; None: unknown.
         failed: Why it could not be trained at all ("" : it was); a run that failed is not asked for again.
     """
 

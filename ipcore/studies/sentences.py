@@ -1,4 +1,4 @@
-"""Answers in words: one sentence with its number, its interval, what was spent, and what theory predicted."""
+"""Answers in words: one sentence with a number, its interval, the cost, and the prediction."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from ipcore import theory
-from ipcore.analysis.output_distance import TIMES_WIDER
 from ipcore.analysis.widths import width_text
+from ipcore.catalogue.widths import TIMES_WIDER
 from ipcore.studies.decision import Cell, Need, Verdict
 from ipcore.studies.question import FALL, InfiniteWidth, Question, RateTransfer
 from ipcore.studies.results import Results
@@ -16,7 +16,7 @@ from ipcore.studies.words import confidence, counted, duration, interval_text, n
 
 
 def predicted(cell: Cell) -> str:
-    """What theory predicts, or "" if nothing."""
+    """The prediction, or "" if there is none."""
     low, high = cell.predicted_low, cell.predicted_high
     if low is not None and high is not None:
         return _exponent(low) if low == high else f"{_exponent(low)} .. {_exponent(high)}"
@@ -30,7 +30,7 @@ def _exponent(value: float) -> str:
 
 
 def against(cell: Cell) -> str:
-    """How a number stands to its prediction, as the end of a sentence."""
+    """Relation of a number to its prediction, as the end of a sentence."""
     said, tolerance = predicted(cell), f"the tolerance {cell.tolerance:g}"
     if not said:
         return _without_prediction(cell)
@@ -72,9 +72,9 @@ def cell_sentence(cell: Cell) -> str:
 
 
 def need_text(cells: Sequence[Cell]) -> str:
-    """What it would take to decide open cells.
+    """The cost of deciding open cells.
 
-    The most expensive one speaks for all: its runs serve the others too.
+    It is that of the most expensive one, whose runs serve the others too.
     """
     needs = [(cell, cell.need) for cell in cells if cell.need is not None]
     if not needs:
@@ -113,7 +113,7 @@ def answer_sentence(
     results: Results,
     why: str,
 ) -> str:
-    """What a study says of one subject."""
+    """The answer on one subject."""
     level = confidence(question.error_rate)
     if isinstance(question, RateTransfer):
         body = _transfer(cells[0], subject, level, why)
@@ -126,7 +126,7 @@ def answer_sentence(
 
 
 def _transfer(cell: Cell, subject: str, level: str, why: str) -> str:
-    """The drift of the best rate in octaves; before it is measured what is known, unless `why` says it."""
+    """The drift of the best rate in octaves; before it is measured, what is known unless `why` has it."""
     if math.isnan(cell.interval.value):
         known = f": {cell.why}" if cell.why and not why else ""
         return f"The drift of the best rate of {subject} is not measured{known}."
@@ -168,7 +168,7 @@ def _distance(question: InfiniteWidth, cells: Sequence[Cell], subject: str, leve
 
 
 def _width(width: float) -> str:
-    """A width that is needed; nobody builds networks of less than one neuron."""
+    """A needed width, at least 1."""
     return width_text(max(width, 1.0), 3)
 
 

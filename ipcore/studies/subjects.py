@@ -1,4 +1,4 @@
-"""What a study is about: subjects, how they are trained, and what may be spent."""
+"""Subjects of a study, their training, and the budget."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ UNLIMITED: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A parameterization with an activation and a depth: what one answer is about.
+    """A parameterization with an activation and a depth, to which one answer belongs.
 
     Attributes:
         label: Name of the parameterization, as in the spec.
-        exponents: Its exponents at this depth; theory is asked about them.
+        exponents: Its exponents at this depth; theory is applied to them.
         activation: Name in the catalogue.
-        rate: Base learning rate; of a rate transfer the first guess.
-        trained: Exponents of what is trained, where they differ from what was meant (a coordinate check of
-            an implementation against `exponents`). None: the same.
+        rate: Base learning rate; for rate transfer the first guess.
+        trained: Exponents that are trained, if they differ from the intended ones (a coordinate check of an
+            implementation against `exponents`). None: the same.
         calibrated: Whether the first rates are calibrated.
 
     >>> str(Subject("ip-llr", theory.preset("ip-llr", 3), "relu", 0.1))
@@ -58,9 +58,9 @@ class Setting:
         optimizer: Name in the catalogue. Its epsilon is taken as negligible.
         loss: Name in the catalogue.
         steps: Updates of a whole run.
-        not_covered: Why theory says nothing of such networks ("" : it may): weight decay, a model, data.
+        not_covered: Why theory does not cover such networks ("" : it may): weight decay, a model, data.
         block_matrices: Matrices per residual block; 0: a perceptron.
-        normalization: Of preactivations, by its name in the catalogue.
+        normalization: Normalization of preactivations, by its name in the catalogue.
     """
 
     optimizer: str = "sgd"
@@ -73,7 +73,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a study may spend. The study stops before the first limit that the next round would exceed.
+    """Limits of a study. It stops before a round that would exceed one of them.
 
     Attributes:
         runs: Number of runs > 0.
@@ -98,12 +98,12 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class RunCost:
-    """What a run costs before any was measured: proportional to the square of the width.
+    """Cost of a run before any was measured: proportional to the square of the width.
 
-    Measured costs replace it as soon as there are some.
+    Measured costs replace it.
 
     Attributes:
-        core_seconds: Of one run of all updates at `width`.
+        core_seconds: Core-seconds of one run of all updates at `width`.
         width: m.
         limit: Core-seconds of one run at infinite width.
         deferred: Pairs (m, core-seconds) of one run with deferred weights; at other widths as of dense ones.

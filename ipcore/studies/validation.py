@@ -1,4 +1,4 @@
-"""What is wrong with a question: every field, its value, what is allowed, what to do instead."""
+"""Validation of questions: every wrong field, its value, what is allowed, what to do instead."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Problem:
 
     Attributes:
         field: Path below the question ("subjects[1]", "budget.runs").
-        text: What is wrong and what to do; does not repeat the field.
+        text: The problem and a remedy; does not repeat the field.
     """
 
     field: str
@@ -60,12 +60,12 @@ def check(question: Question) -> None:
 
 
 def problems(question: Question) -> tuple[Problem, ...]:
-    """Everything that is wrong with a question; () if nothing is.
+    """All problems of a question.
 
-    Whether theory covers the question is no problem: then it is measured, with the verdict "no prediction".
+    A question that theory does not cover is not a problem: it is measured, with the verdict "no prediction".
     """
     found = (*_numbers(question), *_widths(question), *_subjects(question), *_kind(question))
-    # What follows needs a question that makes sense.
+    # The checks below need a valid question.
     return found or (*_too_small(question),)
 
 

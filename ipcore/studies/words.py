@@ -70,7 +70,7 @@ def duration(core_seconds: float | None) -> str:
 
 
 def spent(runs: int, core_seconds: float | None) -> str:
-    """What was spent.
+    """The cost.
 
     >>> spent(252, 41.2)
     '252 runs, 41 core-seconds.'

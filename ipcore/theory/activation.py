@@ -1,4 +1,4 @@
-"""Activations as the calculus sees them: their behaviour near 0 and far from it (from `ipcore.catalogue`).
+"""Activations in the calculus: their behaviour near 0 and far from it (from `ipcore.catalogue`).
 
 Sizes: x = phi(h) with coordinates of order m^e(h). Near 0 there are three local types, and they decide
     whether activations of two steps are correlated when they vanish at initialization (see
@@ -29,7 +29,7 @@ _ONE: Final = Fraction(1)
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """The local type of an activation and how it grows.
+    """Local type and growth of an activation.
 
     Attributes:
         name: Name in specs.
@@ -58,7 +58,7 @@ class Activation:
         return h if self.degree == 1 else self._powered(h)
 
     def _powered(self, h: Fraction, less: int = 0) -> Fraction:
-        """(p - less) e(h), without making a fraction of an integer that stands for one."""
+        """(p - less) e(h), which keeps an integer that counts in units an integer."""
         power = self.degree - less
         return h * (power.numerator if power.denominator == 1 else power)
 

@@ -1,4 +1,4 @@
-"""Inner products between step 0 and later steps: where the law of large numbers may be used, and where not.
+"""Inner products between step 0 and later steps: where the law of large numbers applies, and where not.
 
 The first update of layer l is rank one, Delta W_0^l = -eta m^{...} dh_0^l (x_0^{l-1})^T. What it adds at step
 t is proportional to x_0^{l-1} . x_t^{l-1}, a sum over m neurons. *Aligned* means that this sum is of order m
@@ -24,13 +24,13 @@ _ZERO: Final = Fraction(0)
 def shared_product(
     unit: Unit, *, weight: Fraction, bias: Size, kept: Size, below: Size, skipped: Size = None
 ) -> Size:
-    """Exponent of what h_0^l . h_t^l has through the initial matrix, a bias, and a skip connection.
+    """Exponent of the part of h_0^l . h_t^l through the initial matrix, a bias, and a skip connection.
 
     Args:
         unit: In which exponents are counted.
         weight: Exponent of the entries of the initial matrix, -(a_l + b_l).
         bias: Likewise of the initial bias; None: there is none.
-        kept: Exponent of what is left of the initial matrix at step t; None: removed.
+        kept: Exponent of the remainder of the initial matrix at step t; None: removed.
         below: I^{l-1}; 0 below the first layer, the inputs being the same.
         skipped: The same of the layer whose preactivation a residual block adds to this one; None: no such
             layer.
@@ -82,7 +82,7 @@ def backward_product(
         unit: In which exponents are counted.
         phi: The activation.
         weight: Exponent of the entries of the initial matrix of the layer above.
-        kept: Exponent of what is left of the initial matrix of the layer above; None: removed.
+        kept: Exponent of the remainder of the initial matrix of the layer above; None: removed.
         above: J^{l+1}; e(df_0) + e(df_t) at the readout.
         means: Exponent of the product of the means over neurons of dh_0 and dh_t; None: centred.
         stays: Whether the initial preactivation of the layer is kept and not smaller than the present one.

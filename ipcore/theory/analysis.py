@@ -1,4 +1,4 @@
-"""What the calculus says of a parameterization, as a value that people can read."""
+"""The result of an analysis, as a value with a readable text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StepSizes:
         h_change: e(h_t^l - h_0^l).
         f: e(f_t).
         f_change: e(f_t - f_0).
-        exact: Whether these are exponents the calculus stands for; False: upper bounds, measure instead.
+        exact: Whether these are exact exponents; False: upper bounds, measure instead.
     """
 
     step: int
@@ -40,7 +40,7 @@ class StepSizes:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What the calculus says.
+    """The result of an analysis.
 
     Attributes:
         parameterization: What was analysed.
@@ -48,8 +48,9 @@ class Analysis:
         activation: Its activation.
         loss: Its loss.
         regime: The behaviour in the limit.
-        settled: The exponents repeat for ever after the last step, or it is unstable. False with regime
-            "measure", or where the regime is decided for all steps but sizes still change after the last.
+        settled: The exponents stay the same after the last step, or the network is unstable. False with
+            regime "measure", or where the regime is decided for all steps but sizes still change after the
+            last.
         hidden_bounded: Every hidden preactivation is shown to stay bounded at all steps. With regime
             "unstable": squared errors, and only the output grows.
         marginal: "trivial", but the updates of two layers are exactly as large as their matrices, so that
@@ -58,17 +59,17 @@ class Analysis:
             a few follow, and no more than `analyzing.MAX_ANSWER_DIGITS` allow (a note says so).
         features: Layers whose features move for certain, and from which step.
         vanishing: Whether some hidden activation vanishes at initialization.
-        alignment: Of the matrices W^2..W^{L+1} at step 1.
+        alignment: Alignment of the matrices W^2..W^{L+1} at step 1.
         reason: The inequality that decides, in words.
         source: Where its rule is from.
         advice: What would change a trivial, diverging or unsettled verdict; empty otherwise.
-        notes: What else to know about validity.
+        notes: Remarks on validity.
         epsilon: Adam's epsilon in layers 1..L+1 where it is not taken as its exponents say in the limit (see
             `analyze`); () if it is in every layer.
         assumed: Alignment that was given: (), one, or a lower and an upper bound. `alignment` follows from
             the last one.
         block_matrices: Matrices per residual block; 0: a perceptron without blocks.
-        normalization: Of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
+        normalization: Normalization of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
     """
 
     parameterization: Parameterization
@@ -94,7 +95,7 @@ class Analysis:
 
     @property
     def setting(self) -> Rules:
-        """What besides the exponents entered; of two bounds on alignment the upper one."""
+        """The setting of the analysis; of two bounds on alignment the upper one."""
         return replace(
             rules(self.optimizer, self.activation, self.loss),
             epsilon=self.epsilon,
@@ -105,7 +106,7 @@ class Analysis:
 
     @property
     def summary(self) -> str:
-        """One sentence: the regime, who moves when, and why."""
+        """One sentence: the regime, which layers move and when, and why."""
         head = self.regime.replace("_", " ")
         if self.regime == Regime.FEATURE_LEARNING:
             head += f" ({who_moves(self.features, self.parameterization.hidden_layers)})"
@@ -159,7 +160,7 @@ class Analysis:
 
 
 def check_analysis(value: object) -> Analysis:
-    """Refuse what is no analysis.
+    """Refuse values that are not an `Analysis`.
 
     Raises:
         TheoryError: `field` is "analysis".

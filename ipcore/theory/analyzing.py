@@ -1,4 +1,4 @@
-"""`analyze`: what a parameterization does in the limit of infinite width."""
+"""`analyze`: the behaviour of a parameterization in the limit of infinite width."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def analyze(
     block_matrices: int = 0,
     normalization: str = NONE,
 ) -> Analysis:
-    """What a parameterization does as the width grows, exactly.
+    """Behaviour of a parameterization as the width grows, exactly.
 
     Args:
         parameterization: With its hidden layers, at most 1,000.
@@ -56,8 +56,8 @@ def analyze(
             it enters the activation (`ipcore.theory.normalization`). "none".
 
     Raises:
-        TheoryError: Unknown names, limits, or what the theory does not cover (with what it covers); all
-            that is wrong is named.
+        TheoryError: Unknown names, limits, or settings that theory does not cover (with those that it
+            covers); names every problem.
 
     >>> from ipcore.theory.presets import preset
     >>> analyze(preset("ip", 3)).regime.value, analyze(preset("mup", 3)).regime.value
@@ -119,7 +119,7 @@ def _same(upper: Trajectory, lower: Trajectory) -> bool:
 
 
 def _steps(upper: Trajectory, lower: Trajectory, setting: Rules, steps: int | None) -> tuple[StepSizes, ...]:
-    """Sizes after every one of `steps` updates; None: after all that were looked at."""
+    """Sizes after every one of `steps` updates; None: after all that were computed."""
     result: list[StepSizes] = []
     certain, grown, digits = True, False, 0
     last = upper.steps[-1].step
@@ -135,7 +135,7 @@ def _steps(upper: Trajectory, lower: Trajectory, setting: Rules, steps: int | No
         # Of an odd activation x has no mean: where h_1 outgrows h_0, x_1 forgets x_0, and so layers above
         # move less.
         grown = grown or (setting.activation.odd and is_growing(sizes))
-        # Once something grows, bounded losses and activations make what follows an upper bound.
+        # Once something grows, bounded losses and activations make later sizes upper bounds.
         certain = certain and not grown and (same or first)
         grown = grown or is_growing(sizes)
         chosen = other if first and not same else sizes

@@ -13,7 +13,7 @@ from ipcore.theory.trajectory import Trajectory, trajectory
 def bounds(
     p: Parameterization, setting: Rules, steps: int | None = None, least: Alignment | None = None
 ) -> tuple[Trajectory, Trajectory]:
-    """Upper and lower bounds of the sizes of all steps; the same one twice where nothing is in doubt.
+    """Upper and lower bounds of the sizes of all steps; they are equal if alignment is not in doubt.
 
     Sizes grow with every exponent of alignment: nothing is divided, and sums keep the largest term. So with
     alignment that is given, `least` bounds them from below.
@@ -28,8 +28,8 @@ def bounds(
 
 
 def doubtful(p: Parameterization, setting: Rules) -> bool:
-    """Whether alignment that is derived may be bounded only.
+    """Whether derived alignment may be known only by bounds.
 
-    Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
+    For aligned activations both bounds are equal, unless a mean may cancel.
     """
     return setting.activation.kind != "aligned" or (p.mean is not None and setting.cancels)

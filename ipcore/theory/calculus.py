@@ -1,4 +1,4 @@
-"""The exponent calculus: sizes of everything in a wide network, step by step, as exact exponents.
+"""The exponent calculus: sizes of all vectors in a wide network, step by step, as exact exponents.
 
 Every vector over neurons has coordinates of order m^e. The forward and backward passes and the updates
 multiply and add such vectors, so exponents follow max-plus algebra. Sources of the rules: Yang & Hu
@@ -9,7 +9,7 @@ covered too. docs/theory.md derives them.
 Two runs of the same rules bracket the truth where alignment is in doubt: `aligned=True` takes every inner
 product with step 0 as aligned, an upper bound; `aligned=False` takes the products of
 `ipcore.theory.alignment`, a lower one. Alignment that is given (`Rules.alignment`) takes the place of both.
-With residual blocks a preactivation also has what its skip connection adds (`ipcore.theory.residual`), and
+With residual blocks a preactivation also has the term of its skip connection (`ipcore.theory.residual`), and
 preactivations may be normalized before they enter an activation (`ipcore.theory.normalization`).
 """
 
@@ -37,7 +37,7 @@ _STATE: Final = ("x", "dh", "products", "dx_update", "h0", "_h", "_start", "_x0"
 
 
 class Propagation:
-    """The state of the calculus between steps: what the updates have added so far.
+    """The state of the calculus between steps: the sum of the updates so far.
 
     Use: `forward(0)`, `backward(0)`, `update(0, ...)`, `forward(1)`, ...
 
@@ -45,15 +45,15 @@ class Propagation:
         p: The parameterization; its rates are not used, they come with `update`.
         rules: Optimizer, activation, loss.
         aligned: Upper bound (True) or lower bound (False) on inner products with step 0.
-        unit: In which exponents are counted: those of the attributes below and of `entries`. Rates that
-            `update` takes and sizes that `forward` returns are in fractions whatever the unit.
+        unit: Unit of exponents, of the attributes below and of `entries`. Rates that `update` takes and sizes
+            that `forward` returns are in fractions whatever the unit.
 
     Attributes:
         x: e(x_t^l) of the last forward pass, L entries.
         dh: e(dh_t^l) of the last backward pass, L entries and, last, the loss derivative e(df_t).
         products: e(x_0^l . x_t^l) of the last forward pass, L entries; of an upper bound at step 1 only.
-        dx_update: What updates of W^l add to dx_t^{l-1} in the last backward pass, L+1 entries; the first is
-            None.
+        dx_update: Part of dx_t^{l-1} through updates of W^l in the last backward pass, L+1 entries; the first
+            is None.
     """
 
     def __init__(
@@ -113,14 +113,16 @@ class Propagation:
             if i < self.L:
                 x = phi.size(self.rules.seen(self._h[i]))
                 learned = self._change(i, moved)
-                # A matrix that counts less makes h^l smaller, which normalization hides from what is above.
+                # A matrix with a smaller weight makes h^l smaller, which normalization hides from the layers
+                # above.
                 removed = None if self.rules.normalized else phi.change(self.h0[i], removal)
                 self.x.append(x)
                 if not self.aligned or step == 1:
                     shared, product = self._product(
                         i, x, product, weight, None if source is None else inner[source]
                     )
-                    # Without normalization x is as h is: what a skip connection passes on.
+                    # Without normalization the size of x follows that of h, which a skip connection passes
+                    # on.
                     inner.append(shared if self.rules.normalized else product)
                     self.products.append(product)
         below_t, own_t, bias_t, removal_t = (tuple(column) for column in zip(*parts, strict=True))
@@ -164,8 +166,8 @@ class Propagation:
     def passed_on(self, i: int) -> Fraction:
         """v_l: W_0^l turns a change of x^{l-1} into one of h^l that is m^{v_l} times as large (index l-1).
 
-        The readout is correlated with what it taught the layer below: law of large numbers. Alignment that
-        is given has its own exponent (omega).
+        The readout is correlated with the updates that it caused in the layer below: law of large numbers.
+        Given alignment has its own exponent (omega).
         """
         if self._given is not None:
             return nonzero(times(self.initial[i], self._given.initial[i - 1]))
@@ -173,7 +175,7 @@ class Propagation:
         return self.initial[i] + (self.unit.one if aligned else self.unit.half)
 
     def _weights(self, step: int) -> list[Size]:
-        """How far initial matrices count at a step: m^{-k_l}; None: removed."""
+        """Weights of the initial matrices at a step: m^{-k_l}; None: removed."""
         return self.unit.counted(self.p.k_at(step)) if self.p.reweightings else self._whole
 
     def _without_updates(self, k: list[Size]) -> list[Size]:
@@ -187,7 +189,7 @@ class Propagation:
             seen = self.rules.seen
             return times(phi.mean_size(seen(self.h0[i])), phi.mean_size(seen(h)))
         if self.rules.cancels and i == self.L - 1:
-            # What the last hidden layer learns is centred: it has no more than its first mean, or its own.
+            # Updates of the last hidden layer are centred: its mean is at most its first one, or its own.
             return times(x0, largest(smaller(x0, x), phi.mean_size(h)))
         return times(x0, x)
 
@@ -255,10 +257,10 @@ class Propagation:
             self._dh0, self._means0 = list(dh), means
 
     def _mean_of(self, through_update: Size, i: int, dh: Size) -> Size:
-        """The mean over neurons of what the updates add to dx, along x_s, where weights have a mean."""
+        """The mean over neurons of the part of dx by the updates, along x_s, where weights have a mean."""
         if self.aligned or i < self.L or self.rules.activation.kind != "linear" or not self.rules.cancels:
             return through_update
-        # x_0 has a mean of its own size; later the last hidden layer may have learned something centred.
+        # x_0 has a mean of its own size; later updates of the last hidden layer may be centred.
         return largest(times(self._added.first[i], dh), times(-self.unit.half, self._added.later[i], dh))
 
     def _back_through_update(self, i: int, dh: Size, product: Size) -> Size:
@@ -300,16 +302,16 @@ class Propagation:
         self._added.add(step, gradients, self.dh, phase, bias_phase, faster)
 
     def entries(self) -> tuple[Size, ...]:
-        """What updates have added to the entries of W^l, L+1 exponents; None: no update yet."""
+        """Sum of the updates in the entries of W^l, L+1 exponents; None: no update yet."""
         return self._added.entries()
 
     @property
     def signs(self) -> bool:
-        """Whether some update so far was a sign, or orthogonalized: no linear function of the gradient."""
+        """Whether some update so far was a sign, or orthogonalized: not a linear function of the gradient."""
         return self._added.signs
 
     def in_fractions(self) -> Propagation:
-        """The same state, counted in fractions: for what is no multiple of the unit."""
+        """The same state in fractions, for exponents that are not multiples of the unit."""
         if self.unit is FRACTIONS:
             return self
         other = Propagation(self.p, self.rules, aligned=self.aligned)
@@ -326,5 +328,5 @@ class Propagation:
         return other.forward(max(step, 1))
 
     def state(self) -> tuple[tuple[Size, ...], ...]:
-        """All that later steps depend on, to see when exponents repeat."""
+        """The values that determine later steps, to see when exponents repeat."""
         return tuple(map(tuple, (self._h, self.dh, *self._added.columns())))

@@ -1,4 +1,4 @@
-"""Checks of what parameterizations are made of: depths, steps, rows of exponents."""
+"""Checks of the parts of parameterizations: depths, steps, rows of exponents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_STEP: Final = 10**12  # at which a phase may start
 
 
 def check_depth(hidden_layers: int) -> None:
-    """Refuse depths that are no integer, without hidden layer or beyond `MAX_HIDDEN_LAYERS`.
+    """Refuse depths that are not an integer in 1 .. `MAX_HIDDEN_LAYERS`.
 
     Raises:
         TheoryError: `field` is "hidden_layers".
@@ -27,7 +27,7 @@ def check_depth(hidden_layers: int) -> None:
 
 
 def check_start(start: int, least: int, field: str) -> None:
-    """Refuse what is no step at which a phase can start.
+    """Refuse values that are not a step at which a phase can start.
 
     Raises:
         TheoryError: No integer, or outside `least` .. `MAX_STEP`.
@@ -38,7 +38,7 @@ def check_start(start: int, least: int, field: str) -> None:
 
 
 def check_integer(value: object, field: str) -> None:
-    """Refuse what is no integer: floats, even whole ones, booleans, text.
+    """Refuse values that are not integers: floats, even whole ones, booleans, text.
 
     Raises:
         TheoryError: With the value.

@@ -1,4 +1,4 @@
-"""Completion: learning rates for given (a, b), from the changes that they shall make.
+"""Completion: learning rates for given (a, b), from the changes that they should make.
 
     largest    every layer changes as much as is stable, e(Delta h^l) = R_l <= 0: one vector, the largest in
                every layer at once
@@ -133,11 +133,11 @@ def complete(
         loss: Key of `LOSSES`.
         biases: Biases with exponents of their own; their rates are completed, those given are not used.
         mean: As in `Parameterization`.
-        reweightings: Refused unless empty, so that those of a parameterization are not lost in silence.
+        reweightings: Refused unless empty, so that those of a parameterization are not silently ignored.
         alignment: None: as the calculus derives it. "full", "none" or an `Alignment`: how far updates and
             initial matrices are aligned (`ipcore.theory.given_alignment`); not together with a mean.
-        block_matrices: Refused unless 0, so that nobody takes rates of a perceptron for those of one with
-            residual blocks.
+        block_matrices: Refused unless 0, so that rates of a perceptron are not taken for those of a network
+            with residual blocks.
         normalization: "rms": preactivations are normalized (`ipcore.theory.normalization`), and layers
             change relative to their sizes; not together with `pareto`.
 

@@ -1,4 +1,4 @@
-"""What the rates of a completion do, in words: what changes, what larger changes would do, what is amiss."""
+"""Reasons of a completion in words: its changes, the effect of larger changes, missing alignment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ipcore.theory.verdict import SOFTMAX_CANCELS
 
 
 def why(changes: tuple[Fraction, ...], found: StableRates) -> str:
-    """What the rates do, what larger changes would, and whether other rates are as good."""
+    """The changes by the rates, the effect of larger ones, and whether other rates are as good."""
     same = len(set(changes)) == 1
     if same and changes[0] == 0:
         text = "every hidden layer and the output change by order 1 in every step"
@@ -39,7 +39,7 @@ def why(changes: tuple[Fraction, ...], found: StableRates) -> str:
 
 
 def why_normalized(changes: tuple[Fraction, ...], found: StableRates) -> str:
-    """As `why`, of changes that count relative to the sizes of their layers."""
+    """As `why`, for changes relative to the sizes of their layers."""
     relative = tuple(change - start for change, start in zip(changes, found.start, strict=True))
     most = tuple(change - start for change, start in zip(found.largest, found.start, strict=True))
     if len(set(relative)) == 1:
@@ -62,7 +62,7 @@ def _times(exponent: Fraction) -> str:
 
 
 def missing_alignment(p: Parameterization, setting: Rules, first: Sizes) -> str:
-    """Why the first update does not reach its size if inner products are taken as they are; "": it does."""
+    """Why the first update does not reach its size with the derived inner products; "": it does."""
     low = Propagation(p, setting, aligned=False, unit=unit_of(p, setting))
     low.forward(0)
     low.backward(0)

@@ -1,4 +1,4 @@
-"""What `analyze` takes: which networks and settings the calculus covers, and how much work it may be."""
+"""Arguments of `analyze`: the networks and settings that the calculus covers, and bounds on the work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_POWER_DIGITS: Final = 1_000  # of degree^(L+1)
 def checked(
     parameterization: Parameterization, optimizer: str, activation: str, loss: str, steps: int | None = None
 ) -> tuple[Parameterization, Rules]:
-    """What is analysed and its setting.
+    """The checked parameterization and its setting.
 
     Raises:
         TheoryError: As `analyze`; `problems` has all that is wrong.
@@ -53,7 +53,7 @@ def checked_setting(
     block_matrices: int,
     normalization: str = NONE,
 ) -> tuple[Rules, tuple[Alignment, ...]]:
-    """A setting with what is assumed of epsilon, alignment and blocks; of two bounds the upper one.
+    """A setting with the assumptions on epsilon, alignment and blocks; of two bounds the upper one.
 
     Returns:
         The setting, and the alignment that was given: none, one, or a lower and an upper bound.

@@ -1,4 +1,4 @@
-"""The exponents of alignment that the calculus derives, step by step: what measured ones are held against."""
+"""The exponents of alignment that the calculus derives, step by step, for comparison with measured ones."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Derived:
     """Exponents of alignment after some updates, as in `ipcore.theory.given_alignment`.
 
     Attributes:
-        forward: theta_l of W^2..W^{L+1}; None: no update, or nothing that it acts on.
+        forward: theta_l of W^2..W^{L+1}; None: no update, or its input is zero.
         backward: theta'_l of W^2..W^L, likewise.
-        initial: omega_l of W^2..W^{L+1}; None: what it acts on has not changed.
+        initial: omega_l of W^2..W^{L+1}; None: its input has not changed.
     """
 
     forward: tuple[Bounds | None, ...] = ()
@@ -40,8 +40,8 @@ def derived_alignment(analysis: Analysis, steps: Collection[int]) -> dict[int, D
     Updates are aligned, theta = theta' = 1, unless activations are linear at 0 and vanish, or means cancel:
     then the first update of gradient descent is known (the recursion of `ipcore.theory.alignment`), later
     ones and signs are bounded. W_0 acts on changes as on anything, omega = 1/2 (1 with a mean); the readout
-    is aligned with the first update of the layer below, which it taught; later updates also follow its own
-    updates, so that there is a bound only.
+    is aligned with the first update of the layer below, which it caused; later updates also follow its own
+    updates, so that there is only a bound.
 
     Args:
         analysis: Its alignment is derived anew where another one was given.

@@ -1,9 +1,9 @@
-"""`phases`: what a parameterization does for all values of two of its exponents, as an exact map.
+"""`phases`: the behaviour of a parameterization for all values of two of its exponents, as an exact map.
 
-The calculus runs with the two exponents as unknowns (`ipcore.theory.plane`). All its quantities are affine
-in them, and all it asks is which of two is larger. One run decides for all points with the same answers, a
-convex set. Runs at points that no set holds yet go on until the rectangle is covered. Nothing is sampled:
-every corner is exact, and a regime that holds on a line or at a point alone is found.
+The calculus runs with the two exponents as unknowns (`ipcore.theory.plane`). All its quantities are affine in
+them, and its only questions are which of two is larger. One run decides for all points with the same answers,
+a convex set. Further runs at points outside of all sets follow until the rectangle is covered. Nothing is
+sampled: every corner is exact, and a regime that holds only on a line or at a point is found.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MOVING: Final = (Regime.FEATURE_LEARNING, Regime.CONTROLLED_DIVERGENCE)
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What a map tells apart.
+    """A phase: what a map distinguishes.
 
     Attributes:
         regime: The regime; None: not decided with the work that was allowed.
@@ -57,7 +57,7 @@ class Marked:
     Attributes:
         name: Its name.
         at: Where.
-        phase: What is there.
+        phase: The phase there.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Phases:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to know about the map: a region that was not decided."""
+        """Remarks on the map: a region that was not decided."""
         labels = [area.label for area in self.areas] + [border.label for border in self.borders]
         if UNDECIDED not in labels + [corner.label for corner in self.corners]:
             return ()
@@ -206,7 +206,7 @@ def phases(
     p = with_phases(p, (x, y))
 
     def calculation(record: Record) -> Phase:
-        # Unknowns stand for fractions in everything that the calculus does with exponents.
+        # Unknowns take the place of fractions in all arithmetic of the calculus.
         values = cast("tuple[Fraction, Fraction]", record.free())
         regime, moves = _decided(put(put(p, x, values[0]), y, values[1]), setting)
         return Phase(regime, tuple(move.layer for move in moves) if regime in _MOVING else ())
@@ -223,7 +223,7 @@ def phases(
 
 
 def _decided(p: Parameterization, setting: Rules) -> tuple[Regime, tuple[FeatureMove, ...]]:
-    """As `analyze` decides, with no more of the lower bound than the regime of the upper one needs."""
+    """As `analyze` decides; the lower bound is iterated only as far as the regime of the upper one needs."""
     upper = trajectory(p, setting, aligned=True, steps=None, enough=lambda _: False)
     if not doubtful(p, setting):
         return decide(upper, upper, setting)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def diagram_text(found: Phases) -> str:
-    """Setting, what holds where, whose the borders are, presets."""
+    """Setting, phases, owners of the borders, presets."""
     p, (x, y) = found.parameterization, found.free
     depth = f"{p.hidden_layers} hidden layer{'' if p.hidden_layers == 1 else 's'}"
     lines = [

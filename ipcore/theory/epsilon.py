@@ -1,4 +1,4 @@
-"""Adam's epsilon at finite widths: which gradients it is compared with, and where the comparison turns.
+"""Adam's epsilon at finite widths: the gradients that it is compared with, and the crossover width.
 
 Adam divides by |g| + eps m^{-d}, g the gradient with respect to w (Kingma & Ba, arXiv:1412.6980; exponents
 of epsilon: Yang & Littwin, arXiv:2308.01814). Where epsilon is negligible an update is a sign, whatever |g|;
@@ -27,7 +27,7 @@ def gradient_exponents(analysis: Analysis, step: int) -> tuple[Size, ...]:
     """e(dL/dw^l) for l = 1..L+1 after some updates; None: exactly zero.
 
     Args:
-        analysis: What `analyze` found.
+        analysis: Result of `analyze`.
         step: Updates done before, 0..20.
 
     Raises:
@@ -57,7 +57,7 @@ def epsilon_crossovers(
     """Widths at which Adam's epsilon is as large as the mean gradient of each layer.
 
     Args:
-        analysis: Of the parameterization, with the epsilon that holds at the width measured.
+        analysis: Analysis of the parameterization, with the epsilon that holds at the width measured.
         gradients: Mean |dL/dw^l| measured at a width, l = 1..L+1 (the probe `gradient`); None: not measured.
         width: That width.
         epsilon: eps of Adam; layer l has eps m^{-d_l}.

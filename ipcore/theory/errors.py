@@ -1,4 +1,4 @@
-"""Errors of the theory. They carry the fields that are wrong so that every caller can point at them."""
+"""Errors of the theory. They carry the wrong fields, so that every caller can point at them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 _LONGEST: Final = 60
-_MOST: Final = 20  # problems that a message has
+_MOST: Final = 20  # problems that a message lists
 
 
 class TheoryError(ValueError):
@@ -28,11 +28,11 @@ class TheoryError(ValueError):
 
     @property
     def text(self) -> str:
-        """What is wrong, for callers that say themselves where: without the field if there is only one."""
+        """The problems, for callers that state the field: without the field if there is only one."""
         return self.problems[0][1] if len(self.problems) == 1 else str(self)
 
     def below(self, old: str, new: str) -> TheoryError:
-        """The same error of values that the caller knows by another name.
+        """The same error for values that the caller knows by another name.
 
         >>> str(TheoryError("must be between 1/2 and 1", "alignment.forward[0]").below("alignment", "least"))
         'least.forward[0]: must be between 1/2 and 1'
@@ -57,7 +57,7 @@ def _named(field: str, text: str) -> str:
 
 
 class Findings:
-    """Collects what is wrong, so that one error names all of it.
+    """Collects problems, so that one error names all of them.
 
     >>> findings = Findings()
     >>> with findings.noted():
@@ -75,14 +75,14 @@ class Findings:
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Keep a TheoryError that the block raises, and go on after it."""
+        """Keep a TheoryError that the block raises, and continue after it."""
         try:
             yield
         except TheoryError as error:
             self._problems.extend(error.problems)
 
     def check(self) -> None:
-        """Raise what was found, if anything.
+        """Raise an error if there are problems.
 
         Raises:
             TheoryError: With all problems.

@@ -1,4 +1,4 @@
-"""How large changes are at other widths than the one at which their parts were measured.
+"""Expected sizes of changes at other widths than the one at which their parts were measured.
 
 The exponents of the parts (`ipcore.theory.parts`) give the sizes at all widths (ours). Layers multiply:
 `below` is proportional to the change of x^{l-1}, `own` to x_t^{l-1}, so a layer inherits the slopes of those
@@ -46,9 +46,9 @@ class ExpectedChange:
     """The size of one layer's change at some widths, up to a constant factor, and its parts.
 
     Attributes:
-        sizes: Of the change, by width.
-        below: Of `below`.
-        own: Of `own`.
+        sizes: Sizes of the change, by width.
+        below: Sizes of the part passed on from the layers below, by width.
+        own: Sizes of the part made by the layer's own updates, by width.
         crossover: The width at which `below` and `own` are equal if the layers below keep their size; None
             if their exponents are the same or one part is zero.
     """
@@ -76,10 +76,10 @@ def expected_changes(
     itself and is taken to follow its largest term.
 
     Args:
-        layers: Of `parts_of`, from layer 1 up; it stops at the first that is not measured.
+        layers: Result of `parts_of`, from layer 1 up; it stops at the first that is not measured.
         measured: By layer.
-        width: At which.
-        widths: At which the sizes are wanted.
+        width: The width of the measurement.
+        widths: Widths of the expected sizes.
 
     Raises:
         TheoryError: Arguments of another kind, sizes and widths that are no numbers above 0; a change of
@@ -142,7 +142,7 @@ def expected_changes(
 
 
 def _turned(change: float, start: float) -> float:
-    """How far the direction of h_0 moves under an independent change: a chord of the unit circle."""
+    """Movement of the direction of h_0 under an independent change: a chord of the unit circle."""
     return 2 * math.sin(math.atan2(change, start) / 2)
 
 
@@ -158,7 +158,7 @@ def _measured(sizes: Mapping[int, MeasuredParts]) -> Mapping[int, MeasuredParts]
 
 
 def _exponents(layer: LayerParts) -> tuple[Fraction, Fraction]:
-    """Of `own` and of `below`, per input."""
+    """Exponents of `own` and of `below`, per input."""
     if layer.bias is not None and layer.bias != layer.update:
         raise TheoryError(
             f"updates of the matrix and of the bias of layer {layer.layer} have different exponents and are "

@@ -20,7 +20,7 @@ def parse_exponent(text: str, field: str = "") -> Fraction:
 
     Args:
         text: An integer "-2", a fraction "-5/2" or a decimal "0.5" (taken as the exact 1/2).
-        field: Where the text stands, for the error.
+        field: Field of the text, for the error.
 
     Raises:
         TheoryError: The text is none of these, or its denominator is 0.
@@ -56,7 +56,7 @@ def as_exponent(value: str | Fraction | int, field: str = "") -> Fraction:
 
 
 class Unknown:
-    """Base of numbers that stand for exponents whose values are left open (`ipcore.theory.plane`)."""
+    """Base of unknown exponents, whose values are left open (`ipcore.theory.plane`)."""
 
     __slots__ = ()
 
@@ -65,15 +65,15 @@ class Unknown:
         raise NotImplementedError
 
     def here(self) -> Fraction:
-        """Its value where comparisons are made; looking at it is no comparison."""
+        """Its value at the point of comparisons; reading it does not count as a comparison."""
         raise NotImplementedError
 
 
 def here(exponent: Fraction) -> Fraction:
     """The exponent; of one that is left open the value at the point of interest.
 
-    To choose by it which comparison to make keeps the number of comparisons small; what follows must be
-    drawn from comparisons alone.
+    It may be used to choose the next comparison, which keeps their number small; conclusions must follow from
+    comparisons alone.
     """
     return exponent.here() if isinstance(exponent, Unknown) else exponent
 
@@ -95,7 +95,7 @@ def length(exponent: Fraction) -> int:
 
 
 def check_exact(value: object, field: str = "") -> None:
-    """Refuse what is no exact number, whatever its length.
+    """Refuse values that are not exact numbers, whatever their length.
 
     Raises:
         TheoryError: A float, which cannot say which rational is meant, or anything else that is no Fraction
@@ -125,7 +125,7 @@ def exact(value: Fraction | int, field: str = "") -> Fraction:
 
 
 def sequence(entries: object, field: str) -> Sequence[Any]:
-    """Refuse what is no list or tuple: text, which is a sequence of characters, numbers, None.
+    """Refuse values that are not a list or tuple: text (a sequence of characters), numbers, None.
 
     Raises:
         TheoryError: With the value.
@@ -154,7 +154,7 @@ def read_row(entries: Sequence[str | Fraction | int], field: str) -> tuple[Fract
 
 
 def decimal_note(text: str) -> str | None:
-    """What to tell somebody who wrote a decimal that looks like a rounded fraction.
+    """A note on a decimal that looks like a rounded fraction.
 
     Args:
         text: Anything that `parse_exponent` reads.

@@ -1,4 +1,4 @@
-"""Factors: what each layer multiplies sizes by, and where they stay for ever.
+"""Factors by which layers multiply sizes, and their fixed points.
 
 For an activation of degree 1, without own biases, means or re-weighted matrices, and while the inner
 products are aligned, write U_l for the entries that updates have added to W^l so far (an exponent of m) and
@@ -12,16 +12,16 @@ of W^l has size S - V_l with the *total* S = V_1 + .. + V_{L+1} + e(df), and one
     V_l <- max(V_l, k_l + S - V_l),    k_l = -c_l - 2 a_l + [1 < l <= L]
 
 At degree p (x = h^p) the same holds with S = sum_l w_l V_l + e(df), w_l = p^{L+1-l} for l <= L, w_{L+1} = 1.
-Momentum takes the largest gradient so far; S - V_l never shrinks, so it is as gradient descent. A sign adds
--c_l - a_l + [1 < l <= L] whatever the gradient, an orthogonalized matrix its exponent e_l more
-(`ipcore.theory.rules.update_entry`); Adam the smaller of that and gradient descent with c_l - d_l.
-With an offset activation (phi(0) != 0) e(x) = 0 while e(h) <= 0; only the factors above a layer matter then:
+Momentum takes the largest gradient so far; S - V_l never shrinks, so this equals gradient descent. A sign
+adds -c_l - a_l + [1 < l <= L] whatever the gradient, an orthogonalized matrix its exponent e_l more
+(`ipcore.theory.rules.update_entry`); Adam the smaller of that and gradient descent with c_l - d_l. With an
+offset activation (phi(0) != 0) e(x) = 0 while e(h) <= 0; only the factors above a layer matter then:
 
     V_l <- max(V_l, k_l + V_{l+1} + .. + V_{L+1} + e(df)),    e(h^l) = V_l
 
-These identities, and what follows from them for all steps, are ours (docs/theory.md). The rules that they
-rewrite are those of `ipcore.theory.calculus`, to which the tests hold them. All functions are pure; layers
-are 0..L in tuples; e(df) is an argument, 0 for losses with bounded derivatives.
+These identities, and what follows from them for all steps, are ours (docs/theory.md). They rewrite the rules
+of `ipcore.theory.calculus`; tests compare both. All functions are pure; layers are 0..L in tuples; e(df) is
+an argument, 0 for losses with bounded derivatives.
 
 >>> from ipcore.theory.presets import preset
 >>> p = preset("ip", 3)
@@ -53,13 +53,14 @@ Factors = tuple[Fraction, ...]
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """How large the update of one layer is, as a factor: min(k + gradient, cap), what is None left out.
+    """Size of the update of one layer, as a factor: min(k + gradient, cap), without a term that is None.
 
     The gradient is S - V_l (offset activations: the sum of the factors above).
 
     Attributes:
         k: k_l of gradient descent; None: the update does not depend on the gradient.
-        cap: -c_l - a_l + e_l + [1 < l <= L] of an update that has a size of its own; None: no bound.
+        cap: -c_l - a_l + e_l + [1 < l <= L] of an update whose size does not depend on the gradient; None: no
+            bound.
     """
 
     k: Fraction | None
@@ -76,7 +77,7 @@ class Law:
 
 
 def covered(p: Parameterization) -> bool:
-    """Whether the identities hold: no biases of their own, no means, no re-weighted initial matrices.
+    """Whether the identities hold: no biases with their own exponents, no means, no re-weighted matrices.
 
     For activations that are linear at 0 (tanh, GELU) they give the aligned upper bound, while e(h) <= 0.
     """
@@ -84,7 +85,7 @@ def covered(p: Parameterization) -> bool:
 
 
 def degree_weights(hidden_layers: int, degree: Fraction = _ONE) -> Factors:
-    """w_1..w_{L+1}: how often each factor counts in the total, for an activation of degree p.
+    """w_1..w_{L+1}: weights of the factors in the total, for an activation of degree p.
 
     >>> [str(w) for w in degree_weights(3, Fraction(2))]
     ['8', '4', '2', '1']
@@ -117,7 +118,7 @@ def factors(p: Parameterization, entries: Sequence[Size]) -> Factors:
 def laws(
     p: Parameterization, optimizer: str, phase: RatePhase, epsilon: Sequence[str] = ()
 ) -> tuple[Law, ...]:
-    """What an update with the exponents of `phase` does in each layer; names as in `rules`."""
+    """The laws of an update with the exponents of `phase` in each layer; names as in `rules`."""
     rule = KNOWN_OPTIMIZERS[rule_of(optimizer)]
     found = []
     for i, (a, c, extra) in enumerate(zip(p.a, phase.c, summed(p.hidden_layers), strict=True)):
@@ -171,7 +172,7 @@ def feeds_itself(rho: Sequence[Fraction]) -> bool:
     """
     if largest_pair(rho) > 0:
         return True
-    # Where exponents are open, the two that are the largest at one point are not so at others.
+    # With unknown exponents, the two that are the largest at one point may not be so at others.
     return any(one + two > 0 for one, two in combinations(rho, 2)) if open_ended(rho) else False
 
 

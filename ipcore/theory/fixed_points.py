@@ -1,4 +1,4 @@
-"""Where the factors of layers stay for ever under repeated updates (`ipcore.theory.factors`)."""
+"""Fixed points of the factors of layers under repeated updates (`ipcore.theory.factors`)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FixedPoint:
 def fixed_point(
     V: Sequence[Fraction], change: Sequence[Law], weights: Sequence[Fraction], df: Fraction = _ZERO
 ) -> FixedPoint | None:
-    """Where the factors stay for ever under repeated updates; None: they grow beyond every bound.
+    """The fixed point of the factors under repeated updates; None: they grow beyond every bound.
 
     The step is monotone and continuous, so it converges to the least fixed point above V, or diverges. A
     fixed point has V*_l = max(V_l, min(cap_l, (k_l + S*) / 2)), so S* is the least root at or above S of
@@ -65,7 +65,7 @@ def fixed_point(
             return None
         at = total(V, weights, df) + nonzero(largest(_ZERO, *rho))
         return FixedPoint(at, tuple(_settled(v, law, at) for v, law in zip(V, change, strict=True)))
-    # What does not depend on the gradient is reached at once.
+    # Updates that do not depend on the gradient are reached at once.
     base = [max(v, law.update(_ZERO)) if law.k is None else v for v, law in zip(V, change, strict=True)]
     at = total(base, weights, df)
     value, slope = _ZERO, -_ONE  # of G, just right of `at`
@@ -130,7 +130,7 @@ def entries_at(entries: Sequence[Size], change: Sequence[Law], fixed: FixedPoint
 
 
 def offset_fixed_point(V: Sequence[Fraction], change: Sequence[Law], df: Fraction = _ZERO) -> Factors:
-    """Where they stay for ever, after L+1 updates at most: each layer depends on those above it only."""
+    """Their fixed point, reached after L+1 updates at most: each layer depends only on those above it."""
     above = df
     found = []
     for v, law in zip(reversed(V), reversed(change), strict=True):

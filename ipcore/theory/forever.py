@@ -1,4 +1,4 @@
-"""What becomes of the factors in all further steps, decided without iterating (derivation: docs/theory.md).
+"""The factors in all further steps, decided without iterating (derivation: docs/theory.md).
 
 While f is bounded, or the loss has a bounded derivative, e(df) = 0, and the factors go to the fixed point
 of `ipcore.theory.factors` or beyond every bound. With squared errors e(df) = e(f) once f grows. Then, at
@@ -45,7 +45,8 @@ class Future:
         entries: U*_l at the limit; empty unless bounded.
         reason: Why they grow beyond every bound, in words; empty otherwise.
         marginal: Two layers whose updates are exactly as large as their factors keep each other there.
-        signs: Whether some update has a size of its own at the limit: it is a sign, or orthogonalized.
+        signs: Whether the size of some update at the limit does not depend on the gradient (a sign, or
+            orthogonalized).
     """
 
     bounded: bool | None
@@ -62,7 +63,7 @@ def decides(p: Parameterization, setting: Rules) -> bool:
 
 
 def future(run: Propagation, step: int, faster: Sequence[Fraction] | None = None) -> Future:
-    """What becomes of the sizes if the rates of `step` are kept for ever.
+    """The sizes in all further steps with the rates of `step`.
 
     Args:
         run: After `backward(step)`, without a hidden preactivation that grows.
@@ -73,7 +74,7 @@ def future(run: Propagation, step: int, faster: Sequence[Fraction] | None = None
         return Future(None)
     if not run.aligned:
         return _at_least(run, step)
-    run = run.in_fractions()  # limits may lie between the multiples in which steps are counted
+    run = run.in_fractions()  # limits may lie between multiples of the unit
     change = _laws(run, step, faster)
     offset = run.rules.activation.kind == "offset"
     return _offset(run, change, step) if offset else _aligned(run, change, step)
@@ -127,7 +128,7 @@ def _aligned(run: Propagation, change: Sequence[Law], step: int) -> Future:
 
 
 def _at_least(run: Propagation, step: int) -> Future:
-    """Whether even random sums grow beyond every bound: then a lower bound does.
+    """Whether even random sums grow beyond every bound, and so a lower bound does.
 
     With activations that are linear at 0 no product is smaller than a random sum, forward or backward, and
     with random sums the factors of hidden matrices are max(1/2 - s_l, 1/2 + U_l), the same both ways. They
@@ -178,7 +179,7 @@ def _feeds_itself(V: Sequence[Fraction], change: Sequence[Law]) -> bool:
 
 
 def _capped(law: Law, gradient: Fraction) -> bool:
-    """Whether an update has a size of its own, as a sign has."""
+    """Whether the size of an update does not depend on the gradient, as for signs."""
     return law.cap is not None and (law.k is None or law.k + gradient >= law.cap)
 
 
@@ -187,7 +188,7 @@ def _signs(change: Sequence[Law], fixed: FixedPoint) -> bool:
 
 
 def _balanced(change: Sequence[Law], fixed: FixedPoint) -> int:
-    """How many layers have rho = 0; if the largest rho_j + rho_k is 0, both are at the fixed point."""
+    """Number of layers with rho = 0; if the largest rho_j + rho_k is 0, both are at the fixed point."""
     gradients = [(law, v, fixed.total - v) for law, v in zip(change, fixed.factors, strict=True)]
     return sum(law.update(g) == v and not _capped(law, g) for law, v, g in gradients)
 

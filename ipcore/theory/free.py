@@ -36,7 +36,7 @@ class Free:
         low: Smallest value.
         high: Largest value, > low.
         kind: "a", "b", "c" or "d".
-        first_step: Of the first phase of rates (step 0) rather than of later ones.
+        first_step: Whether it belongs to the first phase of rates (step 0) rather than to later ones.
         layers: Indices 0..L of the matrices that have it.
     """
 
@@ -78,7 +78,7 @@ def read_free(p: Parameterization, free: Mapping[str, Range], optimizer: str) ->
 
 
 def with_phases(p: Parameterization, free: Sequence[Free]) -> Parameterization:
-    """The same parameterization with a phase of its own for step 0 where one of its exponents is free."""
+    """The same parameterization with a separate phase for step 0 if one of its exponents is free."""
     if len(p.phases) > 1 or not any(entry.first_step for entry in free):
         return p
     return replace(p, phases=(p.phases[0], replace(p.phases[0], start=1)))
@@ -188,9 +188,9 @@ def _read(p: Parameterization, name: str, ends: Range, optimizer: str) -> Free:
 def _invariants(
     p: Parameterization, starts: Sequence[int], optimizer: str, *, epsilon: bool
 ) -> list[Fraction]:
-    """What a gauge leaves as it is: a + b; at the starts of phases c + 2a and d - a.
+    """Invariants of the gauge: a + b; at the starts of phases c + 2a and d - a.
 
-    Where updates have a size of their own it is c + a.
+    For updates whose size does not depend on the gradient it is c + a.
     """
     factor = rate_factor(optimizer)
     found = [a + b for a, b in zip(p.a, p.b, strict=True)]

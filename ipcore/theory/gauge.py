@@ -125,7 +125,7 @@ def gauge_of(
 
 
 def rate_factor(optimizer: str) -> int:
-    """How often the multiplier a counts beside c in the rate of effective weights."""
+    """Coefficient of the multiplier a beside c in the rate of effective weights."""
     return 1 if KNOWN_OPTIMIZERS[rule_of(optimizer)].entrywise else 2
 
 
@@ -148,7 +148,7 @@ def _shifted(
 
 
 def _merged(phases: tuple[RatePhase, ...], epsilon: bool) -> tuple[RatePhase, ...]:
-    """Phases with what the optimizer does not use left out, and without repetition."""
+    """Phases without exponents that the optimizer does not use, and without repetition."""
     kept: list[RatePhase] = []
     for phase in phases:
         d = phase.d if epsilon else None

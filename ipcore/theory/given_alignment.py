@@ -6,9 +6,9 @@ Of matrix l = 2..L+1, with rms sizes:
     theta'_l   (Delta W^l)^T dh_t is m^{theta'} times |Delta W^l| |dh_t|    aligned: 1; l <= L
     omega_l    W_0^l (x_t - x_0) is m^{omega} times |W_0^l| |x_t - x_0|     1/2, at the readout 1
 
-At the right is what the calculus derives where nothing vanishes. 1/2 is a random sum (central limit theorem),
-1 one shared direction (law of large numbers). theta' has no meaning at the readout: the number of outputs
-does not grow. The named choices are the assumptions of Everett et al. (arXiv:2407.05872): *full* alignment of
+The right column has the derived value where nothing vanishes. 1/2 is a random sum (central limit theorem), 1
+one shared direction (law of large numbers). theta' has no meaning at the readout: the number of outputs does
+not grow. The named choices are the assumptions of Everett et al. (arXiv:2407.05872): *full* alignment of
 updates with their inputs, *none*; in both W_0 acts on changes as on anything else, at the readout too.
 """
 
@@ -67,7 +67,7 @@ class Alignment:
     def of(
         cls, hidden_layers: int, *, forward: Given = 1, backward: Given = 1, initial: Given | None = None
     ) -> Alignment:
-        """Of a network with L hidden layers; one number holds for all matrices.
+        """Alignment of a network with L hidden layers; one number holds for all matrices.
 
         Args:
             hidden_layers: L.
@@ -120,7 +120,7 @@ class Alignment:
 def read_alignment(
     given: str | Alignment | Sequence[Alignment] | None, hidden_layers: int
 ) -> tuple[Alignment, ...]:
-    """What a caller of `analyze` gave: nothing, one alignment, or a lower and an upper bound on it.
+    """The alignment given to `analyze`: none, one, or a lower and an upper bound.
 
     Raises:
         TheoryError: An unknown name, another depth, or bounds that are not in order.

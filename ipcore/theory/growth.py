@@ -1,8 +1,8 @@
 """Whether anything grows when all rates are m^delta times as large, and by how much: a number to search with.
 
 Put c - delta in the place of c, in all layers and phases (biases too). Updates never make sizes smaller, so
-the network stays bounded iff it does after the last phase of rates has run for ever. The calculus is iterated
-up to there. What follows is decided by `ipcore.theory.forever` where that covers the network; otherwise (own
+the network stays bounded iff it does in the limit of the last phase of rates. The calculus is iterated up to
+that phase. The limit is decided by `ipcore.theory.forever` where that covers the network; otherwise (own
 biases, means, re-weighted matrices, residual blocks, alignment that is given), and for the run of lower
 bounds on alignment, the calculus is iterated until its exponents repeat, or something grows.
 
@@ -11,9 +11,9 @@ bounded (`forever.pressure`), are convex and piecewise linear (the latter from t
 above 1). [ours, docs/theory.md, section 4]
 
 Where preactivations are normalized nothing but the output can grow. It does so by its own matrix, whose
-gradient does not depend on what is below, or because some y^l changes by more than the readout allows; that
-change ends at order 1, and what the layers below the first that reaches it do no longer counts. So whether
-the output grows depends on delta in one direction here too.
+gradient does not depend on the layers below, or because some y^l changes by more than the readout allows;
+that change ends at order 1, and layers below the first that reaches it no longer matter. So whether the
+output grows depends on delta in one direction here too.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ FIXED: Final = "fixed"
 MAX_WORK: Final = 4_000  # hidden layers times steps of one iteration
 _SOON: Final = 16  # updates after which what grows by rates that are too large has grown
 Quantity = str | int
-"""What a number is: the least value of G, the largest size at the fixed point, or that after a step."""
+"""Kind of number: the least value of G, the largest size at the fixed point, or that after a step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What grows.
+    """A quantity that grows, or the last that decides.
 
     Attributes:
-        value: Of the quantity, as an exponent: it grows with the width iff this is above 0. None: it grows
-            without a number for it.
+        value: Exponent of the quantity: it grows with the width iff this is above 0. None: it grows without a
+            number for it.
         quantity: Which one; a number can be had for the same quantity at another delta.
-        certain: False: only so many steps could be looked at, and what is still changing counts as growing.
+        certain: False: the number of steps was limited, and quantities that still change count as growing.
     """
 
     value: Size
@@ -83,7 +83,7 @@ class Network:
         return decides(self.p, self.setting)
 
     def faster(self, step: int, delta: Fraction) -> tuple[Fraction, ...]:
-        """By which power the rates of each layer are larger at a step."""
+        """Exponents by which the rates of each layer are larger at a step."""
         others = _ZERO if self.calibrated and step == 0 else delta
         return (delta, *[others] * self.p.hidden_layers)
 
@@ -116,7 +116,7 @@ def without_updates(network: Network) -> Size:
 
 
 def growth(network: Network, delta: Fraction, quantity: Quantity | None = None) -> Growth:
-    """What grows if all rates are m^delta times as large.
+    """The growth if all rates are m^delta times as large.
 
     Args:
         network: What is looked at.
@@ -127,7 +127,7 @@ def growth(network: Network, delta: Fraction, quantity: Quantity | None = None) 
 
 
 def iterated(network: Network, delta: Fraction, *, aligned: bool, rounds: int | None = None) -> Growth:
-    """As `growth`, for one of the bounds on alignment, and by nothing but iteration.
+    """As `growth`, for one of the bounds on alignment, and only by iteration.
 
     Args:
         network: What is looked at.
@@ -185,7 +185,7 @@ def _followed(
 def _for_ever(
     network: Network, run: Propagation, step: int, delta: Fraction, quantity: Quantity | None
 ) -> Growth:
-    """What grows in the last phase of rates, whether it stays bounded or not."""
+    """The growth in the last phase of rates."""
     faster = network.faster(step, delta)
     if quantity != FIXED:
         least = pressure(run, step, faster)

@@ -1,4 +1,4 @@
-"""The network without its updates: what the initial weights alone make of the input."""
+"""The network without updates: sizes from the initial weights alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def without_updates(
     """Sizes of W_0^l x^{l-1} (no bias), with what a skip connection adds, in a network without any update.
 
     Central limit theorem, layer by layer (Yang & Hu, arXiv:2011.14522, section 3); with re-weighted matrices
-    every layer acts on what is left below it (ours, docs/theory.md).
+    every layer acts on the remainder below it (ours, docs/theory.md).
 
     Args:
         unit: In which exponents are counted.

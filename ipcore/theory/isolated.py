@@ -1,4 +1,4 @@
-"""Isolated updates: what one update of one layer alone changes, from the weights of step 0.
+"""Isolated updates: changes by one update of one layer alone, from the weights of step 0.
 
 At step 0 let e(dh^l) be the derivative of the loss by h^l, and e(x^l) the activations. One update of W^l by
 the rate of step t changes its entries by m^u, with (docs/theory.md, section 2)
@@ -11,7 +11,7 @@ inputs of different examples are aligned with each other at initialization, so
 
     e(change of h^l) = u + [l > 1] (1 + e(x^{l-1})),     by its bias alone u with the bias's exponents.
 
-That is one term: nothing hides it (ours).
+That is a single term, which no other term hides (ours).
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class IsolatedChanges:
 
 
 def isolated_changes(analysis: Analysis, step: int) -> IsolatedChanges:
-    """What each layer's own update changes if it is the only one, made from the weights of step 0.
+    """Changes by each layer's own update if it is the only one, from the weights of step 0.
 
     Args:
-        analysis: Of the parameterization, with its optimizer, activation and loss.
+        analysis: Analysis of the parameterization, with its optimizer, activation and loss.
         step: Updates done before the one whose rates are used, >= 0.
 
     Raises:
@@ -71,6 +71,6 @@ def isolated_changes(analysis: Analysis, step: int) -> IsolatedChanges:
     entries = run.entries()
     forward = (_ONE,) * p.hidden_layers if rules.alignment is None else rules.alignment.forward
     by_matrix = (entries[0], *map(times, entries[1:], forward, x))
-    # A forward pass tells what updates added to biases; those without exponents have their layer's.
+    # A forward pass gives the updates of biases; those without exponents have their layer's.
     by_bias = (by_matrix[0],) if p.biases is None else run.forward(1).from_bias
     return IsolatedChanges(by_matrix, by_bias, exact=not above(start.h[-1], Fraction(0)))

@@ -1,4 +1,4 @@
-"""The largest stable base rate: how it moves with the width.
+"""The largest stable base rate as a function of the width.
 
 With c - delta in all layers and phases, delta* is the largest delta at which nothing grows and delta_c the
 largest at which at most the output does (controlled divergence, which losses with bounded derivatives
@@ -28,7 +28,7 @@ from ipcore.theory.trajectory import Trajectory, layer_alignment, trajectory
 
 MAX_ITERATED_LAYERS: Final = 100
 MAX_POWER_LAYERS: Final = 200  # of powers of ReLU, where a call takes two seconds
-# Beside an analysis, which somebody waits for: in all, and where exact answers have as many digits as layers.
+# As part of an analysis, which has to be quick: in general, and where answers have as many digits as layers.
 MAX_SHOWN_LAYERS: Final = 200
 MAX_SHOWN_MANIFOLD: Final = 40
 _LONG: Final = 24
@@ -36,7 +36,7 @@ _LONG: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class LargestRate:
-    """How the largest stable base rate moves with the width.
+    """Exponents of the largest stable base rate in the width.
 
     Attributes:
         stable: delta*: base rates up to order m^{delta*} are stable. None: none is.
@@ -160,7 +160,7 @@ def largest_stable_rate(
 
 
 def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestRate | str:
-    """How the largest stable base rate of what was analysed moves, or why that is not said.
+    """The largest stable base rate of an analysis, or why it is not given.
 
     Args:
         analysis: With at most 200 hidden layers, 40 with sigmoid, softplus or powers of ReLU; beyond, call

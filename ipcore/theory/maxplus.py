@@ -61,7 +61,7 @@ def smaller(left: Size, right: Size) -> Size:
 
 
 def inverse(size: Size) -> Size:
-    """Exponent of 1 over a quantity; nothing is divided by zero here, so zero stays zero."""
+    """Exponent of 1 over a quantity; 1 over zero does not occur in sums, so zero stays zero."""
     return None if size is None else -size
 
 

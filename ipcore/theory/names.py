@@ -1,4 +1,4 @@
-"""Look-up by name with an error that helps."""
+"""Look-up by name; the error suggests the nearest name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def check_name(name: str, known: Iterable[str], field: str, hint: str = "") -> N
     """Accept `name` only if it is one of `known`.
 
     Args:
-        name: What was given.
+        name: The given name.
         known: Allowed names.
-        field: Where it stands; also the noun of the message.
+        field: Its field; also the noun of the message.
         hint: More allowed spellings, in words.
 
     Raises:

@@ -5,7 +5,7 @@
     e(y_t - y_0) = min(0, e(h_t - h_0) - e(h_0))    as far as h_t is not larger than h_0, else order 1
 
 The output is not normalized. A network does not see the size of its h^l: only products of a gradient with
-the next update do, through 1/|h|. So hidden layers neither vanish nor grow for what is above them, and
+the next update do, through 1/|h|. So hidden layers neither vanish nor grow as seen by the layers above, and
 
     stable: e(f_t) <= 0 (bounded derivative of the loss: at most f grows, controlled divergence)
     features of layer l move: e(h_t - h_0) >= e(h_0), as without normalization
@@ -15,8 +15,8 @@ of the calculus do not bracket the truth, and where alignment is in doubt the re
 both give the same sizes.
 
 Not covered: initial weights with a mean. From the second layer on all neurons share their leading part; y
-divides by it, and the projection takes what they share out of every change and every gradient. What is left
-are differences between neurons, and the calculus, which keeps one size per vector, has none for them.
+divides by it, and the projection removes the shared part from every change and every gradient. Differences
+between neurons remain, and the calculus, which keeps one size per vector, has no size for them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def check_normalization(normalization: str, p: Parameterization) -> bool:
 
     Args:
         normalization: Name in `ipcore.catalogue.NORMALIZATIONS`.
-        p: What is analysed.
+        p: The parameterization.
 
     Raises:
         TheoryError: No such name, or initial weights that are not covered with it.
@@ -61,7 +61,7 @@ def check_normalization(normalization: str, p: Parameterization) -> bool:
 
 
 def refuse(normalization: str, what: str) -> None:
-    """Refuse what is not covered with normalized preactivations.
+    """Refuse a feature that is not covered with normalized preactivations.
 
     Raises:
         TheoryError: There is a normalization; says that `what` is not covered.

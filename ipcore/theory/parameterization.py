@@ -107,7 +107,7 @@ class Parameterization:
         biases: Biases with their own exponents. None: no biases, or one in the first layer that shares the
             exponents of that layer (then it counts as one more input and changes no exponent).
         mean: Exponent of the mean of w^l, m^{-mean_l}, per layer; None in it, or for the whole: centred.
-        reweightings: What happens to the initial matrices later, by start.
+        reweightings: Later re-weightings of the initial matrices, by start.
 
     Raises:
         TheoryError: Entries that are no exact numbers, tuples of different or too small length, or phases
@@ -210,7 +210,7 @@ class Parameterization:
 
 
 def check_parameterization(value: object) -> Parameterization:
-    """Refuse what is no parameterization.
+    """Refuse values that are not a `Parameterization`.
 
     Raises:
         TheoryError: `field` is "parameterization".

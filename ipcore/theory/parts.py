@@ -1,4 +1,4 @@
-"""What a preactivation and its change are the sum of, part by part.
+"""The parts whose sum is a preactivation or its change.
 
     h_t^l  =  W_0^l x_0  +  W_0^l (x_t - x_0)  +  (W_t^l - W_0^l) x_t  (+ bias)
               start         below                 own
@@ -32,7 +32,7 @@ class LayerParts:
         layer: l, 1..L; L+1 is the output f.
         step: t, updates done.
         start: e(W_0 x_0), the size at initialization.
-        below: e(W_0 (x_t - x_0)), what the initial matrix passes on.
+        below: e(W_0 (x_t - x_0)), passed on by the initial matrix.
         update: e((W_t - W_0) x_t), the updates of the layer's own matrix.
         bias: e(b_t - b_0) of a bias with exponents of its own.
         below_per_input: `below` less e(x_t - x_0) of the layer below; None in layer 1.
@@ -56,7 +56,7 @@ class LayerParts:
 
     @property
     def own(self) -> Size:
-        """What the layer itself learned: `update` and `bias` together."""
+        """The layer's own part: `update` and `bias` together."""
         return largest(self.update, self.bias)
 
     @property
@@ -66,7 +66,7 @@ class LayerParts:
 
     @property
     def update_remainder(self) -> Size:
-        """What is left of `update` beside its law of large numbers: a random sum, m^{-1/2} of it.
+        """The remainder of `update` beside its law of large numbers: a random sum, m^{-1/2} of it.
 
         In layer 1 nothing is summed over neurons, so there is none.
         """
@@ -77,13 +77,12 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
     """The parts of h^1..h^L and f after some updates.
 
     Args:
-        analysis: What `analyze` found. Its alignment bounds apply: lower after the first update of gradient
+        analysis: Result of `analyze`. Its alignment bounds apply: lower after the first update of gradient
             descent (where it is known), upper otherwise (`StepSizes.exact`).
         step: Updates done, >= 1.
 
     Raises:
-        TheoryError: A step below 1; re-weighted initial matrices, which keep less than W_0 x_0; residual
-            blocks.
+        TheoryError: A step below 1; re-weighted initial matrices, which do not keep W_0 x_0; residual blocks.
 
     >>> from ipcore.theory import analyze, preset
     >>> f = parts_of(analyze(preset("mup", 2)), step=1)[-1]

@@ -147,7 +147,7 @@ def one_rate(p: Parameterization, entries: tuple[Fraction, Fraction, Fraction]) 
 
 
 def same_rate(p: Parameterization, entries: tuple[Fraction, Fraction, Fraction]) -> Parameterization:
-    """The same rates: what a user of one rate has."""
+    """The same rate in every layer."""
     return _without_epsilon(p, (_ZERO,) * len(p.a))
 
 
@@ -175,7 +175,7 @@ def ip_adam(hidden_layers: int) -> Parameterization:
 
 
 def ip_llr(hidden_layers: int) -> Parameterization:
-    """Integrable with rates at step 0 that make up for activations that vanish at initialization."""
+    """Integrable, with large rates at step 0 that compensate activations that vanish at initialization."""
     naive = ip(hidden_layers)
     outer, inner = -Fraction(hidden_layers + 1, 2), -Fraction(hidden_layers + 2, 2)
     first = (outer, *[inner] * (hidden_layers - 1), outer)

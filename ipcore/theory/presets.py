@@ -55,13 +55,13 @@ class Preset:
 
     Attributes:
         name: Lower-case name for specs.
-        description: One line for people.
+        description: One line.
         source: Paper and place.
         build: Exponents at a number of hidden layers L >= 1, for gradient descent.
         build_adam: Those for Adam: the largest stable rates with epsilon scaled faithfully, or, for "sp",
-            what frameworks do. None: not defined.
-        adjust: From Adam's exponents to those of optimizers without epsilon, whose updates have a size of
-            their own: signs and orthogonalized updates.
+            those of frameworks. None: not defined.
+        adjust: From Adam's exponents to those of optimizers without epsilon whose updates do not depend on
+            the gradient's size: signs and orthogonalized updates.
         adam_advice: Why it is not defined for Adam, and what to use instead.
         largest_depth: Largest L it is defined for; None: any.
     """
@@ -227,8 +227,8 @@ def preset(name: str, hidden_layers: int, *, optimizer: str = "sgd") -> Paramete
     Args:
         name: A key of `PRESETS`, or "up:s" with 0 <= s <= 1/2.
         hidden_layers: L, 1..10,000.
-        optimizer: Name in `ipcore.catalogue.KNOWN_OPTIMIZERS`; where updates have a size of their own
-            presets have other rates, and with Adam exponents of epsilon.
+        optimizer: Name in `ipcore.catalogue.KNOWN_OPTIMIZERS`; presets have other rates for updates that do
+            not depend on the gradient's size, and with Adam exponents of epsilon.
 
     Raises:
         TheoryError: Unknown name or optimizer, L outside its range, or a preset that is not defined at this

@@ -1,4 +1,4 @@
-"""Whose rule a verdict rests on."""
+"""The source of the rule behind a verdict."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PUBLISHED_DEPTH: Final = 3  # naive IP is stationary from three hidden layers o
 
 
 def source(p: Parameterization, rules: Rules) -> str:
-    """Paper and place if the verdict is a published one; else what ours builds on.
+    """Paper and place if the verdict is published; else the rules that ours builds on.
 
     Args:
-        p: What is judged.
+        p: The parameterization.
         rules: Optimizer, activation, loss.
 
     >>> from ipcore.theory.rules import rules

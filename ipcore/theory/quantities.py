@@ -1,4 +1,4 @@
-"""Checks of measured numbers and of the values that functions hand to each other."""
+"""Checks of measured numbers and of arguments' types."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def instance(value: object, kind: type[T], field: str) -> T:
     """A value of a class.
 
     Raises:
-        TheoryError: Of another one.
+        TheoryError: It belongs to another class.
     """
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"

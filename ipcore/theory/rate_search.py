@@ -1,4 +1,4 @@
-"""The search for the largest delta at which nothing grows: Newton's method and bisection, and a certificate.
+"""Search for the largest delta at which nothing grows: Newton's method, bisection, and a certificate.
 
 Sizes are convex in delta in most networks, so Newton's method from a delta that is too large ends at the
 result exactly; where they are not, bisection takes its place. The result is certified: nothing grows at it,
@@ -66,7 +66,7 @@ def _far(network: Network) -> Fraction:
 
 
 def counts_often(setting: Rules) -> bool:
-    """Whether a rate counts many times in a size, ever more with the depth (and so needs more digits)."""
+    """Whether a rate enters a size more often in deeper networks (and so needs more digits)."""
     return setting.activation.kind == "offset" or setting.activation.degree != 1
 
 
@@ -123,9 +123,9 @@ def _simplest(low: Fraction, high: Fraction) -> Fraction:
 
 
 def _whatever_the_alignment(network: Network, delta: Fraction) -> bool:
-    """Whether what grows at delta does so however far later steps are aligned with earlier ones."""
+    """Whether a quantity that grows at delta does so whatever the alignment of later steps."""
     if network.setting.alignment is not None or not doubtful(network.p, network.setting):
         return True
-    if network.setting.normalized:  # the two runs are no bounds of what is between them
+    if network.setting.normalized:  # the two runs are not bounds
         return growth(network, delta) == iterated(network, delta, aligned=False)
     return grows_below(network, delta)

@@ -1,4 +1,4 @@
-"""Rates from changes: solve for the rate exponents that give every layer the change asked of it."""
+"""Rates from changes: rate exponents that give every layer a wanted change."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _gradients(run: Propagation) -> tuple[Size, ...]:
 
 
 def _aligned(run: Propagation, i: int) -> Fraction:
-    """What the sum over the neurons below adds to an update: theta_l; 0 in the first layer."""
+    """Exponent of the sum over the neurons below in an update: theta_l; 0 in the first layer."""
     if i == 0:
         return _ZERO
     given = run.rules.alignment

@@ -1,4 +1,4 @@
-"""Parameterizations from what `Parameterization.to_dict` wrote, or people: every wrong field is named."""
+"""Parameterizations from data of `Parameterization.to_dict`, or written by hand: names every wrong field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From sizes to a regime: which infinite-width behaviour a network has, and the inequality that decides.
+"""From sizes to a regime: the infinite-width behaviour of a network, and the inequality that decides.
 
 In this order (stability, nontriviality and the dichotomy feature learning / kernel follow Yang & Hu,
 arXiv:2011.14522, section 3; operator for Adam: Yang & Littwin, arXiv:2308.01814; stationary: Hajjar et al.,
@@ -12,8 +12,8 @@ arXiv:2110.15596):
 
 Controlled divergence: Haas et al., arXiv:2505.22491; its conditions for any exponents are ours.
 
-Where alignment is in doubt there are two sets of sizes, an upper and a lower bound; then only what both say
-counts, and "measure" is the honest answer otherwise.
+Where alignment is in doubt there are two sets of sizes, an upper and a lower bound; if their regimes differ,
+the regime is "measure".
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class FeatureMove:
 
 
 def decide(upper: Trajectory, lower: Trajectory, rules: Rules) -> tuple[Regime, tuple[FeatureMove, ...]]:
-    """The regime, and the hidden layers whose features move for certain in the steps that were looked at.
+    """The regime, and the hidden layers whose features move for certain in the computed steps.
 
-    It does nothing with exponents but compare them: unknowns of `ipcore.theory.plane` may take their place.
+    It only compares exponents, so unknowns of `ipcore.theory.plane` may take their place.
     """
     high = regime_of(upper, rules)
     certain = (
@@ -129,7 +129,7 @@ def agree(upper: Trajectory, lower: Trajectory, rules: Rules, high: Regime) -> b
 
 
 def stays_bounded(run: Trajectory) -> bool:
-    """Whether every hidden preactivation stays bounded for ever (False: it does not, or it is not known)."""
+    """Whether every hidden preactivation stays bounded at all steps (False: no, or not known)."""
     if run.end not in {End.REPEATS, End.APPROACHES}:
         return False
     return not any(is_catastrophic(sizes) for sizes in (run.steps[0], *run.updated))
@@ -162,7 +162,7 @@ def regime_of(run: Trajectory, rules: Rules, *, reached: bool = False) -> Regime
 
 
 def _moves(run: Trajectory) -> tuple[FeatureMove, ...]:
-    """Hidden layers whose features move in the steps that were looked at."""
+    """Hidden layers whose features move in the computed steps."""
     initial = run.steps[0].h
     found = []
     for i in range(len(initial) - 1):

@@ -1,4 +1,4 @@
-"""Residual blocks: where sums join what products have separated, and what the depth does.
+"""Residual blocks: sums in the calculus, and the effect of the depth.
 
 A residual perceptron with k matrices per block (numbered in their order, W^1 the input layer, W^n the
 readout):
@@ -52,7 +52,7 @@ _PUBLISHED: Final = {
 
 
 def check_blocks(block_matrices: int, hidden_layers: int) -> None:
-    """Refuse what is no residual perceptron.
+    """Refuse depths that do not make whole residual blocks.
 
     Args:
         block_matrices: Matrices per block; 0: no blocks.
@@ -93,11 +93,11 @@ class DepthExponents:
 
     Attributes:
         alpha: Exponent of the branch multiplier.
-        start: Of the sizes at the start; 0: bounded.
-        change: Of a coherent change of h per unit of the base rate.
-        rate: Of the base rate at which h changes by order 1.
-        in_block: Of the change inside a block by its own matrix, at that rate; below 0 blocks learn less and
-            less of their own ("lazy").
+        start: Exponent of the sizes at the start; 0: bounded.
+        change: Exponent of a coherent change of h per unit of the base rate.
+        rate: Exponent of the base rate at which h changes by order 1.
+        in_block: Exponent of the change inside a block by its own matrix, at that rate; below 0 blocks learn
+            less and less of their own ("lazy").
         published: Paper that proposes this alpha; "": none, so measure.
         normalized: Whether preactivations are normalized; if so and `start` > 0, only `start` holds.
     """
@@ -134,12 +134,12 @@ class DepthExponents:
 def depth_exponents(
     alpha: str | Fraction | int, optimizer: str = "sgd", *, normalization: str = "none"
 ) -> DepthExponents:
-    """What a branch multiplier N^{-alpha} does as the number of blocks grows, at fixed width.
+    """Effect of a branch multiplier N^{-alpha} as the number of blocks grows, at fixed width.
 
     Args:
         alpha: At least 0.
         optimizer: Key of `OPTIMIZERS`; Adam as signs.
-        normalization: Of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
+        normalization: Normalization of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
 
     Raises:
         TheoryError: Unknown optimizer or normalization, a negative alpha.

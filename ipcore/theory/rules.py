@@ -1,4 +1,4 @@
-"""What besides the exponents enters the calculus: optimizer, loss, activation, by their names."""
+"""Setting of the calculus besides the exponents: optimizer, loss, activation, by their names."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Rules:
         return gradient < -d if choice == "limit" else choice == "dominating"
 
     def seen(self, h: Size) -> Size:
-        """The size of what enters the activation of a layer of size h: order 1 if it is normalized."""
+        """The size of the activation's input in a layer of size h: order 1 if it is normalized."""
         return Fraction(0) if self.normalized and h is not None else h
 
     def loss_derivative(self, f: Size) -> Fraction:
@@ -148,7 +148,7 @@ def rules(optimizer: str, activation_name: str, loss: str) -> Rules:
 
 
 def rule_of(optimizer: str) -> str:
-    """The optimizer whose rule of theory holds for one in `OPTIMIZERS`.
+    """The optimizer whose rule of theory applies to one in `OPTIMIZERS`.
 
     Raises:
         TheoryError: Theory lacks it; the message has the nearest one that it has.
@@ -183,7 +183,7 @@ def update_entry(optimizer: str, layer: int, hidden_layers: int) -> Fraction:
 
 
 def epsilons(epsilon: str | Sequence[str] | None, optimizer: str, p: Parameterization) -> tuple[str, ...]:
-    """Which epsilon every layer has, from what a caller of `analyze` gave; () for none.
+    """The epsilon of every layer, from the argument of `analyze`; () for none.
 
     Args:
         epsilon: One key of `EPSILONS` for all layers, or L+1 of them. None: "limit".

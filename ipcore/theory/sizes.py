@@ -1,4 +1,4 @@
-"""A forward pass as the calculus sees it: exponents of all preactivations, and of what they are made of."""
+"""A forward pass in the calculus: exponents of all preactivations and of their parts."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Sizes:
 
     @property
     def seen(self) -> tuple[Size, ...]:
-        """Sizes that can grow with the width in what the network computes: h^1..h^L unless normalized, f."""
+        """Sizes whose growth the network's function shows: h^1..h^L unless normalized, f."""
         return self.h[-1:] if self.normalized else self.h
 
     def learned(self, layer: int) -> Size:
-        """The change at index `layer` without what re-weighting alone takes away."""
+        """The change at index `layer` without the part removed by re-weighting."""
         return largest(self.from_below[layer], self.from_update[layer], self.from_bias[layer])

@@ -1,4 +1,4 @@
-"""The rates of step 0 after which nothing grows, and those of them of which none can be raised.
+"""The rates of step 0 after which nothing grows, and those among them that cannot be raised.
 
 With k_l the change of h^l at rate exponent 0 and input size 1, v_l what W_0^l passes on, z_0 = 0:
 
@@ -62,12 +62,12 @@ class StableRates:
     Attributes:
         largest: R_1..R_L.
         start: e(h_0^l), l = 1..L.
-        passed_on: v_1..v_{L+1}; v_1 has no meaning, the inputs do not change.
+        passed_on: v_1..v_{L+1}; v_1 is unused, since the inputs do not change.
         unit: k_1..k_{L+1}.
         unit_bias: The same for biases with exponents of their own; empty: none.
         activation: e(x) from e(h).
-        normalized: Whether preactivations are normalized: then what lies above a layer sees its change
-            relative to its size, and no layer limits the rates of another.
+        normalized: Whether preactivations are normalized: then the layers above depend on a change relative
+            to its size, and no layer limits the rates of another.
         points: The Pareto points in which every layer takes an extreme: the largest change that is stable, or
             the smallest that costs the layers above nothing. At most `MAX_POINTS`, the largest changes first.
         all_points: Whether these are all of that kind.

@@ -1,4 +1,4 @@
-"""Sums of powers of the width, and the slope that such a sum has where no power leads yet.
+"""Sums of powers of the width, and the slope of such a sum where no power dominates yet.
 
 A size is often the sum of parts that follow different powers. Independent parts add like the sides of right
 triangles (rule ours):
@@ -29,7 +29,7 @@ _LARGEST_LOG: Final = math.log(sys.float_info.max)
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """A size that goes like m^exponent and was measured at one width.
+    """A size proportional to m^exponent, measured at one width.
 
     Attributes:
         exponent: e.
@@ -73,7 +73,7 @@ class Power:
 
 
 def _check_exponent(exponent: Fraction) -> None:
-    """Exponents that theory has derived may be longer than those that it reads."""
+    """Derived exponents may be longer than those that are read."""
     check_exact(exponent, "exponent")
     try:
         float(exponent)

@@ -1,4 +1,4 @@
-"""By how much a step may change every layer: the largest changes, and the largest common one.
+"""Stable changes of all layers by a step: the largest ones, and the largest common one.
 
 A change of x^{l-1} is passed on by the initial matrix: v_l more in its exponent. So the change of h^l is at
 least as large as that, and each bound on a layer is one on the layer below. With R_{L+1} = 0 for the output

@@ -19,7 +19,7 @@ class Rates:
 
     Attributes:
         c: L+1 of them.
-        d: Of Adam's epsilon; None: it is negligible.
+        d: Exponents of Adam's epsilon; None: it is negligible.
     """
 
     c: list[Fraction]
@@ -76,7 +76,7 @@ class Updates:
 
         Args:
             step: Updates done before.
-            gradients: Of W^l, L+1 exponents.
+            gradients: Exponents of the gradients by W^l, L+1 of them.
             dh: Derivatives by the preactivations, the gradients of biases.
             phase: Exponents of the rates.
             bias_phase: Likewise of biases with exponents of their own.

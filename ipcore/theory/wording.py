@@ -101,7 +101,7 @@ def notes(
         setting: Optimizer, activation, loss.
         upper: The upper bound.
         lower: The lower bound.
-        alignment: Of the first update.
+        alignment: Alignment of the first update.
         decided: The regime.
         marginal: As in `Analysis`.
         left_out: The first step that was asked for and is not shown; None: all are.

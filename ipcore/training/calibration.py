@@ -34,8 +34,8 @@ def calibrated_rates(
 
     Args:
         pack: Networks at step 0.
-        config: Of the pack.
-        runs: Of the pack.
+        config: Configuration of the pack.
+        runs: Runs of the pack.
         inputs: Inputs that are trained on.
         labels: Their labels.
     """

@@ -127,7 +127,7 @@ class Snapshot:
     Attributes:
         step: Updates done.
         tensors: As `Trainer.state` names them.
-        header: Of the file.
+        header: Header of the file.
     """
 
     step: int

@@ -58,13 +58,13 @@ class Measurements:
         """Prepare it; the pack is initialized.
 
         Args:
-            config: Of the pack.
-            runs: Of the pack.
+            config: Configuration of the pack.
+            runs: Runs of the pack.
             pack: The networks.
             dataset: What they train on.
             validation: Part of its training set that is kept apart, if there is one.
-            inputs: Of the training set, on the device.
-            labels: Of the training set, on the device.
+            inputs: Inputs of the training set, on the device.
+            labels: Labels of the training set, on the device.
             clock: Seconds since 1970, for the times of points.
             seeds: Whose batches each run sees.
         """

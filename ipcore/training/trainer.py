@@ -107,12 +107,12 @@ class Trainer:
         """Prepare training.
 
         Args:
-            config: Of the pack.
-            runs: Of the pack.
+            config: Configuration of the pack.
+            runs: Runs of the pack.
             dataset: What they train on.
             device: See the class.
             threads: See the class.
-            dtype: Of weights: single or double precision.
+            dtype: Number format of weights: single or double precision.
             clock: Seconds since 1970, for the times of points.
             engine: What trains them; None: the fastest for the model.
             data_seed: All runs see the batches of this seed; None: each those of its own.

@@ -33,10 +33,10 @@ def check_pack(
     """Check that these runs can be trained as one pack on this dataset.
 
     Args:
-        config: Of the pack.
-        runs: Of the pack.
+        config: Configuration of the pack.
+        runs: Runs of the pack.
         dataset: What they train on.
-        dtype: Of weights: single or double precision.
+        dtype: Number format of weights: single or double precision.
 
     Raises:
         ConfigError: Names every wrong field.

@@ -71,7 +71,7 @@ def contributions(
     """Per run: mean |W_0^l x_t^{l-1}| and mean |(W_t^l - W_0^l) x_t^{l-1}| of layers 2..L+1.
 
     Args:
-        trainer: Of the networks at step t.
+        trainer: Trainer of the networks at step t.
         initial: Effective weights at step 0, by layer.
         inputs: (n, d).
     """

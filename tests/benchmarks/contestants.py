@@ -36,7 +36,7 @@ class Case:
         hidden_layers: L.
         batch_size: Examples per update and network.
         dataset: "digits", or "images": random numbers in the shape of MNIST.
-        activation: Of all networks.
+        activation: Activation of all networks.
         device: "cpu" or "cuda".
         precision: Precision of the matmuls of the pack and of `matmuls`.
     """

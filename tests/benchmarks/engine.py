@@ -51,7 +51,7 @@ def run(cores: int = 2, seconds: float = 5.0) -> dict[str, Any]:
     """Measure everything.
 
     Args:
-        cores: Of the machine.
+        cores: Number of cores of the machine.
         seconds: For each contestant at each size; three times as long for the large networks.
     """
     rows = [compare(case, cores, seconds) for case in SMALL]

@@ -39,11 +39,11 @@ class Case:
     Attributes:
         hidden_layers: L.
         width: m.
-        activation: Of all networks.
+        activation: Activation of all networks.
         batch_size: Examples per update and network.
-        optimizer: Of the pack.
+        optimizer: Optimizer of the pack.
         runs: K.
-        precision: Of the matmuls.
+        precision: Precision of the matmuls.
         dataset: "digits", or "mnist": random images of its shape, few of them.
     """
 

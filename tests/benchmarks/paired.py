@@ -3,15 +3,20 @@
     python -m tests.benchmarks.paired OTHER [--part engine] [--turns 20] [--seconds 0.5] [--json FILE]
 
 OTHER is a checkout of another commit (`git worktree add OTHER COMMIT`); the installed packages serve both.
-Each checkout has a process per row. They work in turns, so that other work on the machine slows both alike:
+Each checkout has a process per row (`paired_work.py`). They work in turns, so that other work on the machine
+slows both alike:
 
 * engine: the packs of `tests.benchmarks.engine` on one thread, in microseconds per network and update;
-* store: commits of slices of 16 runs to SQLite, and submits of four runs through an API process, in
-  milliseconds of the committing or the API's process each (`tests.benchmarks.durability`).
+* store: commits of slices of 16 runs to SQLite, and submits of four runs through an API process;
+* watches: 50 open watches of an experiment, per event: the time until all have it, and the API's processor
+  time (`--seconds 4`);
+* restarts: the API and the dispatcher after kill -9, with 2,000 ended runs stored: the time until a request
+  is answered or the training goes on, and the processor time until then (about a minute per turn);
+* service: `ipserver up` from its start until MLflow has the 48 runs that it trained (a minute or two).
 
-Figures are of processor time, the least of all turns. "ratio" is the median over turns of this checkout's
-time over the other's, and "quartiles" and "range" are those of the turns. Compare a checkout with itself to
-see what no difference is.
+Figures called "cpu" are of processor time. All but those of packs are in milliseconds, and each is the least
+of all turns. "ratio" is the median over turns of this checkout's time over the other's, and "quartiles" and
+"range" are those of the turns. Compare a checkout with itself to see what no difference is.
 """
 
 from __future__ import annotations
@@ -21,7 +26,8 @@ import os
 import statistics
 import subprocess
 import sys
-import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,56 +36,6 @@ from tests.benchmarks.contestants import Case
 from tests.benchmarks.engine import LARGE, SMALL
 
 HERE = Path(__file__).parents[2]
-# Each defines `work(amount)`, which returns processor seconds of a unit of work, with what benchmarks of all
-# commits that may be compared have.
-_PACK = """
-from tests.benchmarks.contestants import Case, pack
-torch.set_num_threads(1)
-step = pack(Case(ARGUMENTS))
-step(3)
-def work(updates):
-    begun = time.process_time()
-    step(int(updates))
-    return (time.process_time() - begun) / int(updates)
-"""
-_COMMITS = """
-from tests.benchmarks import durability
-from ipserver.store import migrate, open_store
-dsn = f"sqlite:///{folder}/iplab.db"
-migrate(dsn)
-def work(seconds):
-    name = f"c{uuid.uuid4().hex[:12]}"
-    with open_store(dsn) as store:
-        durability._planned(store, name, runs=16, packs=1)
-    begun = time.process_time()
-    times = durability._commit(dsn, [name], seconds)
-    return (time.process_time() - begun) / len(times)
-"""
-_SUBMITS = """
-from tests.benchmarks import durability
-from ipserver.store import migrate
-dsn = f"sqlite:///{folder}/iplab.db"
-migrate(dsn)
-address, api = stack.enter_context(durability.api(dsn, pathlib.Path(folder)))
-def used():
-    ticks = pathlib.Path(f"/proc/{api}/stat").read_text().rpartition(") ")[2].split()[11:13]
-    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-def work(seconds):
-    begun, count = used(), 0
-    while not count:
-        count = durability.submits(address, 1, seconds) * seconds
-    return (used() - begun) / count
-"""
-_CHILD = """
-import os, pathlib, sys, tempfile, time, uuid
-from contextlib import ExitStack
-import torch
-with ExitStack() as stack:
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="iplab-"))
-    WORK
-    for line in sys.stdin:
-        print(work(float(line)), flush=True)
-"""
 
 
 class Subject:
@@ -87,13 +43,13 @@ class Subject:
 
     Args:
         checkout: Root of the checkout.
-        work: Python code that defines `work`.
+        work: Name of the work, and arguments (`paired_work.py`).
     """
 
-    def __init__(self, checkout: Path, work: str) -> None:
+    def __init__(self, checkout: Path, work: Sequence[str]) -> None:
         paths = (checkout, checkout / "client", checkout / "server")
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _CHILD.replace("WORK", textwrap.indent(work.strip(), "    ").strip())],
+            [sys.executable, "-P", str(Path(__file__).with_name("paired_work.py")), *work],
             cwd=checkout,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))},
             stdin=subprocess.PIPE,
@@ -107,39 +63,47 @@ class Subject:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
-    def seconds(self, amount: float) -> float:
-        """Processor seconds of a unit of work, from an amount of it."""
+    def seconds(self, amount: float) -> dict[str, float]:
+        """Seconds that a unit of work takes, by figure, from an amount of it."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{amount}\n")
         self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        found: dict[str, float] = json.loads(self._process.stdout.readline())
+        return found
 
 
-def compare(other: Path, work: str, turns: int, amount: float | None, seconds: float) -> dict[str, Any]:
-    """Both checkouts at one kind of work.
+def compare(
+    other: Path, work: Sequence[str], turns: int, amount: float | None, seconds: float
+) -> dict[str, Any]:
+    """Both checkouts at one kind of work: rows by figure.
 
     Args:
         other: The other checkout.
-        work: Python code that defines `work`.
-        turns: Of each checkout.
-        amount: Of work in a turn; None: as many units as take `seconds`.
+        work: See `Subject`.
+        turns: Turns of each checkout.
+        amount: Amount of work in a turn; None: as many units as take `seconds`.
         seconds: See `amount`.
     """
     with Subject(other, work) as before, Subject(HERE, work) as after:
         pair = (before, after)
+        first = [subject.seconds(amount or 3) for subject in pair]  # warms up
         if amount is None:
-            amount = max(1, int(seconds / max(subject.seconds(3) for subject in pair)))
-        times: list[list[float]] = [[], []]
+            amount = max(1, int(seconds / max(max(found.values()) for found in first)))
+        times: list[list[dict[str, float]]] = [[], []]
         for turn in range(turns):
             for which in (0, 1) if turn % 2 == 0 else (1, 0):
                 times[which].append(pair[which].seconds(amount))
     print(json.dumps(times), file=sys.stderr, flush=True)
-    ratios = sorted(new / old for old, new in zip(*times, strict=True))
+    return {figure: _row(*([found[figure] for found in side] for side in times)) for figure in first[0]}
+
+
+def _row(before: list[float], after: list[float]) -> dict[str, Any]:
+    ratios = sorted(new / old for old, new in zip(before, after, strict=True))
     low, middle, high = statistics.quantiles(ratios, n=4)
     return {
-        "other": min(times[0]),
-        "this": min(times[1]),
+        "other": min(before),
+        "this": min(after),
         "ratio": round(middle, 3),
         "quartiles": f"{low:.3f}..{high:.3f}",
         "range": f"{ratios[0]:.2f}..{ratios[-1]:.2f}",
@@ -151,27 +115,33 @@ def engine(other: Path, turns: int, seconds: float) -> list[dict[str, Any]]:
     rows = []
     relu = [Case(case.width, case.runs, activation="relu") for case in SMALL]
     for case in (*SMALL, *relu, LARGE):
-        arguments = (
-            f"{case.width}, {case.runs}, hidden_layers={case.hidden_layers}, batch_size={case.batch_size}, "
-            f"dataset={case.dataset!r}, activation={case.activation!r}"
-        )
         about = {"L": case.hidden_layers, "m": case.width, "K": case.runs, "phi": case.activation}
-        found = compare(other, _PACK.replace("ARGUMENTS", arguments), turns, None, seconds)
-        each = {name: round(1e6 * found[name] / case.runs, 1) for name in ("other", "this")}
-        rows.append(about | found | each)
+        row = compare(other, ("pack", json.dumps(asdict(case))), turns, None, seconds)["cpu"]
+        each = {name: round(1e6 * row[name] / case.runs, 1) for name in ("other", "this")}
+        rows.append(about | row | each)
     return rows
 
 
-def store(other: Path, turns: int, seconds: float) -> list[dict[str, Any]]:
-    """Commits and submits."""
+# Work by part: a row's name, the work, and the amount of it in a turn; see `compare`. "seconds": that many.
+PARTS: dict[str, dict[str, tuple[Sequence[str], float | str | None]]] = {
+    "engine": {},
+    "store": {"commit": (["commits"], "seconds"), "submit": (["submits"], "seconds")},
+    "watches": {"event": (["watches"], None)},
+    "restarts": {"API": (["api_restarts"], 1), "dispatcher": (["dispatcher_restarts"], 1)},
+    "service": {"48 runs": (["service", "48"], 1)},
+}
+
+
+def parts_of_the_service(other: Path, part: str, turns: int, seconds: float) -> list[dict[str, Any]]:
+    """Any part but the engine, a row per figure."""
     rows = []
-    for name, work in (("commit", _COMMITS), ("submit", _SUBMITS)):
-        found = compare(other, work, turns, seconds, seconds)
-        rows.append({"": name} | found | {side: round(1e3 * found[side], 2) for side in ("other", "this")})
+    for name, (work, amount) in PARTS[part].items():
+        given = seconds if amount == "seconds" else amount
+        assert not isinstance(given, str)
+        for figure, row in compare(other, work, turns, given, seconds).items():
+            each = {side: round(1e3 * row[side], 2) for side in ("other", "this")}
+            rows.append({"": f"{name}, {figure}"} | row | each)
     return rows
-
-
-PARTS = {"engine": engine, "store": store}
 
 
 def main() -> None:
@@ -182,7 +152,11 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=20, help="of each checkout, at least 2")
     parser.add_argument("--seconds", type=float, default=0.5, help="of a turn, approximately")
     arguments = parser.parse_args()
-    rows = PARTS[arguments.part](arguments.other.resolve(), arguments.turns, arguments.seconds)
+    other, turns, seconds = arguments.other.resolve(), arguments.turns, arguments.seconds
+    if arguments.part == "engine":
+        rows = engine(other, turns, seconds)
+    else:
+        rows = parts_of_the_service(other, arguments.part, turns, seconds)
     output.table(rows)
     output.give({"rows": rows}, arguments.json)
 

@@ -130,7 +130,7 @@ def start(
     Args:
         service: The service.
         name: Name of the container.
-        address: Of the network namespace `name`.
+        address: Address of the network namespace `name`.
         folder: Holds `hosts`, `resolv.conf` and `secrets`; its log goes to `logs`.
         image: Its programs and variables.
         command: Replaces the service's command.

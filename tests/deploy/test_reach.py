@@ -12,14 +12,16 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from ipserver.cli import main
 from ipserver.ops.startup import PARTS
 from ipserver.store import migrate
 from tests.deploy.manifests import COMPOSE, DEPLOY, named, overlay, pods
@@ -152,14 +154,19 @@ class Surroundings:
     mlflow: Ear
     settings: dict[str, str]
 
-    def start(self, command: Sequence[str]) -> subprocess.Popen[str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("IPLAB_", "RAY_"))}
+    def start(self, part: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "ipserver", *command],
-            env={**clean, **self.settings},
+            [sys.executable, "-m", "ipserver", part],
+            env={**os.environ, **self.settings},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+        )
+
+    def doctor(self, *options: str) -> str:
+        """What the doctor says, in this process: each start of another would load Ray and MLflow."""
+        return (
+            CliRunner().invoke(main, ["doctor", *options], env=self.settings, catch_exceptions=False).output
         )
 
     def reached(self, output: str) -> set[str]:
@@ -170,7 +177,10 @@ class Surroundings:
 
 
 @pytest.fixture
-def surroundings(s3: S3Server, tmp_path: Path) -> Iterator[Surroundings]:
+def surroundings(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Surroundings]:
+    for name in os.environ:
+        if name.startswith(("IPLAB_", "RAY_")):
+            monkeypatch.delenv(name)
     store = f"sqlite:///{tmp_path / 'iplab.db'}"
     migrate(store)
     root = s3.root()
@@ -197,7 +207,7 @@ def surroundings(s3: S3Server, tmp_path: Path) -> Iterator[Surroundings]:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_asks_at_its_start_what_it_needs_and_no_more(part: str, surroundings: Surroundings) -> None:
-    process = surroundings.start([part])
+    process = surroundings.start(part)
     assert process.stdout is not None
     try:
         said = ""
@@ -210,16 +220,25 @@ def test_a_part_asks_at_its_start_what_it_needs_and_no_more(part: str, surroundi
         process.kill()
         process.wait()
     assert surroundings.reached(said) == _wanted(part), said
+    assert "Traceback" not in said
+    missing = [
+        name
+        for name, needed in (("RAY_ADDRESS", PARTS[part].ray), ("MLFLOW_TRACKING_URI", PARTS[part].mlflow))
+        if needed
+    ]
+    assert process.returncode == (2 if missing else 0)
+    for name in missing:
+        assert f"ipserver: IPLAB_{name}: " in said
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_the_doctor_of_a_part_asks_the_same(part: str, surroundings: Surroundings) -> None:
-    said, _ = surroundings.start(["doctor", "--for", part]).communicate(timeout=120)
+    said = surroundings.doctor("--for", part)
     assert surroundings.reached(said) == _wanted(part), said
 
 
 def test_the_doctor_of_everything_asks_everything(surroundings: Surroundings) -> None:
-    said, _ = surroundings.start(["doctor"]).communicate(timeout=120)
+    said = surroundings.doctor()
     assert surroundings.reached(said) == set(SERVERS), said
 
 

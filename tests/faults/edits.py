@@ -75,7 +75,7 @@ class Edit:
         prepare: Makes what it is about, of this id.
         ask: Asks for it until that is acknowledged.
         check: What holds from then on, or soon.
-        method: Of the API, if the API writes: its calls that took effect are in the audit log.
+        method: Method of the API, if the API writes: its calls that took effect are in the audit log.
         removes: Whether a repetition may find nothing any more.
     """
 

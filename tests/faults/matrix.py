@@ -66,16 +66,17 @@ def shares(services: Sequence[str]) -> list[list[Case]]:
     ]
 
 
-def run(stop: threading.Event, only: str = "") -> list[str]:
+def run(stop: threading.Event, only: str = "", store: str = "") -> list[str]:
     """Run the matrix; return the failed cases.
 
     Args:
         stop: After it is set, the remaining cases count as failed.
         only: Regular expression that selects cases by their description.
+        store: The kind that all services have; "": each kind has its share.
     """
     if not POSTGRES:
         print("IPLAB_TEST_POSTGRES is not set: all of it on SQLite, without 'store cut off'", flush=True)
-    services = ("sqlite", "postgresql" if POSTGRES else "sqlite", "sqlite")
+    services = (store,) * 3 if store else ("sqlite", "postgresql" if POSTGRES else "sqlite", "sqlite")
     wanted = [[case for case in share if re.search(only, str(case))] for share in shares(services)]
     print(f"{sum(map(len, wanted))} cases", flush=True)
     with ThreadPoolExecutor(len(services)) as pool:

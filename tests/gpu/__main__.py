@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 import torch
+
+from tests.gpu import programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,9 @@ def main() -> int:
     out = options.out or Path(tempfile.mkdtemp(prefix="iplab-gpu-"))
     out.mkdir(parents=True, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        # Several threads are slower than one for tiny networks, and much slower on a busy machine.
+        os.environ["OMP_NUM_THREADS"] = "1"
     print(f"results: {out}" + ("" if device == "cuda" else "; no CUDA device: a miniature on the CPU"))
     summary: dict[str, Mapping[str, object]] = {}
     for part in PARTS:
@@ -83,17 +87,14 @@ def _run(part: Part, out: Path, device: str, deadline: float) -> dict[str, objec
     small = device == "cpu"
     limit = min(part.small if small else part.seconds, left)
     print(f"== {part.name}: up to {limit:.0f} s", flush=True)
-    command = [sys.executable, "-m", part.module, "--json", str(out / part.file)]
-    command += ["--device", device, "--limit", f"{limit:.1f}"]
-    # Several threads are slower than one for tiny networks, and much slower on a busy machine.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"} if small else None
+    words = ["--json", str(out / part.file), "--device", device, "--limit", f"{limit:.1f}"]
     begun = time.monotonic()
-    try:
-        timeout = left if small else limit + _GRACE
-        code = subprocess.run(command, timeout=timeout, check=False, env=environment).returncode
+    timeout = left if small else limit + _GRACE
+    code = programs.run(part.module, words, timeout)
+    if code is None:
+        state: dict[str, object] = {"state": "cut", "reason": f"it had not ended after {timeout:.0f} s"}
+    else:
         state = {"state": "done"} if code == 0 else {"state": "failed", "exit": code}
-    except subprocess.TimeoutExpired:
-        state = {"state": "cut", "reason": f"it had not ended after {timeout:.0f} s"}
     return {**state, "seconds": round(time.monotonic() - begun, 1), "file": part.file}
 
 

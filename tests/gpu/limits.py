@@ -55,12 +55,12 @@ class Sizes:
         particles: N of the timed limits.
         dense: Widths of the timed dense networks.
         deferred: Widths of the timed deferred ones.
-        dataset: Of the distances.
+        dataset: Dataset on which distances are measured.
         batch: Its batch size.
         steps: Updates before distances are measured.
         most: Most particles of its limits; as many are taken as fit.
-        replicas: Of each limit, and of each reference.
-        seeds: Of each width.
+        replicas: Number of replicas of each limit, and of each reference.
+        seeds: Number of seeds at each width.
         widths: Compared with IP-LLR's limit.
         narrow: Compared with muP's reference.
         reference: Width of muP's reference.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.analyze import given_parameterization, setting_options, theory_errors
 from iplab.cli.app import json_option, print_json
+from iplab.cli.theory_options import given_parameterization, setting_options, theory_errors
 from iplab.display.terminal import folded
 
 if TYPE_CHECKING:

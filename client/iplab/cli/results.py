@@ -75,7 +75,7 @@ def print_results(
 
     Args:
         experiment: Whose.
-        rows: Of its table.
+        rows: Rows of its table.
         best: In place of the table, the best rates.
     """
     from iplab.display.tables import best_table, print_table, summary_table  # noqa: PLC0415 - as above

@@ -63,7 +63,7 @@ def from_call(error: grpc.Call, address: str) -> IplabError:
 
     Args:
         error: What a stub raised: an RpcError, which is also a call.
-        address: Of the service, for the message.
+        address: Address of the service, for the message.
     """
     code, details = error.code(), error.details() or ""
     reason, violations, incident = _unpack(error)

@@ -18,7 +18,7 @@ def call_span(name: str) -> Iterator[None]:
     """A span around a call with all its retries, as child of the program's present span.
 
     Args:
-        name: Of the method.
+        name: Name of the method.
     """
     if _LIBRARY not in sys.modules:
         yield

@@ -66,7 +66,7 @@ class Transport(Endpoint):
         """One request, one answer; tried again while the service is unavailable.
 
         Args:
-            method: Of one of the stubs.
+            method: A method of one of the stubs.
             request: Its message.
             repeat: Whether it may be sent twice, as a read or a cancellation may.
 
@@ -92,7 +92,7 @@ class Transport(Endpoint):
         """Everything that a listing has, fetched by page.
 
         Args:
-            method: Of one of the stubs.
+            method: A method of one of the stubs.
             request: Its first message, without size and token.
             items: What a page has.
             limit: At most so many; None: all.

@@ -43,7 +43,7 @@ class Answer:
     """One answer.
 
     Attributes:
-        verdict: Of all comparisons behind it.
+        verdict: Verdict on all comparisons behind it.
         sentence: Whose, what was measured with its interval, what theory predicts, and the verdict.
     """
 

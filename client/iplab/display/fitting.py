@@ -45,7 +45,7 @@ def fitted(table: Table, width: int, encoding: str = "utf-8") -> tuple[Table, in
         table: Columns that may be wrapped have the overflow "fold", those that may be cut "crop"; those of
             numbers are justified right.
         width: Characters.
-        encoding: Of the output; where it lacks "±" there is "+-".
+        encoding: Encoding of the output; where it lacks "±" there is "+-".
     """
     plain = not _has("±", encoding)
     ellipsis = "…" if _has("…", encoding) else "..."

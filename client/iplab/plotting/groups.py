@@ -58,7 +58,7 @@ def arrange(settings: Iterable[Settings], by: Sequence[str], leave: Sequence[str
     """Lines by what was asked for, else by the first axis that varies; panels by the others.
 
     Args:
-        settings: Of all runs.
+        settings: Settings that all runs share.
         by: Axes with a line each; (): chosen here.
         leave: Axes that are on the horizontal axis, or averaged over.
     """

@@ -26,7 +26,7 @@ class Artifact:
     Attributes:
         path: Within the run: "weights/final.safetensors".
         size_bytes: Its size.
-        sha256: Of its bytes, in hexadecimal.
+        sha256: SHA-256 of its bytes, in hexadecimal.
         step: Updates done when it was written.
         create_time: When it was committed (UTC).
     """

@@ -34,7 +34,7 @@ class Pair:
     Attributes:
         settings: Values of the axes of the grid; "a / b" where the experiments share no value.
         left: Mean and deviation of the first experiment, over the seeds that both have.
-        right: Of the second.
+        right: Those of the second.
         difference: Second less first, within each seed: mean and 95 % interval over seeds.
     """
 

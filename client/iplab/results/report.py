@@ -64,7 +64,7 @@ class Check:
     Attributes:
         kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "RATE_TRANSFER", "ALIGNMENT", "LIMIT"
             or "ISOLATED_UPDATE"; "UNKNOWN" where this version does not know it.
-        subject: Whose runs.
+        subject: Settings that the runs share.
         quantity: "h" or "h_change" with coordinates and stationarity; "alignment_update" (theta),
             "alignment_backward" (theta') or "alignment_change" (omega) with alignment; "isolated_change" or
             "isolated_bias_change" with isolated updates; "output_sketch" with distances of outputs to the
@@ -76,14 +76,14 @@ class Check:
             with alignment the upper bound, where theory has two; else "".
         upper_bound: Whether the prediction is an upper bound only.
         tolerance: Distance from the prediction that still agrees.
-        slope: Of log value against log width; with rate transfer octaves per doubling, None where the best
-            rate of a width is not bracketed by the grid.
+        slope: Slope of log value against log width; with rate transfer octaves per doubling, None where the
+            best rate of a width is not bracketed by the grid.
         low: Lower end of its 95 % interval over seeds; None with one seed.
         high: Upper end.
         drift: Change of the local slope from the smallest to the largest width; None if no line was fitted,
             as for a best rate.
-        verdict: At these widths.
-        sentence: All of it in words.
+        verdict: Verdict at the measured widths.
+        sentence: The finding in one sentence.
         widths: m, ascending.
         values: Geometric means over seeds, one per width; with rate transfer the best rates; with distances
             to the limit root mean squares.
@@ -153,7 +153,7 @@ class Conclusion:
     """The joint conclusion from the coordinates, or the isolated updates, of one subject.
 
     Attributes:
-        subject: Whose runs.
+        subject: Settings that the runs share.
         verdict: Disagrees if a check does; agrees if all that theory stands for do; not yet if all others do.
         sentence: The first layer that disagrees and from which step, or how many checks agree.
     """

@@ -47,7 +47,7 @@ class Settings(NetworkSettings):
 
     Attributes:
         base_learning_rate: eta.
-        seed: Of initial weights and batches.
+        seed: Seed of initial weights and batches.
     """
 
     base_learning_rate: float

@@ -27,7 +27,7 @@ class Spread(float):
     It calculates and compares as the mean does; without a value it is NaN. As text it is as in tables.
 
     Attributes:
-        mean: Of the runs that have a value; None if none has.
+        mean: Mean over the runs that have a value; None if none has.
         sd: Sample standard deviation (n - 1 in the denominator); None with fewer than two values.
         n: Number of values.
 
@@ -91,11 +91,12 @@ class SummaryRow(NetworkSettings):
         runs: How many there are.
         diverged: How many ended by a loss that is not finite; they are in no mean.
         unfinished: How many are neither succeeded nor diverged: waiting, training, failed or cancelled.
-        test_loss: Of the final weights, in nats.
-        test_accuracy: Of the final weights, in [0, 1].
-        test_loss_at_best_validation: Of the weights with the best validation; n = 0 without a validation set.
+        test_loss: Test loss of the final weights, in nats.
+        test_accuracy: Test accuracy of the final weights, in [0, 1].
+        test_loss_at_best_validation: Test loss of the weights with the best validation; n = 0 without a
+            validation set.
         test_accuracy_at_best_validation: Likewise.
-        limit_error: Of infinite width: the particles' own error of f, relative to |f|; else n = 0.
+        limit_error: For infinite width: the particles' own error of f, relative to |f|; else n = 0.
     """
 
     base_learning_rate: float

@@ -21,7 +21,7 @@ def set_masked(
     Args:
         message: Gets the new values.
         labels: New values of these labels, None for those to be removed; others stay.
-        **values: Of other fields; None: it stays.
+        **values: Values of other fields; None: it stays.
     """
     mask = field_mask_pb2.FieldMask()
     for field, value in values.items():

@@ -138,8 +138,8 @@ class _Open:
         anchor: Its name for aliases, or None.
         depth: Levels below it so far, its own included.
         size: Values in it so far, itself included.
-        key: Of a mapping: the key whose value comes next; None: a key comes next.
-        key_lines: Of a mapping: where each key stood first.
+        key: For a mapping: the key whose value comes next; None: a key comes next.
+        key_lines: For a mapping: where each key stood first.
     """
 
     value: list[object] | dict[str, object]

@@ -41,7 +41,7 @@ class Cell:
         tolerance: Distance from the prediction that still agrees.
         widths: Widths measured, ascending.
         seeds: Complete seeds.
-        sentence: All of it in words.
+        sentence: The finding in one sentence.
         why: Why it is undecided, or why there is no prediction.
         layer: Layer, from 1; 0: none is meant.
         step: Updates done.

@@ -56,7 +56,7 @@ class Study(StudyView):
             labels: New values of these labels, None for those to be removed; its other labels stay. They
                 count for the experiments that it asks for from now on.
             notes: Free text on any number of lines; "": none.
-            priority: Of the experiments that it asks for from now on.
+            priority: Priority of the experiments that it asks for from now on.
             etag: Change nothing unless this is its `etag` on the service; "": change it in any case.
 
         Returns:

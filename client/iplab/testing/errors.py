@@ -30,7 +30,7 @@ class Refused(Exception):
     """A call is refused.
 
     Args:
-        reason: Of `REASONS`; "": the fake does not have it.
+        reason: One of `REASONS`; "": the fake does not have it.
         message: One sentence.
         violations: What is wrong, by field.
     """

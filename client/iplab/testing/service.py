@@ -113,7 +113,7 @@ class FakeService:
 
         Args:
             method: As "GetExperiment".
-            reason: Of the error: STORE_UNAVAILABLE, INTERNAL, QUOTA_EXCEEDED, ...
+            reason: Reason of the error: STORE_UNAVAILABLE, INTERNAL, QUOTA_EXCEEDED, ...
             times: How many calls.
 
         Raises:

@@ -16,7 +16,7 @@ from ipcore.analysis.kinds.limit import LIMIT
 from ipcore.analysis.kinds.rate_transfer import RATE_TRANSFER
 from ipcore.analysis.kinds.stationarity import STATIONARITY
 
-# Of runs that differ in width and seed only, in the order in which a report has them.
+# Checks of runs that differ only in width and seed, in the order of a report.
 OF_ONE_RATE: Final[tuple[Kind, ...]] = (
     CALIBRATED_RATES,
     COORDINATES,
@@ -25,13 +25,13 @@ OF_ONE_RATE: Final[tuple[Kind, ...]] = (
     ISOLATED_UPDATES,
     ALIGNMENT,
 )
-# Of runs that differ in the base learning rate too.
+# Checks of runs that differ in the base learning rate too.
 OVER_RATES: Final[tuple[Kind, ...]] = (RATE_TRANSFER,)
 KINDS: Final = (*OF_ONE_RATE, *OVER_RATES)
 
 
 def wanted(asked: Collection[str]) -> tuple[Kind, ...]:
-    """All kinds but those that are checked only if asked for, and are not.
+    """All kinds except those that are checked only on request and were not requested.
 
     Args:
         asked: Names of kinds.

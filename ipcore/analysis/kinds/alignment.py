@@ -1,4 +1,4 @@
-"""Alignment of matrices with what they act on, against the exponents derived; theory is asked with it."""
+"""Alignment of matrices with their inputs, against the derived exponents; theory is applied with it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _find(case: Case) -> Report:
             readout_tolerance=2 * case.tolerance,
             steps=case.steps,
         )
-    except AnalysisError as error:  # an initial mean, which alignment that is given does not cover
+    except AnalysisError as error:  # an initial mean, which given alignment does not cover
         return Report(notes=(f"alignment: {error}",))
     checks = tuple(
         Check.of(

@@ -24,13 +24,13 @@ _NAME: Final = "COORDINATE"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Coordinates of a case, held against theory.
+    """Coordinates of a case, compared with theory.
 
     Attributes:
         steps: Those of the case that can be checked.
-        predictions: By step, where something else than the limit holds at these widths.
-        report: What was found.
-        notes: What is not checked, and which predictions were used.
+        predictions: By step, where something other than the limit holds at these widths.
+        report: The result.
+        notes: What is not checked, and the predictions that were used.
     """
 
     steps: tuple[int, ...]
@@ -40,7 +40,7 @@ class Held:
 
 
 def hold(case: Case) -> Held | None:
-    """Hold the coordinates of a case against theory; None if it says nothing, or there are none."""
+    """Compare the coordinates of a case with theory; None if theory does not cover it, or there are none."""
     analysis = case.analysis
     if isinstance(analysis, str) or not case.samples:
         return None
@@ -51,7 +51,7 @@ def hold(case: Case) -> Held | None:
             "changes are not checked: calibration makes up for missing alignment, so first updates are "
             "larger than the exponents say; see the calibrated rates",
         )
-    # What weight decay does to changes is noted once, for all subjects.
+    # The effect of weight decay on changes is noted once, for all subjects.
     changes = not (short or case.trained.weight_decay)
     steps = case.steps if changes else tuple(step for step in case.steps if step == 0)
     predictions, more = with_epsilon(case, steps)
@@ -94,7 +94,7 @@ def _find(case: Case) -> Report:
 
 
 def with_epsilon(case: Case, steps: tuple[int, ...]) -> tuple[Mapping[int, Prediction], tuple[str, ...]]:
-    """With Adam, what theory predicts at each step with the epsilon that the measured gradients leave."""
+    """With Adam, predictions at each step for the side of epsilon that the measured gradients show."""
     if not case.trained.has_epsilon:
         return {}, ()
 

@@ -59,7 +59,7 @@ def _find(case: Case) -> Report:
 
 
 def _predictions(case: Case) -> tuple[Prediction | None, tuple[str, ...]]:
-    """What theory says with the epsilon that the gradients of step 0 leave; None: nothing."""
+    """Prediction for the side of epsilon that the gradients of step 0 show; None if there is none."""
     if isinstance(case.analysis, str):
         return None, ()
     found, notes = with_epsilon(case, (1,))
@@ -124,7 +124,7 @@ def predicted(analysis: theory.Analysis, key: Key) -> Size:
     """The exponent of a measured change; None where theory has none.
 
     Args:
-        analysis: Of the parameterization.
+        analysis: Analysis of the parameterization.
         key: Quantity, layer, and the state that the update led to, >= 1.
     """
     quantity, layer, step = key
@@ -134,7 +134,7 @@ def predicted(analysis: theory.Analysis, key: Key) -> Size:
 
 
 def name_of(quantity: str, layer: int, layers: int, step: int) -> str:
-    """What was measured, in words.
+    """The measured quantity, in words.
 
     >>> name_of("isolated_bias_change", 2, 4, 1)
     'change of h^2 by update 1 of its bias alone'

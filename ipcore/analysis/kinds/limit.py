@@ -1,4 +1,4 @@
-"""How infinite a network is: its outputs on the test set beside those of infinite width, seed by seed.
+"""Distance of networks from infinite width: their outputs on the test set, compared seed by seed.
 
 At every step at which outputs were recorded (the probe `outputs`): distance, variance, bias and the widths
 needed, by `ipcore.analysis.output_distance`. D falls like m^(-1/2) where V ~ 1/m leads. Where outputs were
@@ -7,7 +7,7 @@ square of the limits' losses:
 
     D^2 = mean of (loss_m - loss_inf)^2,   V = variance of the difference,   b^2 = its squared mean - V / S
 
-They say little where little is learned, and what the particles add to a loss is not known.
+They say little where little is learned, and the particles' own error of a loss is not known.
 
 Where no limit is computed, networks at least 16 times wider than all others stand for it, if they recorded
 outputs. Where the limit is a kernel machine with a random f_0, each network is held against the machine that
@@ -41,12 +41,12 @@ from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.errors import AnalysisError
 
 _NAME: Final = "LIMIT"
-# `Check.quantity` where outputs were compared: the metric that they were recorded as.
+# `Check.quantity` if outputs were compared: the metric by which they were recorded.
 _OUTPUTS: Final = "output_sketch"
 _PREDICTED: Final = Fraction(-1, 2)
 # Distances for which a width is stated.
 _NEEDED: Final = (0.05, 0.01)
-# A line that leads to wider networks than these says only that it hardly falls.
+# An extrapolation to wider networks than these only says that the distance hardly falls.
 _BEYOND: Final = 1e9
 
 
@@ -103,7 +103,7 @@ def _of_paired(case: Case, step: int, diverged: AbstractSet[tuple[int, int]]) ->
 
 
 def _reference(case: Case) -> int:
-    """The width that the others are held against; 0: none is."""
+    """The width with which the others are compared; 0: none."""
     if case.limits:
         return INFINITE_WIDTH
     return (stand_in(case.trained.widths) if case.outputs else None) or 0
@@ -181,7 +181,7 @@ def _of_losses(case: Case) -> Check | str:
 def _check(
     case: Case, found: LimitDistance, words: tuple[str, str, str], head: str, step: int | None = None
 ) -> Check:
-    """With what is compared ("the outputs are"), with whose, and what to say of the limit's error."""
+    """The compared quantity ("the outputs are"), the reference, and a remark on the limit's error."""
     verdict = _verdict(found, case.tolerance)
     return Check(
         kind=_NAME,

@@ -6,7 +6,8 @@ import math
 from typing import Final
 
 from ipcore.analysis.case import Case, Kind
-from ipcore.analysis.rate_transfer import NotBracketed, PredictedDrift, check_rate_transfer, predicted_drift
+from ipcore.analysis.predicted_drift import PredictedDrift, predicted_drift
+from ipcore.analysis.rate_transfer import NotBracketed, check_rate_transfer
 from ipcore.analysis.report import Check, Report, WidthValue, finite
 from ipcore.analysis.verdicts import Verdict
 from ipcore.errors import AnalysisError
@@ -63,7 +64,7 @@ def _find(case: Case) -> Report:
 
 
 def _predicted(case: Case) -> PredictedDrift | str:
-    """What theory predicts, or why it does not: with Adam the limit may begin beyond these widths."""
+    """The predicted drift, or why there is none: with Adam the limit may begin beyond these widths."""
     analysis = case.analysis
     if isinstance(analysis, str):
         return analysis
@@ -83,7 +84,7 @@ def _predicted(case: Case) -> PredictedDrift | str:
 
 
 def _losses(case: Case) -> dict[tuple[int, float, int], float]:
-    """Final test loss by (width, rate, seed); NaN where a run diverged, none of runs that have not ended."""
+    """Final test loss by (width, rate, seed): NaN if the run diverged, no entry if it has not ended."""
     losses = {}
     for run in case.runs:
         key = run.width, run.base_learning_rate, run.seed

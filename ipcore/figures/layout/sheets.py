@@ -73,8 +73,8 @@ def sheet(
 
     Args:
         titles: One per panel, by row; "" for none.
-        columns: Of panels.
-        height: Of each panel, in inches.
+        columns: Panels in a row.
+        height: Height of each panel, in inches.
         margins: Around each.
         share_y: Whether values are compared: tick labels stand at the first panel of a row only.
         legend: Names and handles of a strip above all panels.
@@ -82,7 +82,7 @@ def sheet(
         foot: A line below everything.
         x_label: Name of the horizontal axes, once.
         y_label: Name of the vertical axes, once.
-        width: Of the figure; None: one column for one panel, else two.
+        width: Width of the figure; None: one column for one panel, else two.
     """
     rows = -(-len(titles) // min(columns, len(titles)))
     beside = wrapped(y_label, rows * (height + 0.4) - 0.1, TEXT)

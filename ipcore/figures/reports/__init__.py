@@ -14,11 +14,11 @@ from ipcore.figures.reports.names import subject_names
 
 
 def report_pictures(checks: Iterable[CheckLike], conclusions: Iterable[Said] = ()) -> dict[str, PowerLaws]:
-    """Every figure that the checks of a report give, by the name of its kind, the most telling first.
+    """Every figure of a report's checks, by the name of its kind, the most informative first.
 
     Args:
-        checks: Of one report.
-        conclusions: Of the same report, for captions.
+        checks: Checks of one report.
+        conclusions: Conclusions of the same report, for captions.
     """
     listed, concluded = list(checks), list(conclusions)
     names, _ = subject_names(conclusion.subject for conclusion in concluded)
@@ -38,7 +38,7 @@ def choose(found: Mapping[str, PowerLaws], kind: str | None) -> PowerLaws:
     """One of the figures of a report.
 
     Args:
-        found: Of `report_pictures`.
+        found: Result of `report_pictures`.
         kind: Its name; None: the first.
 
     Raises:

@@ -19,7 +19,7 @@ class SubjectLike(Protocol):
 
     @property
     def reference(self) -> str:
-        """What theory was asked about."""
+        """Label that theory was applied to."""
 
     @property
     def hidden_layers(self) -> int:
@@ -39,7 +39,7 @@ class SubjectLike(Protocol):
 
 
 class Said(Protocol):
-    """What a report says of runs: a check, or what several of them say together."""
+    """A statement of a report on runs: a check or a conclusion."""
 
     @property
     def subject(self) -> SubjectLike:

@@ -1,7 +1,7 @@
 """Coordinate check: sizes at step 0, isolated updates, changes.
 
-An isolated update has one term, so that nothing hides behind a larger one; what it shows is named by its
-layer. Changes are sums and come last. Once a number disagrees, those after it do not matter.
+An isolated update is a single term, which no larger term hides, so it identifies the layer. Changes are sums
+and come last. Once a number disagrees, later ones do not matter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Equivalence: do two parameterizations become the same network? Distance of f_t at the same seed."""
+"""Equivalence: whether two parameterizations have the same limit. Distance of f_t at the same seed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Infinite width: how far networks are from their limit, and the width at which they are near enough."""
+"""Infinite width: distance of networks from their limit, and the width at which it is small enough."""
 
 from __future__ import annotations
 
-from ipcore.analysis.output_distance import TIMES_WIDER
+from ipcore.catalogue.widths import TIMES_WIDER
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line

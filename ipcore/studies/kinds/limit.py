@@ -1,4 +1,4 @@
-"""Limit: f_t converges like m^(-1/2), and how far it is from its limit."""
+"""Limit: whether f_t converges like m^(-1/2), and its distance from the limit."""
 
 from __future__ import annotations
 

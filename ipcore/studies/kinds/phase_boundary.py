@@ -28,12 +28,12 @@ _REACH: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a boundary is held to be.
+    """The presumed place of a boundary.
 
     Attributes:
-        by: How far from the subject's own exponents.
+        by: Distance from the subject's own exponents.
         side: +1 if the size moves with larger exponents, -1 if with smaller ones.
-        why: "" if theory has it there; else why it is only what was asked.
+        why: "" if theory has it there; else why it is only the given one.
     """
 
     by: Fraction

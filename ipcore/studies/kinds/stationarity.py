@@ -1,4 +1,4 @@
-"""Stationarity: does mean |f_t - f_0| fall with the width?"""
+"""Stationarity: whether mean |f_t - f_0| falls with the width."""
 
 from __future__ import annotations
 

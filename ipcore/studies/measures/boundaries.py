@@ -1,4 +1,4 @@
-"""Where along an exponent two slopes meet."""
+"""The exponent at which two slopes meet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a measure says of a cell, and the values that it looks at."""
+"""Verdict of a measure on a cell, and the values that it reads."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Judged:
     Attributes:
         verdict: UNDECIDED: more seeds, or wider networks.
         interval: The number, with bounds that each err with a*.
-        contrast: What has to become more certain.
+        contrast: The estimate that has to become more certain.
         gap: Half the width of the interval at which it will be decided if the estimate stays as it is; <= 0:
             not by more seeds.
         wider_gap: The same for widths twice as large.
-        unit: Of the number.
-        why: What else keeps it open; "".
+        unit: Unit of the number.
+        why: Another reason why it is open; "".
         hopeless: More seeds and wider networks will not decide it.
         diverged: Because too many runs diverged before it was recorded.
         enough: The tolerance with which the present data would agree (without a prediction: be enough); None
@@ -48,7 +48,7 @@ class Judged:
 
     @classmethod
     def nothing(cls, why: str = "", unit: str = "slope") -> Judged:
-        """Before there is anything to judge."""
+        """The verdict before there is anything to judge."""
         none = Contrast(math.nan, math.inf, 1.0)
         return cls(Verdict.UNDECIDED, Interval(), none, -math.inf, -math.inf, unit, why, hopeless=True)
 
@@ -58,7 +58,7 @@ Values = Callable[[int, int], Floats]
 
 
 class Measure(Protocol):
-    """What a cell measures."""
+    """The measure of a cell."""
 
     def judge(self, widths: Sequence[int], counts: Sequence[int], error: float) -> Judged:
         """The verdict at a look.

@@ -23,7 +23,7 @@ class Mean:
         width: m, one of the study's first widths.
         below: It should be below this; None: it is only measured, to tau.
         tolerance: tau.
-        unit: Of the number.
+        unit: Unit of the number.
     """
 
     values: Values
@@ -57,7 +57,7 @@ def below_or_within(
 
 @dataclass(frozen=True, slots=True)
 class Remainder:
-    """How far the mean of a vector q is from its limit: 2.42 rms|mean q_2m - mean q_m| at the largest widths.
+    """Distance of a vector's mean from its limit: 2.42 rms|mean q_2m - mean q_m| at the largest widths.
 
     With q_m = q + A m^(-1/2) the distance of q_2m from q is 1/(sqrt 2 - 1) times that from q_m (2.42 leaves
     room for the next order). The upper bound adds t rms(se): by the triangle inequality it holds whatever the

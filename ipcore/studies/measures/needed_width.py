@@ -7,7 +7,7 @@ interval holds every m at which the line's bounds do not show D to be above or b
 Soc. B 16, 1954), so it is right however far the line is extended, and open where the slope may be 0. log D of
 a width has the standard error of its jackknife pseudo-values (Miller, Ann. Math. Stat. 39, 1968) over seeds,
 and over the sums of the sketch from which distances are computed. These sums are the same at all widths, so
-what they are off hardly enters slopes.
+their error hardly affects slopes.
 
 Where no limit is computed far wider networks stand for it. Their own error is their variance, if it falls
 like 1/m: at 16 times the width a 17th of the variance of the difference. Pseudo-values take it as known.
@@ -30,9 +30,9 @@ from ipcore.studies.measures.judged import Floats, Judged, Values
 from ipcore.studies.words import percent
 
 FACTOR: Final = 4.0
-"""m* is known once the upper end of its interval is at most so many times the lower one."""
+"""m* is known once the upper end of its interval is at most this many times the lower one."""
 BEYOND: Final = 1e9
-"""A line that leads to wider networks than these says only that it hardly falls."""
+"""An extrapolation to wider networks than these only says that the distance hardly falls."""
 _STEP: Final = 0.05  # of log m
 _HALVINGS: Final = 20
 
@@ -100,7 +100,7 @@ class TestOutputs:
         )
 
     def _own(self, widest: int, reference: int, seeds: int) -> Floats:
-        """The squared error of what networks are held against, [seeds]."""
+        """The squared error of the reference, [seeds]."""
         limits = self.sketches(reference, seeds)
         if not self.times_wider:
             return np.asarray(np.nan_to_num(self.errors(reference, seeds)) ** 2 * limits[:, 0], np.float64)
@@ -163,7 +163,7 @@ class Distance:
     """D at the largest width that was asked for: measured once it is shown to be above or below eps.
 
     Attributes:
-        outputs: Of all widths.
+        outputs: Outputs at all widths.
         width: m; where the widths have moved beyond it, the line's value there.
         tolerance: eps.
     """
@@ -199,7 +199,7 @@ class NeededWidth:
     """m*(eps): known if its interval spans at most `FACTOR`, or lies at or below the largest width asked for.
 
     Attributes:
-        outputs: Of all widths.
+        outputs: Outputs at all widths.
         asked: The largest width that was asked for.
         tolerance: eps.
     """

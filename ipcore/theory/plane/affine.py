@@ -51,7 +51,7 @@ def value(form: Form, at: Point) -> int:
 
 
 class Record:
-    """What was asked during one calculation.
+    """The comparisons of one calculation.
 
     Args:
         at: The point at which comparisons are made.
@@ -82,7 +82,7 @@ class Affine(Unknown):
     """A number c + p x + q y with p or q not 0, in the place of a `Fraction`.
 
     It adds, subtracts, multiplies and divides by constants, and compares. All else (a hash, a numerator)
-    raises: what cannot be followed must not pass unseen.
+    raises, since the record cannot follow it.
     """
 
     __hash__ = None  # type: ignore[assignment] # of a number that depends on the point

@@ -1,4 +1,4 @@
-"""Join the cells of a division: areas of one label, borders between them, and where they meet.
+"""Joining of the cells of a division: areas of one label, the borders between them, and corners.
 
 Cells on both sides of a piece with their label on it are one area. What remains are the pieces at which
 something changes; those that continue each other are one border.
@@ -26,9 +26,9 @@ class Area(Generic[Label]):
     """A connected open set with one label, without the borders inside it.
 
     Attributes:
-        label: Of its points; also of those on its outline that no border or corner names.
+        label: Label of its points; also of those on its outline that no border or corner names.
         outline: Its corners, counterclockwise.
-        holes: Outlines of what it surrounds, clockwise.
+        holes: Outlines of its holes, clockwise.
     """
 
     label: Label
@@ -43,7 +43,7 @@ class Border(Generic[Label]):
     Attributes:
         start: One end.
         end: The other.
-        label: Of its points.
+        label: Label of its points.
         sides: Labels of the areas on its left and right, seen from `start`; None: outside the rectangle.
     """
 
@@ -58,8 +58,8 @@ class Corner(Generic[Label]):
     """An end of borders, or a single point with a label of its own.
 
     Attributes:
-        at: Where.
-        label: Of the point.
+        at: Its place.
+        label: Label of the point.
     """
 
     at: Place

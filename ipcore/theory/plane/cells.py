@@ -1,4 +1,4 @@
-"""Divide a rectangle of the plane into convex sets on which a calculation has one result.
+"""Division of a rectangle of the plane into convex sets on which a calculation has one result.
 
 The calculation runs at a point of a set; the first question that other points of the set answer otherwise
 splits it, and so on to the last. What was split off waits for its own run. "Is g > 0?" has two answers, g > 0

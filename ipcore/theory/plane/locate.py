@@ -1,4 +1,4 @@
-"""Which label a point has, from areas, borders and corners alone."""
+"""The label of a point, from areas, borders and corners alone."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ class Piece(Generic[Label]):
     Attributes:
         start: The end with smaller x, or y where x is the same.
         end: The other.
-        label: Of its points.
+        label: Label of its points.
         left: Index, among the division's polygons, of the cell on its left seen from `start`; None: outside.
-        right: Of that on its right.
+        right: Likewise, of the cell on its right.
     """
 
     start: Point

@@ -141,7 +141,7 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
     Args:
         store: Knows the projects of resources.
         blocking: Pool for its calls.
-        rules: Of all methods, by path.
+        rules: Rules of all methods, by path.
         rates: Counts requests; None: nobody does.
     """
 

@@ -203,7 +203,7 @@ class AuditChanges(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
 
     Args:
         log: Where to.
-        rules: Of all methods, by path.
+        rules: Rules of all methods, by path.
     """
 
     def __init__(self, log: AuditLog, rules: Mapping[str, Rule]) -> None:

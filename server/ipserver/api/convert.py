@@ -75,7 +75,7 @@ def run(record: RunRecord, regimes: Regimes, attempts: Iterable[AttemptRecord] =
     Args:
         record: The run.
         regimes: `predicted_regimes` of its experiment's spec.
-        attempts: Of its pack.
+        attempts: Attempts of its pack.
     """
     predicted = regimes[record.parameterization, record.hidden_layers, record.activation]
     return run_pb2.Run(

@@ -20,7 +20,7 @@ def rewrapped(
     """The handler with its method wrapped.
 
     Args:
-        handler: Of any method that answers once, or with a stream.
+        handler: Handler of any method that answers once, or with a stream.
         unary: Wraps `async def method(request, context)`.
         streaming: Wraps an asynchronous generator of responses; its request may be a stream too.
         decode: Whether the wrapped method gets messages; otherwise bytes.

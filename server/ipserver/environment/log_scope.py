@@ -13,7 +13,7 @@ class Scope:
     """Subject of the log lines written inside it.
 
     Attributes:
-        request_id: Of a call of the API; "": no call.
+        request_id: Request id of a call of the API; "": no call.
         principal: The user who calls; "": nobody, or nobody had to say who they are.
         experiment: Id; "": none, or several.
     """

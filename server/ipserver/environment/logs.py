@@ -71,7 +71,8 @@ def configure_logs(form: str, level: str) -> None:
 
     Args:
         form: "text" or "json".
-        level: Of our own loggers. Libraries are heard from INFO on, or from `level` on if that is higher.
+        level: Level of our own loggers. Libraries are heard from INFO on, or from `level` on if that is
+            higher.
     """
     handler = _StandardError()
     handler.setFormatter(JsonLines() if form == "json" else TextLines())

@@ -45,7 +45,8 @@ def configure_traces(part: str, environment: Mapping[str, str] = os.environ) -> 
     exporter, the log says so and the part works without.
 
     Args:
-        part: Of the service. Its spans are those of "iplab-PART", unless OTEL_SERVICE_NAME says otherwise.
+        part: A part of the service. Its spans are those of "iplab-PART", unless OTEL_SERVICE_NAME says
+            otherwise.
         environment: The variables.
     """
     if names := wanted(environment):
@@ -102,7 +103,7 @@ def span(
     """A span around the block, and the present one inside.
 
     Args:
-        name: Of the operation, without ids.
+        name: Name of the operation, without ids.
         parent: `traceparent` of the span that it belongs to; None: the present span; "": a trace of its own.
         start_ns: When it began, in nanoseconds since 1970-01-01 UTC; None: now.
         **attributes: What it is about; shown as "iplab.NAME".

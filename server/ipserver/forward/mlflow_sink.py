@@ -207,7 +207,7 @@ class MlflowSink:
         Args:
             run_id: The run's id in MLflow.
             experiment: The run's.
-            name: Of the dataset.
+            name: Name of the dataset.
             digest: At most 36 characters.
         """
         dataset = Dataset(name, digest, source_type="iplab", source=json.dumps({"name": name}))

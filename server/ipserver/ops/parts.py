@@ -140,13 +140,14 @@ def run_dispatch(settings: Settings) -> None:
 
 def run_forward(settings: Settings) -> None:
     """Forward everything to MLflow until a stop signal, at low priority."""
-    from ipserver.forward.connect import connect  # noqa: PLC0415 - only this part needs MLflow
-    from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
-    from ipserver.forward.observing import IGNORE  # noqa: PLC0415
-
     # A lower priority than Ray's workers (niceness 15, or 5 for our own Ray) in the same session.
     os.nice(19)
     store = open_service(settings, write=False)
+    # After the store, which may not be there: only this part needs MLflow, which takes seconds to load.
+    from ipserver.forward.connect import connect  # noqa: PLC0415
+    from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
+    from ipserver.forward.observing import IGNORE  # noqa: PLC0415
+
     stop = stop_event()
     beat = Heartbeat(heartbeat_file(settings, "forward"))
 

@@ -34,7 +34,7 @@ def free_address(address: str, option: str = "--address") -> str:
 
     Args:
         address: HOST:PORT.
-        option: Of the command line, by which another can be chosen.
+        option: The option of the command line by which another can be chosen.
 
     Raises:
         StartupError: The port is in use, or the host does not belong to this machine.

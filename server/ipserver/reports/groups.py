@@ -37,7 +37,7 @@ class Group:
         runs: How many there are.
         diverged: How many of them diverged.
         unfinished: How many have neither succeeded nor diverged.
-        values: Of those that succeeded, by the name of the value; without values that none of them has.
+        values: Values of those that succeeded, by name; without values that none of them has.
     """
 
     key: Mapping[str, Any]

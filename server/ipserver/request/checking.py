@@ -25,8 +25,8 @@ def check_fields(message: Message, path: str, limits: Limits, problems: Problems
 
     Args:
         message: With its defaults.
-        path: Of the message; "" for a request.
-        limits: Of this service.
+        path: Path of the message; "" for a request.
+        limits: Limits of this service.
         problems: Where to note what is wrong.
     """
     used, unknown = used_settings(message), has_unknown_name(message)

@@ -41,7 +41,7 @@ def check_extend(
     Args:
         request: As it came.
         experiment: As stored.
-        limits: Of this service.
+        limits: Limits of this service.
         capacity: What a dispatcher saw last; None: nothing is known.
 
     Raises:

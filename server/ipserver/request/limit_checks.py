@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ipcore.analysis.output_distance import TIMES_WIDER
 from ipcore.catalogue import DatasetInfo
-from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.catalogue.widths import INFINITE_WIDTH, TIMES_WIDER
 from ipcore.config import PackConfig
 from ipcore.limits.limit import Limit
 from ipcore.limits.problems import limit_problems
@@ -61,8 +60,8 @@ def check_limits(
     Args:
         spec: Valid in all other respects, with its defaults.
         info: Properties of its dataset.
-        path: Of the spec.
-        limits: Of this service.
+        path: Path of the spec.
+        limits: Limits of this service.
         problems: Where to note what is wrong.
         stand_ins: Whether far wider networks may stand for limits that are not computed.
     """

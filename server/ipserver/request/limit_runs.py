@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ipcore.analysis.output_distance import TIMES_WIDER
 from ipcore.catalogue import DatasetInfo
-from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.catalogue.widths import INFINITE_WIDTH, TIMES_WIDER
 from ipcore.config import PackConfig
 from ipcore.limits import kinds
 from ipcore.limits.cost import Cost, cost

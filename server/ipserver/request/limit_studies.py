@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ipcore.analysis.output_distance import TIMES_WIDER
 from ipcore.catalogue import DatasetInfo
-from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.catalogue.widths import INFINITE_WIDTH, TIMES_WIDER
 from ipcore.limits.cost import Cost, cost
 from ipcore.limits.limit import Limit
 from ipcore.probes.paired import PAIRED_OUTPUTS
@@ -91,8 +90,8 @@ class StandIn:
 
     Attributes:
         width: Theirs.
-        memory_bytes: Of one run.
-        seconds: Of one run on an ordinary core, with two evaluations.
+        memory_bytes: Memory in bytes of one run.
+        seconds: Core-seconds of one run on an ordinary core, with two evaluations.
     """
 
     width: int

@@ -41,7 +41,7 @@ def check_model(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
 
     Args:
         spec: With its defaults.
-        path: Of the model.
+        path: Path of the model.
         problems: Where to note what is wrong.
     """
     try:

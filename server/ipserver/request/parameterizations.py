@@ -37,11 +37,11 @@ def check_parameterizations(
     """All entries of the axis.
 
     Args:
-        grid: Of the spec.
+        grid: Grid of the spec.
         field: Path of the axis.
-        axes: Of the grid.
+        axes: Axes of the grid.
         rates: Valid base learning rates of the grid.
-        limits: Of this service.
+        limits: Limits of this service.
         problems: Where to note what is wrong.
     """
     if not grid.parameterizations:

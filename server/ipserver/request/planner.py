@@ -47,10 +47,10 @@ class _Group:
     """Runs of equal shape.
 
     Attributes:
-        shape: Of all of them.
-        config: Of their packs.
-        indices: Of the runs.
-        cost: Of the dearest of them, where they are no dense networks: these train one after the other.
+        shape: Shape of all of them.
+        config: Configuration of their packs.
+        indices: Indices of the runs.
+        cost: Cost of the most expensive run, if they are not dense networks: those train one after the other.
     """
 
     shape: NetworkShape

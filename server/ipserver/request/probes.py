@@ -18,7 +18,7 @@ def check_probes(spec: pb.ExperimentSpec, train_size: int | None, path: str, pro
     Args:
         spec: With its defaults; depths and steps valid, or too wrong to compare with.
         train_size: Examples that are trained on; None: not known.
-        path: Of the probes.
+        path: Path of the probes.
         problems: Where to note what is wrong.
     """
     depths = [depth for depth in spec.grid.hidden_layers if depth >= 1]
@@ -37,8 +37,8 @@ def check_points(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: P
 
     Args:
         spec: Valid otherwise.
-        path: Of the recording.
-        limits: Of this service.
+        path: Path of the recording.
+        limits: Limits of this service.
         problems: Where to note what is wrong.
     """
     grid = spec.grid

@@ -70,8 +70,8 @@ def check_scales(
     Args:
         entry: Valid but for its scales.
         values: It at the depths of the grid that matter.
-        path: Of the entry.
-        axes: Of the grid.
+        path: Path of the entry.
+        axes: Axes of the grid.
         rates: Valid base learning rates.
         problems: Where to note what is wrong.
     """

@@ -113,7 +113,7 @@ def check_study(
 
     Args:
         request: As it came.
-        limits: Of this service.
+        limits: Limits of this service.
         capacity: What a dispatcher saw last; None: nothing is known.
 
     Raises:

@@ -38,7 +38,7 @@ def create(
     Args:
         store: The store.
         request: As it came.
-        limits: Of this service.
+        limits: Limits of this service.
         study: Id and token of the study that asks for it, whose project and user it gets; None: a user does.
         owned_by: The user who asks for it; "" if nobody had to say who they are.
         require_room: Raises QuotaExceeded if nothing new is accepted now.
@@ -84,7 +84,7 @@ def extend(
         store: The store.
         experiment: The experiment's id.
         request: As it came.
-        limits: Of this service.
+        limits: Limits of this service.
         study: Id and token of the study that asks for it; None: a user does.
         require_room: Raises QuotaExceeded if nothing new is accepted now.
 

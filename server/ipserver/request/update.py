@@ -49,7 +49,7 @@ class _Update:
         place: The field of the request that holds the values.
         fixed: Fields that never change, and what to do instead.
         differs: Whether the request has another spec than what is stored.
-        project: Of what is stored.
+        project: Project of what is stored.
     """
 
     given: Described
@@ -66,7 +66,7 @@ def check_update(request: pb.UpdateExperimentRequest, before: ExperimentRecord, 
     Args:
         request: As it came.
         before: The experiment as stored.
-        limits: Of this service.
+        limits: Limits of this service.
 
     Raises:
         InvalidRequest: Something is wrong; every wrong field and path is named.

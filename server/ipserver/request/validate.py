@@ -80,7 +80,7 @@ def check_create(
 
     Args:
         request: As it came.
-        limits: Of this service.
+        limits: Limits of this service.
         capacity: What a dispatcher saw last; None: nothing is known.
 
     Raises:
@@ -110,7 +110,7 @@ def check_spec(
 
     Args:
         given: Without or with its defaults.
-        limits: Of this service.
+        limits: Limits of this service.
         capacity: What a dispatcher saw last; None: nothing is known.
         problems: What is wrong with the rest of the request.
         stand_ins: Whether far wider networks may stand for limits that are not computed, as in studies.
@@ -193,8 +193,8 @@ def check_envelope(message: Message, path: str, limits: Limits, problems: Proble
 
     Args:
         message: The experiment or study.
-        path: Of the message in the request.
-        limits: Of this service.
+        path: Path of the message in the request.
+        limits: Limits of this service.
         problems: Where to note what is wrong.
     """
     for descriptor, _ in message.ListFields():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -70,6 +70,26 @@ class Transaction:
                     self.connection.exec_driver_sql(_NOW[self.connection.dialect.name]).scalar_one()
                 )
         return self._now
+
+    def insert_many(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows that have the same columns, whose values JSON can hold.
+
+        PostgreSQL gets them as one value: it would parse as many INSERTs as there are rows.
+        """
+        if not rows:
+            return
+        if self.connection.dialect.name == "sqlite":
+            self.connection.execute(sa.insert(table), rows)
+            return
+        quote = self.connection.dialect.identifier_preparer.quote
+        into, columns = quote(table.name), ", ".join(quote(name) for name in rows[0])
+        self.connection.execute(
+            sa.text(
+                f"INSERT INTO {into} ({columns})"  # noqa: S608 (names of the schema)
+                f" SELECT {columns} FROM json_populate_recordset(CAST(NULL AS {into}), :rows)"
+            ),
+            {"rows": _json(rows)},
+        )
 
 
 class Database:

@@ -74,7 +74,7 @@ class Pictures:
         """A figure as a file.
 
         Args:
-            key: Of the figure.
+            key: Key of the figure.
             picture: The figure.
             ending: One of `MEDIA`.
 

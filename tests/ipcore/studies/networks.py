@@ -31,10 +31,10 @@ class NetworkWorld:
     """Networks with tanh as they are trained, mistakes included.
 
     Attributes:
-        key: Of the random numbers.
+        key: Key of the random numbers.
         exponents: What is trained.
         optimizer: "sgd" or "adam".
-        epsilon: Of Adam, the same at all widths (d = 0).
+        epsilon: Adam's epsilon, the same at all widths (d = 0).
         decay: Added to the gradient, times w: decay inside the gradient.
         backward: Powers of m by which W^l is larger in the backward pass alone, by layer.
     """

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from cryptography import x509
 
 import iplab
+from iplab.cli import main as command_line
 from ipserver.cli import main as ipserver
 from tests.ipserver.balancing import Balancer
 from tests.ipserver.serving import SPEC, serving, wait_for
@@ -71,22 +72,31 @@ class Laboratory:
         assert process.poll() is None, said.read_text()
         return process, address
 
-    def cli(self, name, *arguments, code=0):
-        """The real command, as a process of its own, with a profile."""
+    def profile(self, name):
+        """Variables with which the command line is this user's, by a profile."""
         config = self.home / f"{name}.toml"
         config.touch(mode=0o600)
         config.write_text(
             f'default = "lab"\n[profiles.lab]\naddress = "{self.address}"\n'
             f'tls_ca = "{self.ca_file}"\ntoken = "{self.tokens[name]}"\n'
         )
+        return {"IPLAB_CONFIG": str(config)}
+
+    def cli(self, name, *arguments, code=0):
+        """A command, in this process: another would take a second to start."""
+        done = CliRunner().invoke(command_line, arguments, env=self.profile(name))
+        assert done.exit_code == code, done.output
+        return done.output
+
+    def command(self, name, *arguments):
+        """The real command, as a process of its own."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith("IPLAB_")}
         command = [sys.executable, "-m", "iplab", *arguments]
-        environment = clean | {"IPLAB_CONFIG": str(config)}
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=300, check=False
+            command, env=clean | self.profile(name), capture_output=True, text=True, timeout=300, check=False
         )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def grpcurl(self, name, *arguments):
         head = ["-H", f"authorization: Bearer {self.tokens[name]}"] if name else []
@@ -196,6 +206,8 @@ def a_token_is_revoked(lab):
     while "first" not in ended:
         time.sleep(0.05)
         assert watcher.is_alive()
+    with lab.connect("wendy") as client:
+        client.experiment("long").pause()  # the watch goes on, and nothing trains meanwhile
     (listed,) = [one for one in json.loads(lab.operate("token", "list", "--json")) if one["user"] == "rex"]
     assert listed["last_use_time"]
     revoked = time.monotonic()
@@ -233,4 +245,4 @@ def a_new_certificate(lab, ca, tls):
     before = serial()
     write_certificate(ca, tls)
     assert serial() != before
-    assert "widths" in lab.cli("rita", "list")
+    assert "widths" in lab.command("rita", "list")

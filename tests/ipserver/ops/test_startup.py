@@ -398,29 +398,35 @@ def start(*words, log, **environment):
     return subprocess.Popen(command, env=clean | environment, stdout=log, stderr=log)
 
 
-@pytest.mark.parametrize("part", ["api", "dispatch", "forward", "migrate", "up"])
+@pytest.mark.parametrize("part", ["api", "dispatch", "migrate", "up"])
 def test_every_part_ends_with_a_message_and_a_status(part, tmp_path, nowhere):
+    """In this process; the forwarder, which lowers its priority, is a process of its own below."""
+    done = CliRunner().invoke(main, [part], env=with_a_store_that_does_not_answer(tmp_path, nowhere))
+
+    assert done.exit_code == 2
+    says_what_is_wrong_with_the_store(done.output)
+
+
+def test_a_forwarder_ends_with_a_message_and_a_status(tmp_path, nowhere):
     with (tmp_path / "log").open("ab") as log:
-        store = f"postgresql+psycopg://lab:hidden@{nowhere}/iplab"
-        process = start(part, "--home", str(tmp_path), "--address", "127.0.0.1:0", log=log, IPLAB_STORE=store)
+        process = start("forward", log=log, **with_a_store_that_does_not_answer(tmp_path, nowhere))
         assert process.wait(120) == 2
 
-    told = (tmp_path / "log").read_text()
+    says_what_is_wrong_with_the_store((tmp_path / "log").read_text())
+
+
+def with_a_store_that_does_not_answer(home, nowhere):
+    return {
+        "IPLAB_HOME": str(home),
+        "IPLAB_ADDRESS": "127.0.0.1:0",
+        "IPLAB_STORE": f"postgresql+psycopg://lab:hidden@{nowhere}/iplab",
+    }
+
+
+def says_what_is_wrong_with_the_store(told):
     assert "ipserver: IPLAB_STORE: the store postgresql+psycopg://lab:***@" in told
     assert "Traceback" not in told
     assert "hidden" not in told
-
-
-def test_a_forwarder_whose_mlflow_is_down_ends(tmp_path, nowhere):
-    store_in(settings_in(tmp_path)).close()
-    with (tmp_path / "log").open("ab") as log:
-        uri = f"http://{nowhere}"
-        process = start("forward", "--home", str(tmp_path), log=log, IPLAB_MLFLOW_TRACKING_URI=uri)
-        assert process.wait(120) == 2
-
-    assert (
-        f"ipserver: IPLAB_MLFLOW_TRACKING_URI: nothing answers at {nowhere}" in (tmp_path / "log").read_text()
-    )
 
 
 def test_a_supervised_forwarder_waits_for_mlflow_until_its_supervisor_ends(tmp_path, nowhere):
@@ -445,14 +451,10 @@ def test_a_supervised_forwarder_waits_for_mlflow_until_its_supervisor_ends(tmp_p
 
 
 def test_a_missing_secret_file_ends_a_part(tmp_path):
-    with (tmp_path / "log").open("ab") as log:
-        process = start("api", log=log, IPLAB_SECRETS=str(tmp_path / "secrets"))
-        assert process.wait(120) == 2
+    done = CliRunner().invoke(main, ["api"], env={"IPLAB_SECRETS": str(tmp_path / "secrets")})
 
-    assert (
-        f"ipserver: IPLAB_SECRETS: cannot read the folder {tmp_path}/secrets"
-        in (tmp_path / "log").read_text()
-    )
+    assert done.exit_code == 2
+    assert f"ipserver: IPLAB_SECRETS: cannot read the folder {tmp_path}/secrets" in done.output
 
 
 def test_a_part_waits_for_its_tables(tmp_path):

@@ -17,7 +17,9 @@ import sqlalchemy as sa
 from ipcore.planning.machine import MachineProfile
 from ipserver.errors import StartupError, StoreUnavailable
 from ipserver.store import Store, check_schema, migrate, open_store
+from ipserver.store.database import Transaction
 from ipserver.store.records.cluster import CapacityReport, PlannerReport
+from ipserver.store.tables.records import events
 from tests.ipserver.store.cases import new_experiment, new_runs
 from tests.ports import free_port
 
@@ -146,3 +148,22 @@ def test_what_was_acknowledged_survives_a_kill(dsn: str) -> None:
             events = store.events(record.id, after=0, limit=1000)
             assert [event.sequence for event in events] == list(range(1, record.sequence + 1))
         assert store.cancel_experiment("e").counts  # And it can still be written.
+
+
+def test_many_rows_keep_every_kind_of_value(store: Store) -> None:
+    payload = {
+        "text": "ü\u2028'\"\\ %s :x",
+        "many": [0.1, 1e-308, -1.5e300, 2**53 + 1, None, True],
+        "none": None,
+    }
+    store.create_experiment(new_experiment(), new_runs(1))
+    rows = [{"experiment": "e", "seq": n, "time": 1 / 3, "kind": "k", "payload": payload} for n in (7, 8)]
+
+    store.database.write(lambda transaction: transaction.insert_many(events, rows))
+
+    def stored(transaction: Transaction) -> list[dict[str, object]]:
+        found = transaction.connection.execute(sa.select(events).where(events.c.kind == "k").order_by("seq"))
+        return [dict(row) for row in found.mappings()]
+
+    assert store.database.read(stored) == rows
+    store.database.write(lambda transaction: transaction.insert_many(events, []))

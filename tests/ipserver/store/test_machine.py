@@ -143,7 +143,10 @@ class StoreMachine(RuleBasedStateMachine):
             leased = self.store.lease_unplanned(owner, TTL)
         assert leased is not None
         assert [run.index for run in leased[1]] == self._unpacked()
-        packs = PACKS if not self.model.packs else {f"p{len(self.model.packs)}": tuple(self._unpacked())}
+        packs = {} if self.model.packs else PACKS
+        planned = {index for members in packs.values() for index in members}
+        later = tuple(index for index in self._unpacked() if index not in planned)
+        packs = packs | {f"p{len(packs) + len(self.model.packs)}": later}
         packs = {name: members for name, members in packs.items() if members}
         plan = [new_pack(name, members, STEPS) for name, members in packs.items()]
         if pause_meanwhile:

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,9 +27,28 @@ from tests.ipserver.workers.conftest import ray_pids
 pytestmark = pytest.mark.ray
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def executor(ray_here):
-    return ray_here
+    """Keeps no worker ready for a next pack."""
+    yield ray_here
+    ray_here.trim()
+
+
+@contextmanager
+def keeping(executor):
+    """One worker is kept ready for the next pack, as by default."""
+    executor._ready_workers = 1
+    try:
+        yield
+    finally:
+        executor._ready_workers = 0
+
+
+@pytest.fixture
+def thrifty(executor):
+    """The worker of a test serves the next one, if it asks for this too: a start takes seconds."""
+    with keeping(executor):
+        yield executor
 
 
 @pytest.fixture
@@ -96,12 +116,12 @@ def test_an_experiment_trains_on_two_workers_that_are_kept_for_the_next_pack(sto
     run_until(dispatcher, lambda: not worker_pids())
 
 
-def test_a_sigterm_for_all_of_ray_changes_nothing(store, settings, executor):
+def test_a_sigterm_for_all_of_ray_changes_nothing(store, settings, thrifty):
     submit(store, small_spec(steps=3000))
-    dispatcher = Dispatcher(store, executor, settings, "d")
+    dispatcher = Dispatcher(store, thrifty, settings, "d")
     run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
 
-    for pid in ray_pids(executor):
+    for pid in ray_pids(thrifty):
         os.kill(pid, signal.SIGTERM)
     run_until(dispatcher, lambda: store.get_experiment("e").state.terminal)
 
@@ -130,9 +150,9 @@ def test_what_keeps_a_worker_from_its_pack_is_reported_as_it_was(monkeypatch):
     assert failure.message.startswith("ModuleNotFoundError: import of ipserver.workers.trainer halted")
 
 
-def test_a_killed_worker_is_replaced(store, settings, executor):
+def test_a_killed_worker_is_replaced(store, settings, thrifty):
     submit(store, small_spec(steps=3000))
-    dispatcher = Dispatcher(store, executor, settings, "d")
+    dispatcher = Dispatcher(store, thrifty, settings, "d")
     run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
 
     (worker,) = worker_pids()
@@ -143,6 +163,28 @@ def test_a_killed_worker_is_replaced(store, settings, executor):
     first, second = store.attempts("e", 0)
     assert first.end_reason is FailureReason.WORKER_LOST
     assert second.end_reason is None
+
+
+def test_data_trouble_comes_back_with_its_traceback(store, settings, thrifty, tmp_path):
+    (tmp_path / "data").mkdir()
+    settings = settings.model_copy(update={"data": tmp_path / "data"})
+    submit(store, small_spec(dataset="mnist"))
+
+    run_until(Dispatcher(store, thrifty, settings, "d"), lambda: store.get_experiment("e").state.terminal)
+
+    failure = store.get_run("e", 0).failure
+    assert failure.reason is FailureReason.DATA_UNAVAILABLE
+    assert "Traceback" in failure.traceback
+
+
+def test_resources_that_ray_refuses_fail_their_pack_alone(store, settings, thrifty):
+    submit(store, small_spec(resources={"cpus": 0.00001}), "poison")
+    submit(store, small_spec())
+
+    run_until(Dispatcher(store, thrifty, settings, "d"), lambda: store.get_experiment("e").state.terminal)
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    assert "starting the pack: ValueError" in store.get_run("poison", 0).failure.message
 
 
 def worker_pids():
@@ -167,7 +209,7 @@ def worker_pids():
     return {pid for pid, name in names.items() if name.startswith("ray::Trainer") and ours(pid)}
 
 
-def paused(store, dispatcher):
+def paused(store, dispatcher, executor):
     store.pause_experiment("e")
     run_until(dispatcher, lambda: store.get_experiment("e").state is ExperimentState.PAUSED)
     run_until(dispatcher, lambda: not worker_pids())
@@ -176,9 +218,11 @@ def paused(store, dispatcher):
     run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > before)
 
 
-def preempted(store, dispatcher):
+def preempted(store, dispatcher, executor):
+    """The worker of the pack that makes room would be kept, and must not."""
     submit(store, small_spec(resources={"cpus": 2}), "urgent", priority=1)
-    run_until(dispatcher, lambda: store.get_experiment("urgent").state.terminal)
+    with keeping(executor):
+        run_until(dispatcher, lambda: store.get_experiment("urgent").state.terminal)
     assert not store.get_experiment("e").state.terminal
 
 
@@ -188,19 +232,19 @@ def test_a_paused_and_preempted_pack_ends_bit_for_bit_as_an_undisturbed_one(exec
     for where, disturbances in ((undisturbed, []), (executor, [paused, preempted])):
         settings = settings_in(
             tmp_path / str(len(disturbances)),
-            slice_seconds=0.1,
+            slice_seconds=0.05,
             checkpoint_seconds=1e9,
             lease_seconds=600,
             worker_start_seconds=600,
             max_attempts=1,
         )
         store = store_in(settings)
-        submit(store, small_spec(steps=15_000))
+        submit(store, small_spec(steps=6000))
         # It checks for preemption five times per second.
         dispatcher = Dispatcher(store, where, settings, "d", monotonic=lambda: 5 * time.monotonic())
         run_until(dispatcher, lambda store=store: store.get_experiment("e").committed_steps > 0)
         for disturb in disturbances:
-            disturb(store, dispatcher)
+            disturb(store, dispatcher, where)
         run_until(dispatcher, lambda store=store: store.get_experiment("e").state.terminal)
         outcomes.append((final_weights(store, settings), points(store)))
     undisturbed.close()
@@ -211,28 +255,6 @@ def test_a_paused_and_preempted_pack_ends_bit_for_bit_as_an_undisturbed_one(exec
     assert [text for text in notices(store, "e") if "resumed" in text] == [
         f"pack p0000: resumed from the checkpoint of step {attempt.first_step}" for attempt in attempts[1:]
     ]
-
-
-def test_data_trouble_comes_back_with_its_traceback(store, settings, executor, tmp_path):
-    (tmp_path / "data").mkdir()
-    settings = settings.model_copy(update={"data": tmp_path / "data"})
-    submit(store, small_spec(dataset="mnist"))
-
-    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
-
-    failure = store.get_run("e", 0).failure
-    assert failure.reason is FailureReason.DATA_UNAVAILABLE
-    assert "Traceback" in failure.traceback
-
-
-def test_resources_that_ray_refuses_fail_their_pack_alone(store, settings, executor):
-    submit(store, small_spec(resources={"cpus": 0.00001}), "poison")
-    submit(store, small_spec())
-
-    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
-
-    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
-    assert "starting the pack: ValueError" in store.get_run("poison", 0).failure.message
 
 
 def test_no_ray_at_the_address_is_a_clear_error():

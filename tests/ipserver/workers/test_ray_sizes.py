@@ -48,22 +48,12 @@ def test_a_large_pack_starts_when_a_small_one_ends_whose_worker_would_be_kept(ca
     run_until(dispatcher, ended(store, "later"))
 
 
-def test_an_urgent_large_pack_drives_out_a_small_one(case):
-    store, dispatcher = case
-    submit(store, small_spec(steps=20_000), "small")
-    run_until(dispatcher, trains(store, "small"))
-    submit(store, small_spec(resources={"cpus": 2}), "large", priority=1)
-
-    run_until(dispatcher, ended(store, "large"))
-
-    store.cancel_experiment("small")
-    run_until(dispatcher, lambda: store.get_experiment("small").state.terminal)
-
-
 def test_sizes_take_turns(case):
+    """Each follows each other one."""
     store, dispatcher = case
-    names = [f"e{number}" for number in range(6)]
-    for number, name in enumerate(names):
-        submit(store, small_spec(resources={"cpus": (1, 2, 0.5)[number % 3]}), name)
+    cores = (1, 2, 0.5, 1)
+    names = [f"e{number}" for number in range(len(cores))]
+    for cpus, name in zip(cores, names, strict=True):
+        submit(store, small_spec(resources={"cpus": cpus}), name)
 
     run_until(dispatcher, ended(store, *names))

@@ -21,7 +21,7 @@ class CallEntry:
     none gets its entry from `finish`.
 
     Args:
-        database: Of the store.
+        database: The database of the store.
         call: The call.
         keep_seconds: How long entries are kept.
     """

@@ -172,7 +172,7 @@ def _insert_artifacts(edit: Edit, live: Mapping[int, object], new: tuple[NewArti
         edit.transaction.connection.execute(
             sa.delete(artifacts).where(artifacts.c.experiment == edit.experiment, same)
         )
-        edit.transaction.connection.execute(sa.insert(artifacts), rows)
+        edit.transaction.insert_many(artifacts, rows)
 
 
 def _insert_checkpoint(edit: Edit, name: str, new: CheckpointRecord | None) -> tuple[str, ...]:

@@ -206,8 +206,7 @@ def insert_events(
         {"experiment": experiment, "seq": seq, "time": transaction.now(), "kind": kind, "payload": payload}
         for seq, (kind, payload) in enumerate(new, start=first)
     ]
-    if rows:
-        transaction.connection.execute(sa.insert(events), rows)
+    transaction.insert_many(events, rows)
 
 
 def created_event() -> tuple[str, Mapping[str, object]]:

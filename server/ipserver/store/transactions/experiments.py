@@ -86,8 +86,8 @@ def create(
 
 def insert_runs(transaction: Transaction, experiment: str, points: Sequence[NewRun], state: RunState) -> None:
     """Insert runs that are in no pack yet; the caller counts them."""
-    transaction.connection.execute(
-        sa.insert(runs),
+    transaction.insert_many(
+        runs,
         [
             {
                 "experiment": experiment,

@@ -197,7 +197,7 @@ def _insert(edit: Edit, plan: Sequence[NewPack], queued: frozenset[int]) -> None
         edit.progress(rows[-1], 0)
     if rows:
         connection = edit.transaction.connection
-        connection.execute(sa.insert(packs), rows)
+        edit.transaction.insert_many(packs, rows)
         edit.waiting += len(rows)
         # Row by row: with the whole key, a database without statistics cannot choose a bad query plan.
         connection.execute(
