@@ -78,6 +78,9 @@ def paired_bytes(config: PackConfig, info: DatasetInfo, runs: int) -> int:
     return runs * (machine_bytes(config, info, info.test_size) + outputs) + kernel_bytes(config, info)
 
 
-def paired_work(config: PackConfig, info: DatasetInfo) -> float:
-    """Work of one machine beside a run: its updates; 0: there is none."""
-    return update_work(config, info) if pairs(config) else 0.0
+def slice_work(config: PackConfig, info: DatasetInfo) -> float:
+    """The most that a machine beside a run does before the clock is read: an update and an evaluation."""
+    if not pairs(config):
+        return 0.0
+    rows = config.batch_size + info.test_size
+    return rows * used_examples(config, info) * entry_work(config, info)
