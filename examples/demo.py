@@ -103,7 +103,7 @@ def main() -> int:
     print(
         f"\nDone in {time.monotonic() - start:.0f} s. MLflow holds metrics and weights, in {HOME / 'mlflow'}."
     )
-    print(f"Open it:  .venv/bin/ipserver mlflow --home {HOME}   then http://127.0.0.1:5000")
+    print(f"Open it:  .venv/bin/ipserver mlflow --home {HOME}   and the address that it prints")
     return 0
 
 

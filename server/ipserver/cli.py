@@ -11,9 +11,10 @@ import shlex
 import shutil
 import signal
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from ipserver.environment.surroundings import (
     spare_loopback,
 )
 from ipserver.errors import ServiceError, StartupError
+from ipserver.names import MLFLOW_EXPERIMENTS
 
 _OPTIONS = (
     click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME)."),
@@ -66,6 +68,7 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
             settings = load_settings(**options)
             configure_logs(settings.log_format, settings.log_level)
             _replace_missing_user(settings)
+            _replace_missing_temporary_folder(settings)
             function(settings, **others)
         except ServiceError as error:
             click.echo(shown_on(sys.stderr, f"ipserver: {error}"), err=True)
@@ -89,6 +92,17 @@ def _replace_missing_user(settings: Settings) -> None:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["LOGNAME"] = f"uid-{os.getuid()}"
+
+
+def _replace_missing_temporary_folder(settings: Settings) -> None:
+    """Set TMPDIR if no temporary folder can be written, as in a container whose root is read-only."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = settings.home / "tmp"
+        with suppress(OSError):  # the home folder cannot be written either, which is told when it is used
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+            os.environ["TMPDIR"] = str(folder)
 
 
 @contextmanager
@@ -201,8 +215,8 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
         raise StartupError(f"there is no MLflow store in {settings.home}; start `ipserver up` there first")
     free_address(f"127.0.0.1:{port}")
     uri = settings.mlflow_uri
-    click.echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
-    _say('Choose "Model training" once, at the top left: MLflow opens under "GenAI", without runs.')
+    click.echo(f"MLflow on http://127.0.0.1:{port}{MLFLOW_EXPERIMENTS}")
+    _say(f'over {without_password(uri)}; opened without that end, MLflow shows "GenAI", without runs')
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
     # The URI may hold a password and every user of the machine can read command lines, so it is passed in
     # the environment.

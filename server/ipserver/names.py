@@ -20,6 +20,8 @@ STUDY_ID_RULE = (
 )
 # The project of everything that names none.
 DEFAULT_PROJECT = "default"
+# Where MLflow's UI lists experiments with runs; without the parameter it opens under "GenAI", without runs.
+MLFLOW_EXPERIMENTS = "/#/experiments?workflowType=machine_learning"
 # Labels that an experiment or study may have.
 MOST_LABELS = 32
 ID_RULE = "1-63 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen"

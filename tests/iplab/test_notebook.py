@@ -1,6 +1,7 @@
 """What a notebook shows: short errors, and handles as HTML."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -8,7 +9,7 @@ from IPython.utils.capture import capture_output
 from rich.console import Console
 
 import iplab
-from iplab.display.progress import follow
+from iplab.display.progress import follow, follow_study
 from iplab.results.experiment import Experiment
 from iplab.v1 import experiment_pb2
 
@@ -89,14 +90,40 @@ def test_an_unknown_question_names_the_nearest(shell, client):
 
 
 def test_a_cell_whose_waiting_is_stopped_says_that_the_training_goes_on(shell):
-    def events():
+    def events(say):
         raise KeyboardInterrupt
         yield
 
     console = Console(file=io.StringIO(), force_jupyter=True)
-    shell.push({"follow": follow, "events": events(), "console": console})
+    shell.push({"follow": follow, "follow_study": follow_study, "events": events, "console": console})
+    for call, goes_on in (("follow(events, 'e'", "the training"), ("follow_study(events", "the study")):
+        with capture_output() as output:
+            result = shell.run_cell(f"{call}, show=True, console=console)")
+        assert isinstance(result.error_in_exec, KeyboardInterrupt)
+        shown = [each.data["text/html"] for each in output.outputs if "text/html" in each.data]
+        assert f"{goes_on} goes on: wait() waits again" in shown[-1]
+
+
+def test_a_cell_shows_rounds_of_a_study_and_how_many_runs_have_ended(shell):
+    """The handle is the same one after each change, as `Study.watch` yields it."""
+    first = SimpleNamespace(number=1, runs=6, why="the best rate is <sought>", learned=[])
+    study = SimpleNamespace(rounds=[first], spent=SimpleNamespace(runs=0, asked_runs=6))
+
+    def changes(say):
+        yield study
+        study.spent.runs = 4
+        yield study
+        say("the service does not answer")
+        study.spent.runs, first.learned = 6, ["it is 0.5"]
+        yield study
+
+    console = Console(file=io.StringIO(), force_jupyter=True)
+    shell.push({"follow_study": follow_study, "changes": changes, "console": console})
     with capture_output() as output:
-        result = shell.run_cell("follow(events, 'e', show=True, console=console)")
-    assert isinstance(result.error_in_exec, KeyboardInterrupt)
+        shell.run_cell("follow_study(changes, show=True, console=console)").raise_error()
     shown = [each.data["text/html"] for each in output.outputs if "text/html" in each.data]
-    assert "the training goes on: wait() waits again" in shown[-1]
+    assert len({each.metadata.get("display_id", "") for each in output.outputs}) == 1
+    assert "4 of 6 runs" in "".join(shown)
+    for text in ("round 1: 6 runs: the best rate is &lt;sought&gt;", "the service does not", "    it is 0.5"):
+        assert text in shown[-1]
+    assert "6 of 6 runs" in shown[-1]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from iplab.aio.experiment import AsyncExperiment
+from iplab.aio.listing import AsyncListing
 from iplab.aio.study import AsyncStudy
 from iplab.connection.async_transport import AsyncTransport
 from iplab.connection.endpoint import find_way
@@ -87,14 +88,19 @@ class AsyncClient:
         message = await self._transport.call(self._transport.experiments.GetExperiment, request)
         return AsyncExperiment(self._transport, message)
 
-    async def experiments(
+    def experiments(
         self, filter: str = "", limit: int | None = None, *, show_deleted: bool = False
-    ) -> AsyncIterator[AsyncExperiment]:
+    ) -> AsyncListing[AsyncExperiment]:
         """Experiments, newest first, fetched by page. Arguments as `iplab.Client.experiments`."""
         request = experiment_service_pb2.ListExperimentsRequest(filter=filter, show_deleted=show_deleted)
         method = self._transport.experiments.ListExperiments
-        async for message in self._transport.listing(method, request, lambda page: page.experiments, limit):
-            yield AsyncExperiment(self._transport, message)
+
+        async def read() -> AsyncGenerator[AsyncExperiment, None]:
+            found = self._transport.listing(method, request, lambda page: page.experiments, limit)
+            async for message in found:
+                yield AsyncExperiment(self._transport, message)
+
+        return AsyncListing("experiments, newest first", read())
 
     async def study(
         self,
@@ -132,11 +138,14 @@ class AsyncClient:
         message = await self._transport.call(self._transport.studies.GetStudy, request)
         return AsyncStudy(self._transport, message)
 
-    async def studies(
-        self, limit: int | None = None, *, show_deleted: bool = False
-    ) -> AsyncIterator[AsyncStudy]:
+    def studies(self, limit: int | None = None, *, show_deleted: bool = False) -> AsyncListing[AsyncStudy]:
         """Studies, newest first, fetched by page. Arguments as `iplab.Client.studies`."""
         request = study_service_pb2.ListStudiesRequest(show_deleted=show_deleted)
         method = self._transport.studies.ListStudies
-        async for message in self._transport.listing(method, request, lambda page: page.studies, limit):
-            yield AsyncStudy(self._transport, message)
+
+        async def read() -> AsyncGenerator[AsyncStudy, None]:
+            found = self._transport.listing(method, request, lambda page: page.studies, limit)
+            async for message in found:
+                yield AsyncStudy(self._transport, message)
+
+        return AsyncListing("studies, newest first", read())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from iplab.aio.following import watch
+from iplab.aio.listing import AsyncListing
 from iplab.aio.query import query_metrics
 from iplab.aio.run import AsyncRun
 from iplab.connection.async_transport import AsyncTransport
@@ -117,12 +118,16 @@ class AsyncExperiment(ExperimentView):
         self._take(await self._transport.call(method, request, repeat=bool(request.request_id)))
         return self
 
-    async def runs(self, filter: str = "", order_by: str = "") -> AsyncIterator[AsyncRun]:
+    def runs(self, filter: str = "", order_by: str = "") -> AsyncListing[AsyncRun]:
         """Its runs, fetched by page; arguments and errors as `iplab.Experiment.runs`."""
         request = run_service_pb2.ListRunsRequest(parent=self.name, filter=filter, order_by=order_by)
-        found = self._transport.listing(self._transport.runs.ListRuns, request, lambda page: page.runs)
-        async for message in found:
-            yield AsyncRun(self._transport, message)
+
+        async def read() -> AsyncGenerator[AsyncRun, None]:
+            found = self._transport.listing(self._transport.runs.ListRuns, request, lambda page: page.runs)
+            async for message in found:
+                yield AsyncRun(self._transport, message)
+
+        return AsyncListing(f"runs of {self.id}", read())
 
     async def run(self, run: int | str) -> AsyncRun:
         """One run, with its attempts, by its index or id. Raises NotFoundError if the grid has none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from iplab.errors import IplabError, TimedOutError, UnavailableError, WatchOverflowError
@@ -18,10 +19,17 @@ class Resuming:
         name: Name of what is watched, "experiments/{experiment}".
         timeout: Seconds until TimedOutError; None: no limit.
         patience: Seconds without the service until UnavailableError.
+        say: Told when the service goes and when it is back.
     """
 
-    def __init__(self, name: str, timeout: float | None = None, patience: float = 60.0) -> None:
-        self._name, self._timeout, self._patience = name, timeout, patience
+    def __init__(
+        self,
+        name: str,
+        timeout: float | None = None,
+        patience: float = 60.0,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self._name, self._timeout, self._patience, self._say = name, timeout, patience, say
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._delay = _FIRST_DELAY
         self._lost: float | None = None  # since when the service has been away
@@ -33,6 +41,8 @@ class Resuming:
 
     def found(self) -> None:
         """The service has answered."""
+        if self._lost is not None and self._say is not None:
+            self._say("the service answers again")
         self._lost, self._delay = None, _FIRST_DELAY
 
     def left(self) -> float | None:
@@ -46,7 +56,10 @@ class Resuming:
         elif isinstance(error, TimedOutError) and self._timeout is not None:
             raise TimedOutError(f"{self._name} has not ended within {self._timeout:g} s") from None
         elif isinstance(error, UnavailableError):
-            self._lost = time.monotonic() if self._lost is None else self._lost
+            if self._lost is None:
+                self._lost = time.monotonic()
+                if self._say is not None:
+                    self._say(f"the service does not answer; it is awaited for {self._patience:g} s")
             if time.monotonic() - self._lost > self._patience:
                 raise error
         else:

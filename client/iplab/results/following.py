@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from iplab.connection.resuming import Resuming
 from iplab.connection.transport import Transport, pause
@@ -21,12 +21,18 @@ class Following(Resuming):
         after: Events with a greater sequence come.
         timeout: Seconds until TimedOutError; None: no limit.
         patience: Seconds without the service until UnavailableError.
+        say: Told when the service goes and when it is back.
     """
 
     def __init__(
-        self, name: str, after: int = 0, timeout: float | None = None, patience: float = 60.0
+        self,
+        name: str,
+        after: int = 0,
+        timeout: float | None = None,
+        patience: float = 60.0,
+        say: Callable[[str], None] | None = None,
     ) -> None:
-        super().__init__(name, timeout, patience)
+        super().__init__(name, timeout, patience, say)
         self._last = after
 
     def get(self) -> experiment_service_pb2.GetExperimentRequest:
@@ -62,6 +68,7 @@ def watch(
     after: int = 0,
     timeout: float | None = None,
     patience: float = 60.0,
+    say: Callable[[str], None] | None = None,
 ) -> Iterator[Event]:
     """Events of an experiment, in order and without gaps, until it is terminal.
 
@@ -73,13 +80,14 @@ def watch(
         after: Events with a greater sequence come.
         timeout: Seconds until TimedOutError; None: no limit.
         patience: Seconds without the service until UnavailableError.
+        say: Told when the service goes and when it is back.
 
     Raises:
         NotFoundError: No such experiment.
         TimedOutError: Still not terminal after `timeout`.
         UnavailableError: The service stayed away longer than `patience`.
     """
-    following, methods = Following(name, after, timeout, patience), transport.experiments
+    following, methods = Following(name, after, timeout, patience, say), transport.experiments
     while True:
         try:
             if following.lost:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from iplab.connection.resuming import Resuming
@@ -64,7 +65,7 @@ class Study(StudyView):
 
         Raises:
             InvalidRequestError: Nothing is given, or wrong values; all wrong fields.
-            EtagMismatchError: Somebody changed it since it had that etag; `refresh` it, and decide again.
+            EtagMismatchError: It has changed since it had that etag; `refresh` it, and decide again.
             QuotaExceededError: The priority is above a limit of yours.
         """
         request = requests.update(
@@ -125,7 +126,10 @@ class Study(StudyView):
         Raises:
             UnavailableError: The service stayed away for a minute.
         """
-        resuming = Resuming(self.name, timeout)
+        return self._watch(timeout)
+
+    def _watch(self, timeout: float | None, say: Callable[[str], None] | None = None) -> Iterator[Study]:
+        resuming = Resuming(self.name, timeout, say=say)
         request = study_service_pb2.WatchStudyRequest(name=self.name)
         method = self._transport.studies.WatchStudy
         while True:
@@ -147,7 +151,8 @@ class Study(StudyView):
         """Wait until it has ended.
 
         Args:
-            progress: Show rounds with what was learned on standard error.
+            progress: Show rounds with what was learned, and how many runs have ended: in a notebook below
+                the cell, else on standard error.
             timeout: Seconds until TimedOutError; None: no limit.
 
         Returns:
@@ -155,7 +160,7 @@ class Study(StudyView):
         """
         from iplab.display.progress import follow_study  # noqa: PLC0415 - rich only where something is drawn
 
-        follow_study(self.watch(timeout), show=progress)
+        follow_study(partial(self._watch, timeout), show=progress)
         return self
 
     def plot(self) -> Picture:

@@ -23,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from iplab import errors
+from ipserver.names import MLFLOW_EXPERIMENTS
 from ipserver.web import words
 from ipserver.web.calls import Calls
 from ipserver.web.compare import compare_figure, compare_page
@@ -44,8 +45,8 @@ _STATUS: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
     (errors.TooExpensiveError, HTTPStatus.GATEWAY_TIMEOUT),
     (errors.IplabError, HTTPStatus.BAD_GATEWAY),
 )
-# MLflow's page opens under "GenAI", without runs, unless its address says otherwise.
-_TRAINING: Final = "?workflowType=machine_learning"
+_ASK: Final = {"WWW-Authenticate": 'Basic realm="iplab: any name, and a token as the password"'}
+_IN_A_BROWSER: Final = "In a browser: load the page again, and give the token as the password, with any name."
 # While the service is away the page is loaded again. (After a timeout that would repeat the work.)
 _AGAIN_SECONDS: Final = 10
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
@@ -79,7 +80,7 @@ def application(calls: Calls, host: str, mlflow: str, lifespan: Lifespan | None 
     templates.globals |= {
         "address": calls.address,
         "mlflow": mlflow.rstrip("/"),
-        "training": _TRAINING,
+        "mlflow_experiments": MLFLOW_EXPERIMENTS,
         "again": 0,
     }
     templates.filters |= words.FILTERS
@@ -93,10 +94,13 @@ def application(calls: Calls, host: str, mlflow: str, lifespan: Lifespan | None 
 
     def failed(request: Request, error: Exception) -> Response:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
-        # The browser then asks for a user and a password, which is the token.
-        asked = {"WWW-Authenticate": 'Basic realm="iplab: any name, and a token as the password"'}
-        headers = asked if status is HTTPStatus.UNAUTHORIZED else None
-        return _error_page(site, request, status or HTTPStatus.INTERNAL_SERVER_ERROR, str(error), headers)
+        text, headers = str(error), None
+        if status is HTTPStatus.UNAUTHORIZED:
+            text = f"{text}\n{_IN_A_BROWSER}"
+            # The browser then asks for a user and a password. Not for what it reads by itself while the page
+            # is open: it would ask every few seconds.
+            headers = None if "part" in request.query_params else _ASK
+        return _error_page(site, request, status or HTTPStatus.INTERNAL_SERVER_ERROR, text, headers)
 
     def refused(request: Request, error: Exception) -> Response:
         known = error if isinstance(error, HTTPException) else HTTPException(500)

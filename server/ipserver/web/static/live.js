@@ -13,8 +13,14 @@ async function read(element) {
     show(element, text);
   }
   if (!answer.ok) {
-    throw new Error(`${answer.status} ${answer.statusText}`);
+    throw new Error(words(text) || `${answer.status} ${answer.statusText}`);
   }
+}
+
+// What an error's part says, as text.
+function words(text) {
+  const lines = new DOMParser().parseFromString(text, "text/html").body.textContent.split("\n");
+  return lines.map((line) => line.trim()).filter(Boolean).join(" ");
 }
 
 // Whoever works with the keyboard stays where they are; what was folded out stays so.
@@ -43,7 +49,7 @@ async function follow(element) {
       say("");
       rest = every;
     } catch (error) {
-      say(`Not up to date: ${error.message}.`);
+      say(`Not up to date: ${error.message}`);
       rest = Math.min(2 * rest, SLOWEST);
     }
     if (element.querySelector("[data-ended]")) {
@@ -55,7 +61,7 @@ async function follow(element) {
 }
 
 function once(element) {
-  return read(element).catch((error) => say(`Not complete: ${error.message}.`));
+  return read(element).catch((error) => say(`Not complete: ${error.message}`));
 }
 
 function say(text) {

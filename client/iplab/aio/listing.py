@@ -1,0 +1,36 @@
+"""Listings, for programs with an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Generic, Self, TypeVar
+
+Item = TypeVar("Item")
+
+
+class AsyncListing(AsyncIterator[Item], Generic[Item]):
+    """What a listing of the service holds, fetched by page while it is iterated, once.
+
+    Args:
+        what: What is listed, and in which order: "experiments, newest first".
+        items: Reads them.
+    """
+
+    def __init__(self, what: str, items: AsyncGenerator[Item, None]) -> None:
+        self._what, self._items = what, items
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        return await anext(self._items)
+
+    async def aclose(self) -> None:
+        """Read no further."""
+        await self._items.aclose()
+
+    def __repr__(self) -> str:
+        return (
+            f"<AsyncListing of {self._what}: `async for one in ...` reads it, "
+            "[one async for one in ...] reads all>"
+        )
