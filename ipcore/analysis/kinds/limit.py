@@ -53,9 +53,8 @@ _BEYOND: Final = 1e9
 def _find(case: Case) -> Report:
     diverged = {(run.width, run.seed) for run in case.runs if run.diverged}
     if _is_paired(case):
-        return _report(
-            [one for step in sorted(case.outputs) if step and (one := _of_paired(case, step, diverged))]
-        )
+        checks = [_of_paired(case, step, diverged) for step in sorted(case.outputs) if step]
+        return _report([check for check in checks if check is not None])
     if why := case.trained.not_compared.get(case.subject.parameterization):
         return _report([why])
     reference = _reference(case)
