@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ipcore.catalogue import PROBES
+from ipcore.catalogue import METRICS, PROBES
 from ipcore.config import Calibration, PackConfig, Probes, RunConfig
 from ipcore.data import Dataset
 from ipcore.models.activations import ACTIVATIONS
@@ -36,7 +36,7 @@ RUNS = (
 
 def values(points: Points) -> dict[tuple[int, str, int], float]:
     """(run, metric, step) -> value of what probes recorded."""
-    return {(run, name, step): value for run, name, step, value in points.rows() if "/" in name}
+    return {(run, name, step): value for run, name, step, value in points.rows() if name not in METRICS}
 
 
 def effective(trainer: Trainer) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
