@@ -36,7 +36,7 @@ from ipserver.request.parameterizations import parameterization_warnings
 from ipserver.request.predict import prediction_warnings
 from ipserver.request.probes import check_points, check_probes
 from ipserver.request.problems import Problems, human_bytes, shown
-from ipserver.request.rules import capacity_warnings, check_resources, check_training, check_weights
+from ipserver.request.rules import check_resources, check_training, check_weights
 from ipserver.request.training import (
     check_decay,
     check_precision,
@@ -157,7 +157,6 @@ def check_spec(
         (
             *parameterization_warnings(spec),
             *decay_warnings(spec),
-            *capacity_warnings(spec, capacity),
             *prediction_warnings(spec),
             *limit_warnings(spec),
         ),

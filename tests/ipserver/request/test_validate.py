@@ -15,7 +15,7 @@ from ipserver.request.convert import resource_request
 from ipserver.request.grid import check_grid
 from ipserver.request.limits import limits_with
 from ipserver.request.problems import Problems
-from ipserver.request.rules import loss_misfit
+from ipserver.request.rules import capacity_warnings, loss_misfit
 from ipserver.request.validate import check_create
 from ipserver.store.records.cluster import CapacityReport, DatasetReport
 from tests.ipserver.request.requests import CAPACITY, GOOD, GRID, changed, grid, spec, violations
@@ -394,13 +394,15 @@ def test_a_dataset_that_is_not_there_is_refused_with_its_problem():
 
 
 def test_what_is_not_known_is_accepted_with_a_warning():
-    (warning,) = check_create(changed(), limits_with(), None).warnings
+    checked = check_create(changed(), limits_with(), None)
+    assert checked.warnings == (), "these are stored, and it is known as soon as a dispatcher reports"
+    (warning,) = capacity_warnings(checked.spec, None)
     assert "no dispatcher has reported yet" in warning
 
 
 def test_resources_beyond_the_last_report_are_accepted_with_a_warning():
     asks = spec(resources={"cpus": 16, "gpus": 1, "custom": {"tpu": 2}})
-    warnings = check_create(asks, limits_with(), CAPACITY).warnings
+    warnings = capacity_warnings(check_create(asks, limits_with(), CAPACITY).spec, CAPACITY)
     assert [warning.split(" when")[0] for warning in warnings] == [
         "a pack asks for cpus=16 but the cluster had 4",
         "a pack asks for gpus=1 but the cluster had 0",
