@@ -15,6 +15,8 @@ from iplab.connection.transport import Transport
 from iplab.testing.audit import AuditLog
 from iplab.testing.errors import REASONS, Refused, none_of, not_in_the_fake
 from iplab.testing.queries import metric_blocks, selected, summaries
+from iplab.testing.studies import Studies
+from iplab.testing.study_calls import StudyCalls
 from iplab.testing.world import ENDED, World
 from iplab.v1 import (
     audit_service_pb2,
@@ -54,11 +56,12 @@ _SERVICES: Final = {
 }
 
 
-class FakeService:
+class FakeService(StudyCalls):
     """A service that trains nothing. Use it in a `with` statement, or `close` it.
 
     Args:
-        hold: Whether experiments stay queued until `play`; otherwise they end as soon as they are created.
+        hold: Whether experiments wait for `play`, and studies for `play_study`; otherwise they end as soon as
+            they are created.
 
     Attributes:
         address: Where it listens, "127.0.0.1:PORT".
@@ -67,6 +70,7 @@ class FakeService:
     def __init__(self, *, hold: bool = False) -> None:
         self._hold = hold
         self._world = World()
+        self._studies = Studies(self._world)
         self._audit = AuditLog()
         self._failing: Counter[tuple[str, str]] = Counter()
         self._breaks = 0

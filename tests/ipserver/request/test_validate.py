@@ -43,7 +43,7 @@ def test_all_mistakes_are_named_at_once():
         experiment__spec__steps=0,
         experiment__spec__record={"weights": "all"},
         experiment__spec__resources={"cpus": 0, "gpus": -1, "custom": {"tpu": 0, "GPU": 1}},
-        experiment__spec__grid__widths=[0, -3, 70_000, 16, 16],
+        experiment__spec__grid__widths=[0, -3, 2_000_000, 16, 16],
         experiment__spec__grid__seeds=[],
         experiment__spec__grid__activations=["rely"],
     )
@@ -74,7 +74,7 @@ def test_all_mistakes_are_named_at_once():
     }
     assert "did you mean 'mnist'" in found[f"{spec_path}.dataset"]
     assert "did you mean 'relu'" in found[f"{GRID}.activations[0]"]
-    assert "1 .. 65,536, not 70000" in found[f"{GRID}.widths[2]"]
+    assert "1 .. 1,048,576, not 2000000" in found[f"{GRID}.widths[2]"]
     assert "twice (also at [3])" in found[f"{GRID}.widths[4]"]
 
 
