@@ -303,7 +303,7 @@ def test_the_end_of_the_terminal_is_a_stop_unless_under_nohup(ignored):
 
 
 def test_the_readiness_line_comes_when_training_is_possible(start, tmp_path, monkeypatch, capsys):
-    settings, started = settings_in(tmp_path), threading.Event()
+    settings, started = settings_in(tmp_path, address="127.0.0.1:0"), threading.Event()
     shown_before = []
     monkeypatch.setattr(up, "_start", lambda _, name: start(name, 0).process)
     monkeypatch.setattr(up, "_await_api", lambda *_: started.set())
