@@ -125,7 +125,8 @@ def value_problem(field: FieldDescriptor, value: Any, limits: Limits) -> str:
 
 def _entries(message: Message) -> Mapping[str, Any] | None:
     """The catalogue's table in which a message names an entry, if its entries have settings."""
-    return _table(type(message))
+    kind: Any = type(message)
+    return _table(kind)
 
 
 @cache
