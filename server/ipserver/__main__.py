@@ -11,6 +11,7 @@ if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != _OWN:
 
 from iplab.retired import forget_retired  # noqa: E402 - see above
 from iplab.shadowing import SERVER, require_installed, require_libraries  # noqa: E402 - see above
+from ipserver.environment.loading import loading  # noqa: E402 - see above
 
 _OPEN_FILES = 65_536
 
@@ -23,7 +24,8 @@ def main() -> None:
     require_libraries("ipserver", SERVER)
     require_installed("ipserver", SERVER, "server")
     _allow_open_files()
-    from ipserver.cli import main as command  # noqa: PLC0415 - see above
+    with loading():
+        from ipserver.cli import main as command  # noqa: PLC0415 - see above
 
     command()
 

@@ -24,6 +24,7 @@ import click
 from iplab.display.commands import Choice, CommandGroup
 from iplab.display.terminal import folded, shown_on
 from ipserver.cli_accounts import add_account_commands
+from ipserver.environment.loading import loading
 from ipserver.environment.logs import configure_logs
 from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings, load_settings
@@ -144,7 +145,8 @@ def up_command(settings: Settings) -> None:
 
     Its parts: the API, the dispatcher (with a Ray of its own), the forwarder to MLflow and the web page.
     """
-    from ipserver.ops.up import up  # noqa: PLC0415 - each command loads what it needs
+    with loading():
+        from ipserver.ops.up import up  # noqa: PLC0415 - each command loads what it needs
 
     up(settings)
 
@@ -153,7 +155,8 @@ def up_command(settings: Settings) -> None:
 @_with_settings
 def api_command(settings: Settings) -> None:
     """Run only the API."""
-    from ipserver.ops.parts import run_api  # noqa: PLC0415
+    with loading():
+        from ipserver.ops.parts import run_api  # noqa: PLC0415
 
     run_api(settings)
 
@@ -162,7 +165,8 @@ def api_command(settings: Settings) -> None:
 @_with_settings
 def dispatch_command(settings: Settings) -> None:
     """Run only a dispatcher."""
-    from ipserver.ops.parts import run_dispatch  # noqa: PLC0415
+    with loading():
+        from ipserver.ops.parts import run_dispatch  # noqa: PLC0415
 
     run_dispatch(settings)
 
@@ -171,7 +175,8 @@ def dispatch_command(settings: Settings) -> None:
 @_with_settings
 def forward_command(settings: Settings) -> None:
     """Run only the forwarder."""
-    from ipserver.ops.parts import run_forward  # noqa: PLC0415
+    with loading():
+        from ipserver.ops.parts import run_forward  # noqa: PLC0415
 
     run_forward(settings)
 
@@ -183,7 +188,8 @@ def web_command(settings: Settings) -> None:
 
     It listens on loopback only, by default on the port after the API's.
     """
-    from ipserver.ops.parts import run_web  # noqa: PLC0415
+    with loading():
+        from ipserver.ops.parts import run_web  # noqa: PLC0415
 
     run_web(settings)
 

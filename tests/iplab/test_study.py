@@ -228,6 +228,31 @@ def test_wider_networks_stand_for_a_limit_that_is_not_computed(service, client):
     assert drawn[32] == pytest.approx(distance)
 
 
+def test_of_kernels_every_network_has_its_limit_with_it(service, client):
+    spec = {**BASE, "grid": {**BASE["grid"], "parameterizations": [{"preset": "ntk"}]}}
+    asked = client.study(
+        "infinite-width", {"spec": spec}, budget="100 runs", tolerance=100.0, study_id="own-start"
+    )
+    with driven(service):
+        study = asked.wait(timeout=300)
+    assert study.verdict is StudyVerdict.NO_PREDICTION, study.sentence
+    assert "that start from the networks' own f_0" in study.sentence
+    off, moved = 0.0, 0.0
+    for experiment in study.trained():
+        assert math.inf not in {run.width for run in experiment.runs()}
+        points = experiment.metrics(names=["paired_sketch/*"])
+        for run in (run for run in experiment.runs() if run.width == 32):
+            unit, *sums = (points.series(run.index, f"paired_sketch/{k}")[1][-1] for k in range(129))
+            off, moved = off + np.square(sums).sum(), moved + unit
+    cell = study.answers[0].cells[0]
+    assert cell.low < math.sqrt(off / moved) < cell.high
+    drawn = {
+        row["width"]: row["value"] for row in picture_of(study).rows() if row["series"].startswith("ntk")
+    }
+    assert sorted(drawn) == [8, 16, 32]
+    assert drawn[32] == pytest.approx(math.sqrt(off / moved))
+
+
 def test_studies_are_listed_cancelled_and_deleted(client, service):
     study = client.study("coordinate-check", SPEC, budget="400 runs", study_id="short")
     assert "short" in [one.id for one in client.studies()]
