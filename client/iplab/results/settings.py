@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipcore.catalogue.widths import width_of
 from iplab.errors import InvalidRequestError, Violation
-from iplab.specs.vocabulary import field_named
+from iplab.specs.vocabulary import field_named, meant
 
 if TYPE_CHECKING:
     from iplab.results.run_view import RunView
@@ -73,7 +73,9 @@ def axis(name: str) -> str:
     """
     found = field_named(name, AXES)
     if found is None:
-        raise InvalidRequestError([Violation("by", f"{name!r} is none of {', '.join(AXES)}")])
+        near = meant(name, AXES)
+        hint = f"; did you mean {near}?" if near else ""
+        raise InvalidRequestError([Violation("by", f"{name!r} is none of {', '.join(AXES)}{hint}")])
     return found
 
 
