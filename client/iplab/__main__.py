@@ -17,6 +17,11 @@ def main() -> None:
     """The command line."""
     forget_retired(os.environ)
     require_libraries("iplab", CLIENT)
+    import warnings  # noqa: PLC0415 - see above
+
+    # PYTHONWARNINGS=error is meant for the user's own programs: it would end this one at a library's warning.
+    warnings.resetwarnings()
+    warnings.simplefilter("ignore")
     from iplab.cli import main as command  # noqa: PLC0415 - see above
 
     command()

@@ -190,7 +190,7 @@ class Client(Handle):
         )
 
     def unmatched(self, filter: str) -> str:
-        """Why a filter matches no experiment: its values that none has; "" if it matches, or nobody knows."""
+        """Why a filter matches no experiment: its values that none has; "" if it matches, or if unknown."""
         request = experiment_service_pb2.ListExperimentsRequest(page_size=1, filter=filter)
         return self._transport.call(self._transport.experiments.ListExperiments, request).unmatched
 

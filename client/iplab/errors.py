@@ -117,7 +117,7 @@ class RequestIdReusedError(AlreadyExistsError):
 
 
 class EtagMismatchError(IplabError):
-    """Somebody changed it since it was read, so nothing was changed; read it again, and decide again."""
+    """It has changed since it was read, so this call changed nothing; read it again, and decide again."""
 
 
 class UnavailableError(IplabError, ConnectionError):
@@ -145,7 +145,7 @@ class QuotaExceededError(IplabError):
 
     Attributes:
         limit: Its name, as `iplab quota` shows it.
-        retry_seconds: When asking again may help, in seconds from now; None: nobody knows.
+        retry_seconds: Seconds after which a repetition may succeed; None: unknown.
     """
 
     def __init__(self, message: str, limit: str = "", retry_seconds: float | None = None) -> None:

@@ -11,6 +11,9 @@ if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != _OWN:
 
 from iplab.retired import forget_retired  # noqa: E402 - see above
 from iplab.shadowing import SERVER, require_installed, require_libraries  # noqa: E402 - see above
+from ipserver.environment.loading import loading  # noqa: E402 - see above
+
+_OPEN_FILES = 65_536
 
 
 def main() -> None:
@@ -20,9 +23,24 @@ def main() -> None:
     forget_retired(os.environ)
     require_libraries("ipserver", SERVER)
     require_installed("ipserver", SERVER, "server")
-    from ipserver.cli import main as command  # noqa: PLC0415 - see above
+    _allow_open_files()
+    with loading():
+        from ipserver.cli import main as command  # noqa: PLC0415 - see above
 
     command()
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files, which shells often set to 1024 or 256, as far as this process may.
+
+    Every client of the API takes one, and so does every connection to the store.
+    """
+    import resource  # noqa: PLC0415 - see above
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY:
+        most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ import shlex
 import shutil
 import signal
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import click
 from iplab.display.commands import Choice, CommandGroup
 from iplab.display.terminal import folded, shown_on
 from ipserver.cli_accounts import add_account_commands
+from ipserver.environment.loading import loading
 from ipserver.environment.logs import configure_logs
 from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings, load_settings
@@ -67,6 +69,7 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
             settings = load_settings(**options)
             configure_logs(settings.log_format, settings.log_level)
             _replace_missing_user(settings)
+            _replace_missing_temporary_folder(settings)
             function(settings, **others)
         except ServiceError as error:
             click.echo(shown_on(sys.stderr, f"ipserver: {error}"), err=True)
@@ -90,6 +93,17 @@ def _replace_missing_user(settings: Settings) -> None:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["LOGNAME"] = f"uid-{os.getuid()}"
+
+
+def _replace_missing_temporary_folder(settings: Settings) -> None:
+    """Set TMPDIR if no temporary folder can be written, as in a container whose root is read-only."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        folder = settings.home / "tmp"
+        with suppress(OSError):  # the home folder cannot be written either, which is told when it is used
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+            os.environ["TMPDIR"] = str(folder)
 
 
 @contextmanager
@@ -131,7 +145,8 @@ def up_command(settings: Settings) -> None:
 
     Its parts: the API, the dispatcher (with a Ray of its own), the forwarder to MLflow and the web page.
     """
-    from ipserver.ops.up import up  # noqa: PLC0415 - each command loads what it needs
+    with loading():
+        from ipserver.ops.up import up  # noqa: PLC0415 - each command loads what it needs
 
     up(settings)
 
@@ -140,7 +155,8 @@ def up_command(settings: Settings) -> None:
 @_with_settings
 def api_command(settings: Settings) -> None:
     """Run only the API."""
-    from ipserver.ops.parts import run_api  # noqa: PLC0415
+    with loading():
+        from ipserver.ops.parts import run_api  # noqa: PLC0415
 
     run_api(settings)
 
@@ -149,7 +165,8 @@ def api_command(settings: Settings) -> None:
 @_with_settings
 def dispatch_command(settings: Settings) -> None:
     """Run only a dispatcher."""
-    from ipserver.ops.parts import run_dispatch  # noqa: PLC0415
+    with loading():
+        from ipserver.ops.parts import run_dispatch  # noqa: PLC0415
 
     run_dispatch(settings)
 
@@ -158,7 +175,8 @@ def dispatch_command(settings: Settings) -> None:
 @_with_settings
 def forward_command(settings: Settings) -> None:
     """Run only the forwarder."""
-    from ipserver.ops.parts import run_forward  # noqa: PLC0415
+    with loading():
+        from ipserver.ops.parts import run_forward  # noqa: PLC0415
 
     run_forward(settings)
 
@@ -170,7 +188,8 @@ def web_command(settings: Settings) -> None:
 
     It listens on loopback only, by default on the port after the API's.
     """
-    from ipserver.ops.parts import run_web  # noqa: PLC0415
+    with loading():
+        from ipserver.ops.parts import run_web  # noqa: PLC0415
 
     run_web(settings)
 

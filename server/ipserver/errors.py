@@ -135,7 +135,7 @@ class QuotaExceeded(ServiceError):
     Attributes:
         subject: Whose limit: "project:lab" or "project:lab/user:alice".
         limit: Its name.
-        retry_seconds: When asking again may help, in seconds from now; None: nobody knows.
+        retry_seconds: Seconds after which a repetition may succeed; None: unknown.
         never: Whether asking again for the same never helps.
     """
 

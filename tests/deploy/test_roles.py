@@ -1,8 +1,11 @@
 """Roles instead of S3 keys: web identities of EKS, and instance profiles."""
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,26 +13,45 @@ import pytest
 from tests.deploy.manifests import DEPLOY, OVERLAYS, kustomize, named, overlay, pods
 from tests.ipserver.s3 import S3Server, serving_s3
 
-# As a trainer writes, to the settings' root; then as MLflow's client writes for the forwarder.
+# As a trainer writes, to the settings' root; then as MLflow's client writes for the forwarder. For each set
+# of variables in a fork of one process, since MLflow takes seconds to load; its errors are in a file.
 USE = """
-import os, sys, tempfile, pathlib
+import json, os, sys, tempfile, pathlib, traceback
 from ipserver.artifacts import open_artifacts
 from ipserver.forward.connect import _lend_keys
 from ipserver.environment.settings import load_settings
-settings = load_settings()
-files = open_artifacts(settings.artifact_root)
-files.check(write=True)
-stored = files.put("e/final", lambda path: path.write_text("weights"))
-with files.reading("e/final", stored.sha256) as path:
-    assert path.read_text() == "weights"
-_lend_keys(settings)
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
-copy = pathlib.Path(tempfile.mkdtemp()) / "copy.txt"
-copy.write_text("copy")
-S3ArtifactRepository(sys.argv[1]).log_artifact(str(copy))
-copy.unlink()
-assert "AWS_ACCESS_KEY_ID" not in os.environ
+
+def use(mlflow):
+    settings = load_settings()
+    files = open_artifacts(settings.artifact_root)
+    files.check(write=True)
+    stored = files.put("e/final", lambda path: path.write_text("weights"))
+    with files.reading("e/final", stored.sha256) as path:
+        assert path.read_text() == "weights"
+    _lend_keys(settings)
+    copy = pathlib.Path(tempfile.mkdtemp()) / "copy.txt"
+    copy.write_text("copy")
+    S3ArtifactRepository(mlflow).log_artifact(str(copy))
+    copy.unlink()
+    assert "AWS_ACCESS_KEY_ID" not in os.environ
+
+for errors, (mlflow, variables) in json.loads(sys.argv[1]).items():
+    pid = os.fork()
+    if pid == 0:
+        os.environ.update(variables)
+        sys.stderr = open(errors, "w", buffering=1)
+        try:
+            use(mlflow)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
+
+
+Role = Callable[[S3Server, Path], dict[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -75,22 +97,47 @@ def _instance_profile(s3: S3Server, folder: Path) -> dict[str, str]:
     return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": s3.endpoint}
 
 
-@pytest.mark.parametrize("role", [_web_identity, _instance_profile])
-def test_trainers_and_the_forwarder_do_with_a_role(role, s3: S3Server, tmp_path: Path) -> None:
-    bucket = s3.root().url.removeprefix("s3://").partition("/")[0]
-    command = [sys.executable, "-c", USE, f"s3://{bucket}/mlflow"]
-    done = _run(command, **_settings(s3, bucket), **role(s3, tmp_path))
+def _no_role(s3: S3Server, folder: Path) -> dict[str, str]:
+    return {"AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@dataclass
+class Used:
+    """What came of the use of a bucket with a role."""
+
+    bucket: str
+    status: int
+    errors: str
+
+
+@pytest.fixture(scope="module")
+def used(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> dict[Role, Used]:
+    roles, folder = (_web_identity, _instance_profile, _no_role), tmp_path_factory.mktemp("roles")
+    buckets = [s3.root().url.removeprefix("s3://").partition("/")[0] for _ in roles]
+    files = [folder / role.__name__ for role in roles]
+    asked = {
+        str(file): (f"s3://{bucket}/mlflow", _settings(s3, bucket) | role(s3, folder))
+        for file, bucket, role in zip(files, buckets, roles, strict=True)
+    }
+    done = _run([sys.executable, "-c", USE, json.dumps(asked)])
     assert done.returncode == 0, done.stderr
-    assert s3.client.get_object(Bucket=bucket, Key="artifacts/e/final")["Body"].read() == b"weights"
-    assert s3.client.get_object(Bucket=bucket, Key="mlflow/copy.txt")["Body"].read() == b"copy"
+    statuses = map(int, done.stdout.split()[-len(roles) :])
+    errors = (file.read_text() for file in files)
+    return dict(zip(roles, map(Used, buckets, statuses, errors), strict=True))
 
 
-def test_without_keys_and_role_it_says_so(s3: S3Server) -> None:
-    bucket = s3.root().url.removeprefix("s3://").partition("/")[0]
-    command = [sys.executable, "-c", USE, f"s3://{bucket}/mlflow"]
-    done = _run(command, **_settings(s3, bucket), AWS_EC2_METADATA_DISABLED="true")
-    assert done.returncode == 1
-    assert "no credentials; set IPLAB_S3_ACCESS_KEY_ID" in done.stderr
+@pytest.mark.parametrize("role", [_web_identity, _instance_profile])
+def test_trainers_and_the_forwarder_do_with_a_role(role: Role, s3: S3Server, used: dict[Role, Used]) -> None:
+    done = used[role]
+    assert done.status == 0, done.errors
+    for key, value in (("artifacts/e/final", b"weights"), ("mlflow/copy.txt", b"copy")):
+        assert s3.client.get_object(Bucket=done.bucket, Key=key)["Body"].read() == value
+
+
+def test_without_keys_and_role_it_says_so(used: dict[Role, Used]) -> None:
+    done = used[_no_role]
+    assert done.status == 1
+    assert "no credentials; set IPLAB_S3_ACCESS_KEY_ID" in done.errors
 
 
 def test_make_bucket_does_with_a_role(s3: S3Server, tmp_path: Path) -> None:
@@ -150,11 +197,21 @@ def test_mlflow_server_takes_keys_and_the_settings_of_the_store(mlflow) -> None:
     assert wanted <= set(done.stdout.splitlines())
 
 
+def test_mlflow_server_reads_secrets_as_our_parts_do(mlflow) -> None:
+    """Editors of Windows write a mark before the text, and line ends of two characters."""
+    key = {"s3_access_key_id": "key\r\n", "s3_secret_access_key": "hidden\n"}
+    done = mlflow({"mlflow_store": f"\ufeff{STORE}\r\n", **key})
+    assert done.returncode == 0, done.stderr
+    wanted = {f"MLFLOW_BACKEND_STORE_URI={STORE}", "AWS_ACCESS_KEY_ID=key", "AWS_SECRET_ACCESS_KEY=hidden"}
+    assert wanted <= set(done.stdout.splitlines())
+
+
 @pytest.mark.parametrize(
     ("secrets", "message"),
     [
         ({}, "mlflow_store is missing"),
         ({"mlflow_store": ""}, "mlflow_store is missing, empty"),
+        ({"mlflow_store": " \n"}, "mlflow_store is missing, empty"),
         ({"mlflow_store": STORE, "s3_access_key_id": "key"}, "must hold both or neither"),
         ({"mlflow_store": STORE, "s3_secret_access_key": "hidden"}, "must hold both or neither"),
         (

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -160,3 +161,34 @@ def test_secrets_are_new_private_and_kept(tmp_path: Path) -> None:
     password = first["postgres_password"]
     assert first["store"] == f"postgresql+psycopg://iplab:{password}@postgres:5432/iplab"
     assert first["mlflow_store"] == f"postgresql+psycopg://iplab:{password}@postgres:5432/mlflow"
+
+
+def test_an_empty_secret_of_an_interrupted_start_is_written_anew(tmp_path: Path) -> None:
+    """Kept, the empty password would have become part of the DSNs."""
+    (tmp_path / "postgres_password").touch()
+    (tmp_path / ".new").write_text("half")  # was being written when the script was killed
+    subprocess.run([DEPLOY / "make-secrets", tmp_path], check=True, capture_output=True)
+    password = (tmp_path / "postgres_password").read_text()
+    assert len(password) == 48
+    assert f":{password}@" in (tmp_path / "store").read_text()
+    assert not (tmp_path / ".new").exists()
+
+
+def test_no_secret_is_written_without_random_numbers(tmp_path: Path) -> None:
+    """`od` is missing in some small images."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("dirname", "mkdir", "chmod", "head", "tr", "cat", "mv", "grep"):
+        (tools / name).symlink_to(shutil.which(name) or name)
+    folder = tmp_path / "secrets"
+    command = ["/bin/sh", DEPLOY / "make-secrets", folder]
+    done = subprocess.run(command, env={"PATH": str(tools)}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{folder}/postgres_password" in done.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_a_dsn_with_another_password_is_told(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("postgresql+psycopg://iplab:older@postgres:5432/iplab")
+    done = subprocess.run([DEPLOY / "make-secrets", tmp_path], capture_output=True, text=True, check=True)
+    assert f"{tmp_path}/store has another password than postgres_password" in done.stderr

@@ -13,8 +13,8 @@ from tests.faults.studies import storm
 
 pytestmark = [pytest.mark.ray, pytest.mark.parametrize("scene", ["sqlite"], indirect=True)]
 
-# One worker is kept for the next pack, as by default, instead of a new one for each.
-SETTINGS = {"IPLAB_READY_WORKERS": "1"}
+# A worker for each of its cores is kept for the next pack, as by default, instead of a new one for each.
+SETTINGS = {"IPLAB_READY_WORKERS": "2"}
 
 
 def test_every_part_may_be_killed_in_turn(scene: Scene) -> None:

@@ -1,17 +1,20 @@
 """The command line: the settings that it passes on, and its output."""
 
+import errno
 import fcntl
 import getpass
 import json
 import logging
 import os
 import pwd
+import resource
 import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 from pathlib import Path
 
@@ -19,7 +22,9 @@ import pytest
 from click.testing import CliRunner
 
 from ipserver.cli import _quiet, main
+from ipserver.ops.doctor import examine
 from ipserver.store import open_store
+from tests.ipserver.support import settings_in
 
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child"]
 
@@ -72,6 +77,41 @@ def test_a_user_without_a_name_gets_one_and_a_home_folder(monkeypatch, tmp_path)
     CliRunner().invoke(main, ["up", "--home", str(tmp_path)], catch_exceptions=False)
 
     assert seen == [(tmp_path, f"uid-{os.getuid()}")]
+
+
+def test_where_no_temporary_folder_can_be_written_one_is_in_the_home(monkeypatch, tmp_path):
+    """As in a container with a read-only root, where only the home folder is mounted."""
+
+    def nowhere():
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    seen = []
+    monkeypatch.setattr("ipserver.ops.up.up", lambda settings: seen.append(os.environ["TMPDIR"]))
+
+    CliRunner().invoke(main, ["up", "--home", str(tmp_path / "home")], catch_exceptions=False)
+
+    assert seen == [str(tmp_path / "home" / "tmp")]
+    assert (tmp_path / "home" / "tmp").stat().st_mode & 0o777 == 0o700
+    told = [finding.text for finding in examine(settings_in(tmp_path)) if finding.check == "space"]
+    assert any("No usable temporary directory" in text and "set TMPDIR" in text for text in told)
+    assert any(text.startswith("IPLAB_HOME: ") for text in told), "what else there is to say is said"
+
+
+def test_a_low_limit_of_open_files_is_raised():
+    """Each client of the API takes one."""
+    program = (
+        "import resource, ipserver.cli, ipserver.__main__\n"
+        "ipserver.cli.main = lambda: print(*resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+        "ipserver.__main__.main()"
+    )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    for limits, left in (("-Sn 64", (enough, hard)), ("-Sn 64 && ulimit -Hn 128", (128, 128))):
+        command = ["sh", "-c", f'ulimit {limits} && exec "$0" -c "$1"', sys.executable, program]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert tuple(map(int, done.stdout.split())) == left
 
 
 def test_mlflow_of_a_home_without_a_store_is_refused(tmp_path):

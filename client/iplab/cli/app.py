@@ -64,7 +64,7 @@ class App(CommandGroup):
         super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's, but with exit code 141 where nobody reads the output."""
+        """As click's, but with exit code 141 if the reader of the output has gone."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:

@@ -41,7 +41,7 @@ _OWN: Final[Mapping[str, Sequence[Callable[[Any], Any]]]] = {
             "references",
             multiple=True,
             metavar="LABEL=NAME",
-            help="Hold LABEL against NAME, another label or a preset: what was meant. May be repeated.",
+            help="Compare LABEL with NAME, another label or a preset: what was intended. May be repeated.",
         ),
     ),
     "stationarity": (_STEP,),

@@ -33,7 +33,7 @@ _PARTS = ("width", "distance", "95 % interval", "variance", "bias of its square"
     "references",
     multiple=True,
     metavar="LABEL=NAME",
-    help="Hold LABEL against NAME, another label or a preset: what was intended. May be repeated.",
+    help="Compare LABEL with NAME, another label or a preset: what was intended. May be repeated.",
 )
 @click.option(
     "--step", "steps", multiple=True, type=click.IntRange(0), help="Only at this step; may be repeated."

@@ -46,7 +46,7 @@ class AsyncTransport(Endpoint):
         token: Callable[[], str] = str,
     ) -> None:
         super().__init__(address, timeout, metadata, credentials, token)
-        asyncio.get_running_loop()  # without one, gRPC would make one that nobody runs
+        asyncio.get_running_loop()  # without one, gRPC would make a loop that never runs
         options = self._options()
         self._channel = (
             aio.insecure_channel(self.address, options=options)

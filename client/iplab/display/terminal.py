@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Final, TextIO
 
-# What a shell reports of a program that ends because nobody reads its output any more (128 + SIGPIPE).
+# Exit status of a program that ends because the reader of its output has gone (128 + SIGPIPE).
 CUT_OFF = 141
 
 _STEERING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")

@@ -143,7 +143,7 @@ def save(chunks: Iterable[bytes], target: Path) -> None:
     """Write a file atomically: beside the target, then renamed."""
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:  # it names the file beside, which nobody has asked for
+    except OSError as error:  # it names the temporary file, not the requested one
         raise OSError(error.errno, error.strerror, str(target)) from error
     try:
         with os.fdopen(handle, "wb") as file:

@@ -150,7 +150,7 @@ class Experiment(ExperimentView):
 
         Raises:
             InvalidRequestError: Nothing is given, or wrong values; all wrong fields.
-            EtagMismatchError: Somebody changed it since it had that etag; `refresh` it, and decide again.
+            EtagMismatchError: It has changed since it had that etag; `refresh` it, and decide again.
             QuotaExceededError: The priority is above a limit of yours.
 
         Example:
@@ -206,7 +206,7 @@ class Experiment(ExperimentView):
 
         Raises:
             InvalidRequestError: It has not ended (cancel it first), or a study that goes on asked for it.
-            EtagMismatchError: Somebody changed it since it had that etag.
+            EtagMismatchError: It has changed since it had that etag.
         """
         request = experiment_service_pb2.DeleteExperimentRequest(name=self.name, etag=etag)
         self._take(self._transport.call(self._transport.experiments.DeleteExperiment, request))
@@ -311,7 +311,7 @@ class Experiment(ExperimentView):
         return following.watch(self._transport, self.name, after, timeout)
 
     def wait(self, progress: bool = True, timeout: float | None = None) -> Experiment:
-        """Wait until it has ended; one that is paused waits until somebody resumes it.
+        """Wait until it has ended; a paused one ends only after it is resumed.
 
         Args:
             progress: Show progress and the time left: in a notebook below the cell, else on standard error,

@@ -1,4 +1,4 @@
-"""A spec on its way to the service: the request, and what its refusals mean to whoever wrote the spec."""
+"""Submission of a spec: the request, and refusals in terms of the spec's file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A question on its way to the service: the request, and what its refusals mean to whoever wrote the spec."""
+"""Submission of a question: the request, and refusals in terms of the spec's file."""
 
 from __future__ import annotations
 

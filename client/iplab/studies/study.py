@@ -65,7 +65,7 @@ class Study(StudyView):
 
         Raises:
             InvalidRequestError: Nothing is given, or wrong values; all wrong fields.
-            EtagMismatchError: Somebody changed it since it had that etag; `refresh` it, and decide again.
+            EtagMismatchError: It has changed since it had that etag; `refresh` it, and decide again.
             QuotaExceededError: The priority is above a limit of yours.
         """
         request = requests.update(

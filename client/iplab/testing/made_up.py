@@ -1,4 +1,4 @@
-"""Numbers of runs that nobody has trained. They follow no theory; equal settings have equal numbers."""
+"""Made-up results of runs. They follow no theory; equal settings have equal numbers."""
 
 from __future__ import annotations
 

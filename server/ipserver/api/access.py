@@ -113,7 +113,7 @@ class Authenticate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
                 async for response in responses:
                     yield response
                 return
-            # The next response is awaited in a task of its own, so that a silent stream ends too.
+            # The next response is awaited in a separate task, so that a silent stream ends too.
             waiting = asyncio.ensure_future(anext(responses, None))
             try:
                 while True:
@@ -142,7 +142,7 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         store: Knows the projects of resources.
         blocking: Pool for its calls.
         rules: Rules of all methods, by path.
-        rates: Counts requests; None: nobody does.
+        rates: Counter of requests per second; None: they are not limited.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Writes calls into the audit log: those that may change something, and those that are refused.
 
 The entry of a call that needs more than the role reader is in the transaction by which it changes something,
-so there is one exactly if it did. A call that ends without a change has an entry of its own.
+so there is one exactly if it did. A call that ends without a change has a separate entry.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class AuditLog:
 
     @asynccontextmanager
     async def following(self, call: AuditedCall) -> AsyncIterator[None]:
-        """Make a call in the block: what it writes brings its entry along."""
+        """Make a call in the block: its audit entry is written in the same transaction as its changes."""
         entry, code = self._store.entry_of(call, self._keep_seconds), grpc.StatusCode.OK
         try:
             with accompanied(entry):
@@ -241,7 +241,7 @@ class AuditChanges(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
 
 
 def _call(path: str, rule: Rule, request: Message, context: aio.ServicerContext[Any, Any]) -> AuditedCall:
-    """What is known of a call when it begins."""
+    """The entry of a call at its beginning."""
     resource = str(field_at(request, rule.resource)) if rule.resource else ""
     if asked := getattr(request, "experiment_id", ""):
         resource = names.experiment_name(asked)
@@ -252,7 +252,7 @@ def _call(path: str, rule: Rule, request: Message, context: aio.ServicerContext[
 
 
 def _refused_call(path: str, error: Refusal, context: aio.ServicerContext[Any, Any]) -> AuditedCall:
-    """What is known of a call that was refused."""
+    """The entry of a refused call."""
     if isinstance(error, Unauthenticated):
         return _shown(path, error.user, "", "", context)
     if isinstance(error, RateExceeded):

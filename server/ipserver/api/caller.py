@@ -63,7 +63,7 @@ def caller() -> Caller:
 
 
 def user_if_known() -> str:
-    """The user of the running request; "": nobody was found out yet, or nobody is asked."""
+    """The user of the running request; "": not known yet, or the service has no authentication."""
     who = _current.get(None)
     return who.user if who else ""
 

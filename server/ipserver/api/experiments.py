@@ -97,7 +97,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         """Experiments, newest first."""
         size = paging.page_size(request.page_size)
         where, visible = parse_filter(request.filter, EXPERIMENT_FIELDS), caller().visible()
-        # Tokens of before there was deletion go on being read.
+        # Tokens made before deletion existed are still read.
         scope = ("experiments", request.filter, *(["deleted"] if request.show_deleted else []))
         place = self._tokens.read(request.page_token, *scope)
         before = (float(place[0]), str(place[1])) if place else None
@@ -129,14 +129,14 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     async def PauseExperiment(
         self, request: pb.PauseExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Let nothing of it be trained until it is resumed."""
+        """Stop its training until it is resumed."""
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._converted, self._store.pause_experiment, experiment)
 
     async def ResumeExperiment(
         self, request: pb.ResumeExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Let it go on."""
+        """Continue its training."""
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._converted, self._store.resume_experiment, experiment)
 
@@ -173,14 +173,14 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     async def PurgeExperiment(
         self, request: pb.PurgeExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Let a dispatcher remove it for good."""
+        """Have a dispatcher remove it permanently."""
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._converted, self._store.purge_experiment, experiment)
 
     async def UpdateExperiment(
         self, request: pb.UpdateExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Change what describes it, and its priority; see the proto."""
+        """Change its name, labels, notes or priority; see the proto."""
         experiment = names.parse_experiment(request.experiment.name, "experiment.name")
         return await self._bulk.run(self._update, experiment, request)
 

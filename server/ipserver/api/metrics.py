@@ -35,7 +35,7 @@ _SUGGESTIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which points are wanted.
+    """The requested points.
 
     Attributes:
         experiment: Id.
@@ -146,7 +146,7 @@ def _named(pattern: str, known: tuple[str, ...]) -> frozenset[str]:
 
 
 def _unknown(name: str, known: tuple[str, ...], suggest: bool) -> str:
-    """What to say of a name; a quantity stands for all its layers, so that the list stays short."""
+    """Message on an unknown name; a quantity stands for all its layers, so that the list stays short."""
     if not suggest:
         return f"the experiment does not record {name[:100]!r}"
     choices = list(dict.fromkeys(n if "/" not in n else f"{n.partition('/')[0]}/*" for n in known))

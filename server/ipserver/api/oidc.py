@@ -20,7 +20,7 @@ from ipserver.environment.addresses import is_loopback
 from ipserver.errors import StoreUnavailable, Unauthenticated
 
 _log = logging.getLogger(__name__)
-# Signatures with public keys only: with a shared secret, whoever can check a token could make one.
+# Signatures with public keys only: with a shared secret, a service that checks tokens could also make them.
 _ALGORITHMS: Final = [
     "RS256",
     "RS384",

@@ -19,7 +19,7 @@ class Room:
 
     Attributes:
         folders: A folder on each, by what lies there ("store").
-        least: Bytes that must be free on each; 0: nobody looks.
+        least: Bytes that must be free on each; 0: not checked.
     """
 
     folders: Mapping[str, Path] = field(default_factory=dict)

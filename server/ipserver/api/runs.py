@@ -74,7 +74,7 @@ class RunService(pb_grpc.RunServiceServicer):
         experiment = names.parse_experiment(request.parent, "parent")
         size = paging.page_size(request.page_size)
         where, order = parse_filter(request.filter, RUN_FIELDS), parse_order(request.order_by, RUN_FIELDS)
-        # Tokens of before there were orders go on being read.
+        # Tokens made before orders existed are still read.
         scope = ("runs", request.parent, request.filter, *([request.order_by] if order else []))
         place = self._tokens.read(request.page_token, *scope)
         after = int(place[0]) if place and not order else -1

@@ -1,4 +1,4 @@
-"""The gRPC server: services, health, reflection, and an end that loses nobody's request."""
+"""The gRPC server: services, health, reflection, and a shutdown that loses no request."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class WatchHub:
         return sorted(self._feeds)
 
     async def poll(self) -> None:
-        """Hand out new events, for ever."""
+        """Hand out new events until cancelled."""
         while True:
             await self._watched.wait()
             try:

@@ -14,7 +14,7 @@ class Scope:
 
     Attributes:
         request_id: Request id of a call of the API; "": no call.
-        principal: The user who calls; "": nobody, or nobody had to say who they are.
+        principal: The user who calls; "": none, or the service has no authentication.
         experiment: Id; "": none, or several.
     """
 

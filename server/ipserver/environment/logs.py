@@ -62,7 +62,9 @@ class _StandardError(logging.Handler):
         try:
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
-        except Exception:  # as logging's own handlers: a line that cannot be written ends nobody
+        except (
+            Exception
+        ):  # as in logging's own handlers: a line that cannot be written does not end the process
             self.handleError(record)
 
 

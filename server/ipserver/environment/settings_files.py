@@ -11,6 +11,8 @@ from typing import Any
 from ipserver.errors import StartupError
 
 _log = logging.getLogger(__name__)
+# In any locale; editors of Windows write a mark before the text.
+_ENCODING = "utf-8-sig"
 
 
 def read_file(name: str, known: Collection[str]) -> dict[str, Any]:
@@ -26,8 +28,7 @@ def read_file(name: str, known: Collection[str]) -> dict[str, Any]:
     if not name:
         return {}
     try:
-        with Path(name).expanduser().open("rb") as file:
-            values = tomllib.load(file)
+        values = tomllib.loads(Path(name).expanduser().read_text(encoding=_ENCODING))
     except OSError as error:
         raise StartupError(f"IPLAB_SETTINGS: cannot read {name}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -70,7 +71,7 @@ def read_secrets(name: str, known: Collection[str]) -> dict[str, str]:
 
 def _read_secret(path: Path) -> str:
     try:
-        value = path.read_text().strip()
+        value = path.read_text(encoding=_ENCODING).strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not text"
         raise StartupError(f"IPLAB_SECRETS: cannot read {path}: {why}") from None

@@ -1,4 +1,4 @@
-"""What a forwarder tells whoever counts its work."""
+"""Events of a forwarder's work, for metrics."""
 
 from __future__ import annotations
 

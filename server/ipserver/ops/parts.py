@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from ipserver.environment.addresses import split_address
+from ipserver.environment.loading import loading
 from ipserver.environment.logs import adopt_loggers
 from ipserver.environment.settings import Settings
 from ipserver.environment.traces import configure_traces
@@ -33,10 +34,11 @@ _BEAT_SECONDS = 2.0
 
 def run_api(settings: Settings) -> None:
     """Serve gRPC until a stop signal."""
-    from ipserver.api.oidc import OidcSettings  # noqa: PLC0415 - only this part needs it
-    from ipserver.api.room import Room  # noqa: PLC0415 - as above
-    from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
-    from ipserver.request.limits import limits_with  # noqa: PLC0415
+    with loading():
+        from ipserver.api.oidc import OidcSettings  # noqa: PLC0415 - only this part needs it
+        from ipserver.api.room import Room  # noqa: PLC0415 - as above
+        from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
+        from ipserver.request.limits import limits_with  # noqa: PLC0415
 
     configure_traces("api")
     store = open_service(settings, write=False)
@@ -85,13 +87,14 @@ def run_api(settings: Settings) -> None:
 
 def run_dispatch(settings: Settings) -> None:
     """Dispatch packs on Ray until a stop signal."""
-    from ipserver.ops.sweeper import Sweeper  # noqa: PLC0415
-    from ipserver.request.limits import limits_with  # noqa: PLC0415
-    from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
-    from ipserver.scheduling.observing import IGNORE  # noqa: PLC0415
-    from ipserver.studies.driver import Studies  # noqa: PLC0415
-    from ipserver.studies.outputs import Outputs  # noqa: PLC0415
-    from ipserver.workers.on_ray.executor import RayExecutor  # noqa: PLC0415
+    with loading():
+        from ipserver.ops.sweeper import Sweeper  # noqa: PLC0415
+        from ipserver.request.limits import limits_with  # noqa: PLC0415
+        from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
+        from ipserver.scheduling.observing import IGNORE  # noqa: PLC0415
+        from ipserver.studies.driver import Studies  # noqa: PLC0415
+        from ipserver.studies.outputs import Outputs  # noqa: PLC0415
+        from ipserver.workers.on_ray.executor import RayExecutor  # noqa: PLC0415
 
     if settings.expected_nodes and not settings.ray_address:
         raise StartupError(
@@ -144,9 +147,10 @@ def run_forward(settings: Settings) -> None:
     os.nice(19)
     store = open_service(settings, write=False)
     # After the store, which may not be there: only this part needs MLflow, which takes seconds to load.
-    from ipserver.forward.connect import connect  # noqa: PLC0415
-    from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
-    from ipserver.forward.observing import IGNORE  # noqa: PLC0415
+    with loading():
+        from ipserver.forward.connect import connect  # noqa: PLC0415
+        from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
+        from ipserver.forward.observing import IGNORE  # noqa: PLC0415
 
     stop = stop_event()
     beat = Heartbeat(heartbeat_file(settings, "forward"))
@@ -187,9 +191,10 @@ def run_web(settings: Settings) -> None:
     Raises:
         StartupError: It is switched off, or its port is in use.
     """
-    from ipserver.web.app import application  # noqa: PLC0415 - only this part serves HTTP
-    from ipserver.web.calls import Calls  # noqa: PLC0415
-    from ipserver.web.server import server  # noqa: PLC0415
+    with loading():
+        from ipserver.web.app import application  # noqa: PLC0415 - only this part serves HTTP
+        from ipserver.web.calls import Calls  # noqa: PLC0415
+        from ipserver.web.server import server  # noqa: PLC0415
 
     if not settings.web_address:
         raise StartupError("IPLAB_WEB is off; name the address of the web page, as 127.0.0.1:50052")

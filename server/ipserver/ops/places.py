@@ -42,16 +42,18 @@ def free_address(address: str, option: str = "--address") -> str:
     host, _, port = address.rpartition(":")
     bare = host.strip("[]")
     family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((bare, int(port)))
-        except OSError as error:
-            raise StartupError(
-                f"cannot listen on {address}: {error.strerror}; another service may run there, "
-                f"choose another with {option} HOST:PORT (port 0 takes a free one)"
-            ) from None
-        return f"{host}:{probe.getsockname()[1]}"
+            return f"{host}:{probe.getsockname()[1]}"
+    # A kernel without IPv6 makes no such socket at all; of ports in a row the last may be above 65535.
+    except (OSError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise StartupError(
+            f"cannot listen on {address}: {why}; another service may run there, "
+            f"choose another with {option} HOST:PORT (port 0 takes a free one)"
+        ) from None
 
 
 def _owner(part: str) -> str:

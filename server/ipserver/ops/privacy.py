@@ -46,7 +46,7 @@ def exposed(home: Path) -> list[str]:
     """Paths in a home folder that other users can reach, with their modes; of all, if the home is open."""
     status = home.stat()
     if not status.st_mode & _OTHERS and status.st_uid == os.getuid():
-        return []  # nobody passes
+        return []  # no other user can enter it
     return [_shown(home), *(_shown(path) for path in _known(home) if path.lstat().st_mode & _OTHERS)]
 
 
@@ -58,7 +58,7 @@ def readable_secrets(paths: Iterable[Path]) -> list[str]:
             mode = path.stat().st_mode
             passable = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.resolve().parents)
         except OSError:
-            continue  # whoever needs it says why
+            continue  # the part that needs it reports why
         if mode & stat.S_IROTH and passable:
             found.append(_shown(path))
     return found

@@ -25,7 +25,7 @@ class RunningService:
 
     Attributes:
         pid: Process id of `ipserver up`.
-        settings: Its settings. Secrets are not written down; they are those of whoever looks.
+        settings: Its settings. Secrets are not stored; the reader's own are used.
     """
 
     pid: int
@@ -91,7 +91,7 @@ def _open_settings(settings: Settings) -> dict[str, object]:
 
 
 def _is_free(lock: int) -> bool:
-    """Whether nobody holds the lock, which is taken for an instant to see it."""
+    """Whether the lock is free, by taking it for an instant."""
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:

@@ -113,7 +113,7 @@ def _with_addresses(settings: Settings) -> Settings:
 
 
 def _web_address(settings: Settings) -> str:
-    """Where the web page will be. Nobody has chosen the port after the API's, so any free one will do."""
+    """Address of the web page. The port after the API's is only a default, so any free one will do."""
     if not settings.web_address or settings.web:
         return free_address(settings.web_address, "--web") if settings.web_address else settings.web
     try:
@@ -125,7 +125,7 @@ def _web_address(settings: Settings) -> str:
 def _last_report(store: Store, settings: Settings) -> CapacityReport | None:
     """The last report of a dispatcher.
 
-    Datasets in another folder are taken out of it: until the new dispatcher has looked, nobody knows which
+    Datasets in another folder are taken out of it: until the new dispatcher has looked, it is not known which
     there are.
     """
     report = store.capacity()

@@ -1,7 +1,7 @@
 """Fills the defaults into a spec, so that what is stored and hashed says everything.
 
 A part that is not given and then does nothing (schedule, weight decay, probes, precision, model) stays out
-where its option says so (`FieldRule.left_out`): so a spec of before that part existed keeps its hash.
+where its option says so (`FieldRule.left_out`): so a spec that is older than that part keeps its hash.
 """
 
 from __future__ import annotations

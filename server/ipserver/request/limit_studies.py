@@ -91,7 +91,7 @@ def limit_seconds(base: pb.ExperimentSpec, info: DatasetInfo) -> float:
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """The dearest of the networks that stand for infinite width.
+    """Cost of the most expensive of the networks that stand for infinite width.
 
     Attributes:
         width: Theirs.

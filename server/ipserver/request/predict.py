@@ -15,7 +15,7 @@ from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import parameterization
 from ipserver.request.models import model_of, parameterization_depth
 
-# Somebody waits for the answer to a submission: one layer takes about a millisecond to analyse, and deeper
+# A caller waits for the answer to a submission: one layer takes about a millisecond to analyse, and deeper
 # networks more.
 MAX_PREDICTED_LAYERS = 100
 MAX_ANALYSED_LAYERS = 2_000

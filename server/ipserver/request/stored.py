@@ -13,9 +13,9 @@ _KNOWN: Final = 64
 
 @lru_cache(maxsize=_KNOWN)
 def stored_spec(stored: bytes) -> ExperimentSpec:
-    """The spec of an experiment's record; the same message for the same bytes, so nobody may change it.
+    """The spec of an experiment's record; the same message for the same bytes, so it must not be changed.
 
-    In specs of before `deferred_width` existed, "cheaper" means more than 6 neurons for every example seen.
+    In specs older than `deferred_width`, "cheaper" means more than 6 neurons for every example seen.
 
     >>> stored_spec(ExperimentSpec(loss="mse").SerializeToString()).loss
     'mse'

@@ -40,7 +40,7 @@ def create(
         request: As it came.
         limits: Limits of this service.
         study: Id and token of the study that asks for it, whose project and user it gets; None: a user does.
-        owned_by: The user who asks for it; "" if nobody had to say who they are.
+        owned_by: The user who asks for it; "" without authentication.
         require_room: Raises QuotaExceeded if nothing new is accepted now.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a dispatcher tells whoever counts its work."""
+"""Events of a dispatcher's work, for metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written in the transactions of a caller, beside what they write: both are there, or neither is."""
+"""Additional rows in the transactions of a caller: both are committed, or neither is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _current: ContextVar[Companion | None] = ContextVar("companion", default=None)
 
 
 def companion() -> Companion | None:
-    """What accompanies the writes of the running context."""
+    """The companion of writes in the running context."""
     return _current.get()
 
 

@@ -41,7 +41,7 @@ class Change(StrEnum):
     STOP = "STOP"
     # The runs will never be trained.
     REFUSE = "REFUSE"
-    # Somebody asks for failed runs again.
+    # Failed runs are retried on request.
     RETRY = "RETRY"
 
 

@@ -1,7 +1,7 @@
 """The page's calls to the API: the one place that says on whose behalf they are made.
 
 Where the API asks for tokens, a browser sends one as the password of HTTP's Basic authentication; the user's
-name in it does not matter. The page has no token of its own, so it shows nobody more than the API would.
+name in it does not matter. The page has no token of its own, so it shows a user no more than the API would.
 """
 
 from __future__ import annotations

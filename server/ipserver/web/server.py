@@ -29,7 +29,7 @@ def server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nobody stands between
+        proxy_headers=False,  # there is no proxy
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=2,
     )

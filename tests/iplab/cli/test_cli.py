@@ -359,6 +359,20 @@ def test_the_installed_command_reads_its_address_from_the_environment(service, t
     assert len(missing.stderr.splitlines()) == 1
 
 
+def test_a_warning_inside_a_library_is_no_error():
+    """PYTHONWARNINGS=error is set for the user's own programs, in CI above all."""
+    program = (
+        "import warnings, iplab.cli, iplab.__main__\n"
+        "iplab.cli.main = lambda: warnings.warn('from deep inside a library', DeprecationWarning)\n"
+        "iplab.__main__.main()"
+    )
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_ctrl_c_exits_130(service, client):
     experiment = client.create(small_spec())
     # If these tests are a background job of a shell, they and their children ignore the signal.

@@ -107,6 +107,18 @@ def test_a_port_in_use_is_named():
             free_address(address)
 
 
+def test_a_kernel_without_ipv6_is_told(monkeypatch):
+    import errno
+    import socket
+
+    def no_such_family(*_):
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", no_such_family)
+    with pytest.raises(StartupError, match=r"cannot listen on \[::1\]:0: Address family not supported"):
+        free_address("[::1]:0")
+
+
 def test_port_0_takes_a_free_one():
     host, _, port = free_address("127.0.0.1:0").rpartition(":")
 
@@ -157,6 +169,15 @@ def test_secrets_of_a_kubernetes_volume(places):
     (secrets / "store").symlink_to("..data/store")
 
     assert load_settings().store_dsn == "postgresql+psycopg://lab:se/cret@db/iplab"
+
+
+def test_files_as_editors_of_windows_write_them(places):
+    """With a mark before the text, and line ends of two characters."""
+    file, secrets = places
+    file.write_bytes(b'\xef\xbb\xbfcpus = 3\r\ns3_region = "here"\r\n')
+    (secrets / "ray_address").write_bytes(b"\xef\xbb\xbfhead:6379\r\n")
+    settings = load_settings()
+    assert (settings.cpus, settings.s3_region, settings.ray_address) == (3, "here", "head:6379")
 
 
 def test_a_file_among_the_secrets_that_names_no_setting_is_told(places, caplog):

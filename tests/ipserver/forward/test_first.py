@@ -21,9 +21,10 @@ from tests.ipserver.support import settings_in
 ROOT = Path(__file__).parents[3]
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 
-# Forks of a process that has loaded MLflow, which takes seconds.
+# Two makers at once in the first folder, and makers that are killed in the second: forks of a process that
+# has loaded MLflow, which takes seconds.
 MAKERS = """
-import os, sys
+import os, signal, sys, time
 from pathlib import Path
 from ipserver.forward.connect import connect
 from tests.ipserver.support import settings_in
@@ -33,14 +34,8 @@ for _ in range(2):
     if children[-1] == 0:
         connect(settings_in(Path(sys.argv[1])))
         os._exit(0)
-print([os.waitpid(child, 0)[1] for child in children])
-"""
-KILLED = """
-import os, signal, sys, time
-from pathlib import Path
-from ipserver.forward.connect import connect
-from tests.ipserver.support import settings_in
-home, begun, finished = Path(sys.argv[1]), 0, 0
+print(*(os.waitpid(child, 0)[1] for child in children))
+home, begun, finished = Path(sys.argv[2]), 0, 0
 settings, new = settings_in(home), home / "mlflow" / ".mlflow.db.new"
 def making_since(start):  # the file of the one before may be there
     try:
@@ -68,6 +63,17 @@ print(begun, int(finished))
 """
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two folders in which MLflow's database was made, and the numbers that were printed for each."""
+    folders = tmp_path_factory.mktemp("together"), tmp_path_factory.mktemp("killed")
+    command = [sys.executable, "-c", MAKERS, *map(str, folders)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = [[int(word) for word in line.split()] for line in done.stdout.splitlines()[-2:]]
+    return dict(zip(("together", "killed"), zip(folders, told, strict=True), strict=True))
+
+
 def half_made(path):
     """A database as after a kill of MLflow: some tables, an intermediate version, no experiment."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,17 +97,13 @@ def test_a_new_one_is_whole_and_leaves_nothing_beside(tmp_path):
     connect(settings)  # a second time
 
 
-def test_a_kill_at_any_moment_leaves_it_usable(tmp_path):
+def test_a_kill_at_any_moment_leaves_it_usable(made):
     """Processes that create it are killed one after another, each later than the last, until one succeeds."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    begun, finished = (int(word) for word in done.stdout.split()[-2:])
+    folder, (begun, finished) = made["killed"]
 
     assert begun >= 3, "too few makers were killed in the middle of it"
     assert finished == 1
-    first.require_finished(tmp_path / "mlflow" / "mlflow.db")
+    first.require_finished(folder / "mlflow" / "mlflow.db")
 
 
 def test_what_mlflow_itself_has_left_half_made_is_set_aside_in_our_home(tmp_path, caplog):
@@ -140,13 +142,12 @@ def test_a_database_with_an_experiment_is_never_touched(tmp_path):
     assert not (database.parent / "mlflow.db.unfinished").exists()
 
 
-def test_two_forwarders_make_one(tmp_path):
+def test_two_forwarders_make_one(made):
     """Both succeed; the second waits for the first."""
-    makers = subprocess.run(
-        [sys.executable, "-c", MAKERS, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert makers.stdout.splitlines()[-1:] == ["[0, 0]"], makers.stderr
-    first.require_finished(tmp_path / "mlflow" / "mlflow.db")
+    folder, statuses = made["together"]
+
+    assert statuses == [0, 0]
+    first.require_finished(folder / "mlflow" / "mlflow.db")
 
 
 def test_turns_are_taken(tmp_path):

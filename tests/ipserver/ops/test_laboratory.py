@@ -111,7 +111,9 @@ def test_a_laboratory(tmp_path):
     home.mkdir()
     write_certificate(ca, tls)
     ca_file = write_ca(ca, tmp_path / "ca.pem")
-    with serving(home, IPLAB_TLS=str(tls), IPLAB_AUTH="1") as (_, service):
+    # One worker trains most of what follows.
+    settings = {"IPLAB_TLS": str(tls), "IPLAB_AUTH": "1", "IPLAB_READY_WORKERS": "1"}
+    with serving(home, **settings) as (_, service):
         lab = Laboratory(home, ca_file, service["address"])
         for project in ("lab", "guests"):
             lab.operate("project", "create", project)

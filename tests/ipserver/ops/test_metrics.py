@@ -168,3 +168,5 @@ def test_parts_of_one_service_have_ports_that_follow_each_other():
         port = taken.getsockname()[1]
         with pytest.raises(StartupError, match=f"127.0.0.1:{port}"):
             with_free_ports(f"127.0.0.1:{port - 1}")
+    with pytest.raises(StartupError, match=r"cannot listen on 127\.0\.0\.1:65536: .*IPLAB_METRICS_ADDRESS"):
+        with_free_ports("127.0.0.1:65535")  # the first of three

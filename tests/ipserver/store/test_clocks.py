@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipserver.store import Store
+from ipserver.store.records.queueing import QueuePlace
 from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason, RunState
 from ipserver.store.transactions.clocks import SLACK_SECONDS, held
@@ -157,3 +158,33 @@ def test_a_lease_holds_for_its_own_length_at_most(now: float, written: float, le
         assert 0 < expires - now <= length + SLACK_SECONDS + 1e-6  # rounding
     # It ends after its length on the correct clock, whatever its timestamp.
     assert not held(expires, length, now) or not held(expires, length, now + length + SLACK_SECONDS + 1e-3)
+
+
+@pytest.mark.parametrize("jump", [HOUR, 365 * 24 * HOUR, -365 * 24 * HOUR])
+def test_time_that_a_wrong_clock_measured_is_used_by_nobody(store: Store, clock: Clock, jump: float) -> None:
+    """The clock jumps while a pack trains, and is corrected after its end."""
+    store.accounts.set_quota("default", "", "core_hours", 1000)
+    planned(store, [[0], [1], [2]], resources={"cpus": 60.0})
+    honest = lease(store)
+    clock.advance(60)
+    store.commit_slice("e", honest.id, honest.token, last_slice(honest))
+    odd = lease(store)
+    clock.advance(jump)
+    store.commit_slice("e", odd.id, odd.token, last_slice(odd))
+    clock.advance(-jump)
+
+    (use,) = store.accounts.uses("default", "")
+    assert use.used == 1.0, "core-hours: sixty cores for a minute"
+    assert store.pack_seconds("e") == {honest.id: (60.0, 1), odd.id: (0.0, 1)}
+
+
+def test_time_that_a_wrong_clock_measured_tells_nothing_of_the_pace(store: Store, clock: Clock) -> None:
+    planned(store, [[0], [1], [2], [3]])
+    for jump in (0.0, 365 * 24 * HOUR):
+        pack = lease(store)
+        clock.advance(60 + jump)
+        store.commit_slice("e", pack.id, pack.token, last_slice(pack))
+        clock.advance(-jump)
+    lease(store)  # so that something trains, and all others wait for it
+    planned(store, [[0]], "asked")
+    assert store.queue_place("asked") == QueuePlace(1, clock.time + 2 * 60)

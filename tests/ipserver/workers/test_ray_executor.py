@@ -20,7 +20,8 @@ from ipserver.store.states import ExperimentState, FailureReason
 from ipserver.workers.local_executor import LocalExecutor
 from ipserver.workers.on_ray.actor import Trainer
 from ipserver.workers.on_ray.executor import RayExecutor
-from tests.ipserver.scheduling.cases import final_weights, notices, points, step
+from tests.faults.processes import children
+from tests.ipserver.scheduling.cases import final_weights, notices, points
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ipserver.workers.conftest import ray_pids
 
@@ -62,11 +63,19 @@ def store(settings):
 
 
 def run_until(dispatcher, condition, seconds=180):
-    deadline = time.monotonic() + seconds
+    """Work with a dispatcher until a condition holds; its leases are renewed, as by its own thread.
+
+    It pauses: a pass that finds nothing is work, and what it waits for needs the core.
+    """
+    deadline, renewed = time.monotonic() + seconds, 0.0
     while not condition():
-        assert time.monotonic() < deadline, "not reached"
-        step(dispatcher)
-        dispatcher.renew()  # on a busy machine the start of a worker takes longer than a lease
+        now = time.monotonic()
+        assert now < deadline, "not reached"
+        if not dispatcher.step():
+            time.sleep(0.1)
+        if now > renewed + 0.5:
+            dispatcher.renew()  # on a busy machine the start of a worker takes longer than a lease
+            renewed = now
 
 
 def test_nodes_have_our_names(executor):
@@ -189,24 +198,7 @@ def test_resources_that_ray_refuses_fail_their_pack_alone(store, settings, thrif
 
 def worker_pids():
     """The trainers' processes below this process (Ray names them after the actor's class)."""
-    parents, names = {}, {}
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-            command = (status.parent / "cmdline").read_text()
-        except OSError:
-            continue  # it ended meanwhile
-        pid = int(status.parent.name)
-        parents[pid], names[pid] = int(fields["PPid"]), command
-
-    def ours(pid):
-        while pid in parents:
-            if pid == os.getpid():
-                return True
-            pid = parents[pid]
-        return False
-
-    return {pid for pid, name in names.items() if name.startswith("ray::Trainer") and ours(pid)}
+    return {pid for pid, name in children(os.getpid()).items() if name.startswith("ray::Trainer")}
 
 
 def paused(store, dispatcher, executor):

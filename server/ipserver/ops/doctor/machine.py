@@ -64,7 +64,11 @@ def surroundings(settings: Settings, environment: Mapping[str, str]) -> Found:
 
 def space(settings: Settings) -> Found:
     """Free space where this service writes: at the nearest existing folder, once per file system."""
-    folders = {"IPLAB_HOME": settings.home, "temporary files": Path(tempfile.gettempdir())}
+    folders = {"IPLAB_HOME": settings.home}
+    try:
+        folders["temporary files"] = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        yield Level.WRONG, f"temporary files: {error.strerror}; set TMPDIR to a folder that can be written"
     if settings.artifact_root.folder is not None:
         folders["IPLAB_ARTIFACTS"] = settings.artifact_root.folder
     seen = set()
@@ -87,7 +91,7 @@ def privacy(settings: Settings) -> Found:
     """Check what other users of this machine can access."""
     found = 0
     if settings.home.exists():
-        # Of a mounted folder, as in a container, whoever mounts it decides.
+        # A mounted folder, as in a container, has the permissions of its mount.
         ours = settings.home.stat().st_uid == os.getuid()
         for text in exposed(settings.home):
             found += 1

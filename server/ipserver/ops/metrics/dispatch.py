@@ -13,7 +13,7 @@ from ipserver.scheduling.observing import Observer
 from ipserver.store import Store
 from ipserver.store.states import FailureReason
 
-# Custom resources have names that nobody bounds.
+# The number of names of custom resources is not bounded.
 _RESOURCES: Final = ("cpus", "gpus")
 _LAG_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 

@@ -44,7 +44,7 @@ class Deleting(Transactions):
     def delete_old_experiments(self, keep_seconds: float, limit: int) -> list[str]:
         """Delete experiments that ended longer ago than their projects keep them (limit `retention_days`).
 
-        Left alone are those that somebody has brought back, and those of studies that go on.
+        Experiments that were undeleted, and those of running studies, are left alone.
 
         Args:
             keep_seconds: As for `delete_experiment`.

@@ -10,7 +10,8 @@ class AuditedCall:
     """A call, as known when it begins. It holds no part of the request but what it concerns.
 
     Attributes:
-        user: Who calls; "": unknown, or nobody is asked. "os:alice": a user of the operating system.
+        user: The caller; "": unknown, or the service has no authentication. "os:alice": a user of the
+            operating system.
         method: "iplab.v1.ExperimentService/CancelExperiment", or an operator's command; "": several.
         resource: Name of the resource concerned; "": none, or unknown.
         project: Id of the project concerned; "": that of the resource.
@@ -31,8 +32,8 @@ class AuditRecord(AuditedCall):
     Attributes:
         id: Grows with time.
         time: When it began.
-        end_time: When its result was written; None in entries of before that have none.
-        code: Its result, a gRPC status code by name; "": unknown, in entries of before.
+        end_time: Time at which its result was written; None in older entries.
+        code: Its result, a gRPC status code by name; "": unknown, in older entries.
         calls: Number of calls that it stands for.
     """
 

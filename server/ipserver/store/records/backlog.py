@@ -18,7 +18,7 @@ class Queue:
         unplanned: Experiments that wait to be planned.
         packs: Number of packs in each state but DONE.
         leased: Number of packs with a valid lease, by shape (`ipserver.store.shapes`).
-        totals: Resources of the cluster as last reported ("cpus", "gpus", custom names); {}: nobody has.
+        totals: Resources of the cluster as last reported ("cpus", "gpus", custom names); {}: not reported.
     """
 
     waiting: Mapping[str, int]

@@ -25,7 +25,7 @@ class NewExperiment:
         spec: The serialized `iplab.v1.ExperimentSpec`, defaults filled in.
         resources: Amounts that each of its packs asks for, by name ("cpus", "gpus", custom names).
         project: Id of its project.
-        owned_by: The user who asks for it; "" if nobody had to say who they are.
+        owned_by: The user who asks for it; "" without authentication.
         notes: Free text for people.
     """
 
@@ -63,7 +63,7 @@ class Revision:
 
 
 def etag_of(uid: str, display_name: str, labels: Mapping[str, str], priority: int, notes: str) -> str:
-    """What stands for everything that a `Revision` can change."""
+    """Hash of all fields that a `Revision` can change."""
     told = [uid, display_name, sorted(labels.items()), priority, notes]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 

@@ -57,7 +57,7 @@ experiments = sa.Table(
     # Context of the call that asked for training last, where traces are recorded (`environment.traces`).
     column("trace", Name, server_default=""),
     *deletion(),
-    # Whether somebody brought it back, so that the rule of its project does not delete it.
+    # Whether it was undeleted, so that the rule of its project does not delete it.
     column("kept", sa.Boolean(), server_default=sa.false()),
 )
 index("ix_experiments_newest", experiments.c.create_time, experiments.c.id)

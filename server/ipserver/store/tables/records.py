@@ -50,7 +50,7 @@ audit = sa.Table(
     metadata,
     column("id", Serial, primary_key=True, autoincrement=True),
     column("time", sa.Double()),
-    # Entries of before may lack the result and its time.
+    # Older entries may lack the result and its time.
     column("end_time", sa.Double(), nullable=True),
     column("code", Name),
     column("user", Name),

@@ -1,7 +1,8 @@
 """Checks of stored times that a wrong clock may have written.
 
 If a machine starts with a clock that is ahead and is corrected later, the store holds times in the future.
-Two facts reveal them: a lease ends at most its own length from now, and nothing has happened in the future.
+These facts reveal them: a lease ends at most its own length from now, nothing has happened in the future, and
+nothing has ended before it began.
 """
 
 from __future__ import annotations
@@ -41,6 +42,16 @@ def held(expires: float, length: float | None, now: float) -> bool:
     (False, False)
     """
     return now < expires and (length is None or expires <= now + length + SLACK_SECONDS)
+
+
+def lasted(
+    start: sa.ColumnElement[float], end: sa.ColumnElement[float], now: float
+) -> sa.ColumnElement[float]:
+    """The SQL expression for the seconds from `start` to `end`; 0 if a wrong clock wrote one of them.
+
+    Such an attempt would otherwise use up a project's month, or give hours back.
+    """
+    return sa.case((sa.and_(start <= end, end <= now + SLACK_SECONDS), end - start), else_=0.0)
 
 
 def newest(transaction: Transaction) -> float | None:

@@ -204,7 +204,7 @@ def forget_studies(transaction: Transaction) -> int:
 
 
 def _begin(edit: Edit) -> None:
-    """Begin to purge: MLflow gets nothing more of it, and nobody can undelete it."""
+    """Begin to purge: nothing more is sent to MLflow, and it cannot be undeleted."""
     edit.values["purging"] = True
     edit.pending = -int(edit.before.mlflow_pending_runs)
     edit.transaction.connection.execute(

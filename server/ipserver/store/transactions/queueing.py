@@ -14,6 +14,7 @@ from ipserver.store.database import Transaction
 from ipserver.store.records.queueing import QueuePlace
 from ipserver.store.states import PackState
 from ipserver.store.tables import attempts, experiments, packs
+from ipserver.store.transactions import clocks
 from ipserver.store.transactions.missing import no_experiment
 
 # Attempts that say how long packs take: the last ones of this time.
@@ -92,10 +93,14 @@ def _pack_seconds(transaction: Transaction, now: float) -> float | None:
     """Mean length of the last attempts at packs that nothing went wrong with; None: there are none."""
     last = (
         sa.select((attempts.c.end_time - attempts.c.start_time).label("seconds"))
-        .where(attempts.c.end_time > now - _RECENT_SECONDS, attempts.c.end_reason.is_(None))
+        .where(
+            attempts.c.end_time.between(now - _RECENT_SECONDS, now + clocks.SLACK_SECONDS),
+            attempts.c.start_time <= attempts.c.end_time,
+            attempts.c.end_reason.is_(None),
+        )
         .order_by(attempts.c.end_time.desc())
         .limit(_ATTEMPTS)
         .subquery()
     )
     mean = transaction.connection.execute(sa.select(sa.func.avg(last.c.seconds))).scalar_one()
-    return None if mean is None else max(0.0, float(mean))
+    return None if mean is None else float(mean)

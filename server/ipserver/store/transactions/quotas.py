@@ -1,4 +1,4 @@
-"""Limits of projects and users, and what of them is used.
+"""Limits of projects and users, and their use.
 
 A limit of a project counts everything in it; a limit of a user counts what the user has in that project. The
 project "*" stands for each project, and the user "*" for each user, without a limit of their own.
@@ -19,12 +19,12 @@ from ipserver.store.database import Transaction
 from ipserver.store.records.accounts import EACH, KINDS, WHOLE, Quota, Use
 from ipserver.store.shapes import amounts_of
 from ipserver.store.tables import artifacts, attempts, experiments, purged, quotas
-from ipserver.store.transactions import projects
+from ipserver.store.transactions import clocks, projects
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What is counted: the experiments of a project, or those of a user in it ("": of everybody)."""
+    """The counted experiments: those of a project, or of a user in it ("": of all users)."""
 
     project: str
     user: str
@@ -70,7 +70,7 @@ def seconds_since(month: float, now: float) -> sa.ColumnElement[float]:
     """Seconds that an attempt has lasted since a time."""
     end = sa.func.coalesce(attempts.c.end_time, now)
     start = sa.case((attempts.c.start_time < month, month), else_=attempts.c.start_time)
-    return sa.case((end > month, end - start), else_=0.0)
+    return clocks.lasted(start, end, now)
 
 
 def _bytes(transaction: Transaction, scope: _Scope) -> float:
@@ -123,7 +123,7 @@ def limits_of(
     Args:
         found: Values by project, user and name.
         project: Id of the project.
-        user: The user; "": nobody had to say who they are, so that only the project's limits hold.
+        user: The user; "" without authentication, so that only the project's limits hold.
     """
     for name in KINDS:
         whole = ((project, WHOLE), (EACH, WHOLE))

@@ -12,6 +12,7 @@ from ipserver.store.database import Transaction
 from ipserver.store.records.studies import NewRound, StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
 from ipserver.store.tables import attempts, packs, studies, study_rounds
+from ipserver.store.transactions import clocks
 from ipserver.store.transactions.studies import change, get
 
 
@@ -93,7 +94,7 @@ def finish(
 
 def seconds(transaction: Transaction, experiment: str) -> dict[str, tuple[float, int]]:
     """See `Store.pack_seconds`."""
-    worked = sa.func.sum(attempts.c.end_time - attempts.c.start_time)
+    worked = sa.func.sum(clocks.lasted(attempts.c.start_time, attempts.c.end_time, transaction.now()))
     statement = (
         sa.select(attempts.c.pack, worked.label("seconds"), packs.c.runs)
         .join(packs, sa.and_(packs.c.experiment == attempts.c.experiment, packs.c.id == attempts.c.pack))
@@ -101,7 +102,7 @@ def seconds(transaction: Transaction, experiment: str) -> dict[str, tuple[float,
         .group_by(attempts.c.pack, packs.c.runs)
     )
     rows = transaction.connection.execute(statement)
-    return {row.pack: (max(0.0, row.seconds), row.runs) for row in rows}
+    return {row.pack: (row.seconds, row.runs) for row in rows}
 
 
 def _learn(transaction: Transaction, study: str, outcome: StudyOutcome) -> None:

@@ -57,7 +57,7 @@ class TokenRecord:
 
 
 def create(transaction: Transaction, user: str, seconds: float, note: str = "") -> str:
-    """Make a token of a user that expires after so many seconds; return it. Nobody can read it again."""
+    """Make a token of a user that expires after a number of seconds; return it. It cannot be read again."""
     name, secret, now = secrets.token_hex(6), secrets.token_urlsafe(32), transaction.now()
     transaction.connection.execute(
         sa.insert(tokens).values(

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ipcore.planning.machine import MachineProfile
+from ipserver.environment.loading import loading
 from ipserver.request.resources import ResourceRequest
 from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason
@@ -39,13 +40,15 @@ class Trainer:
 
     def warm(self) -> None:
         """Import what training needs."""
-        from ipserver.workers.trainer import warm  # noqa: PLC0415 - see the docstring
+        with loading():
+            from ipserver.workers.trainer import warm  # noqa: PLC0415 - see the docstring
 
         warm()
 
     def profile(self, asked: ResourceRequest) -> MachineProfile:
         """Measure the speed of a worker of this size."""
-        from ipserver.workers.trainer import measure  # noqa: PLC0415 - see the docstring
+        with loading():
+            from ipserver.workers.trainer import measure  # noqa: PLC0415 - see the docstring
 
         return measure(asked)
 
@@ -61,7 +64,8 @@ class Trainer:
         self._trainer = None  # free the last pack's memory before the next is allocated
         self._refused = None
         try:
-            from ipserver.workers.trainer import PackTrainer  # noqa: PLC0415 - see the docstring
+            with loading():
+                from ipserver.workers.trainer import PackTrainer  # noqa: PLC0415 - see the docstring
 
             self._trainer = PackTrainer(job)
         except Exception as error:
