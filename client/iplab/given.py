@@ -80,14 +80,16 @@ def numbers_of(field: str, kind: type[Number], given: Iterable[Number]) -> list[
     return [kind(one) for one in found]
 
 
-def seconds_of(field: str, given: float | None) -> float | None:
+def seconds_of(field: str, given: object) -> float | None:
     """A time in seconds; None: no limit.
 
     Raises:
         InvalidRequestError: It is no number.
     """
-    if given is None or (isinstance(given, Real) and not isinstance(given, bool)):
-        return given
+    if given is None:
+        return None
+    if isinstance(given, Real) and not isinstance(given, bool):
+        return float(given)
     raise _wrong(field, f"{given!r} is no number of seconds")
 
 
