@@ -16,8 +16,9 @@ from ipcore.analysis import LimitDistance, fit_distances
 from ipcore.data import Dataset
 from ipcore.errors import AnalysisError
 from ipcore.figures import Law, LawPanel, PowerLaws, Role, Size
-from ipcore.limits.paired import paired_outputs
 from ipcore.limits.trainer import LimitTrainer
+from ipcore.probes.paired import DISTANCE as PAIRED_DISTANCE
+from ipcore.probes.paired import PAIRED_OUTPUTS
 from ipcore.theory import preset
 from reproduction.data import load
 from reproduction.kept import kept
@@ -194,11 +195,16 @@ def _kernel_case(spec: Spec, case: Sequence[Any], dataset: Dataset) -> Iterator[
     name, layers, phi, rate, _, widths, seeds = case
     for width, count in zip(widths, seeds, strict=True):
         for seed in range(count):
-            config, shared = _config(spec, case, width), spec["data_seed"]
-            pairs = paired_outputs(
-                config, _run(case, seed), dataset, spec["steps"], threads=1, data_seed=shared
+            probes = ipcore.Probes((PAIRED_OUTPUTS,), steps=tuple(spec["steps"]))
+            config = _config(spec, case, width, probes=probes)
+            network = ipcore.Trainer(
+                config, [_run(case, seed)], dataset, threads=1, data_seed=spec["data_seed"]
             )
-            values = {f"square@{pair.step}": pair.square for pair in pairs}
+            values = {
+                f"square@{step}": value**2
+                for _, metric, step, value in network.advance().points.rows()
+                if metric == PAIRED_DISTANCE
+            }
             yield Measured(name, layers, width, phi, rate, seed, values)
 
 

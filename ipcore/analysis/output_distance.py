@@ -11,6 +11,9 @@ off_s = f_s - g_s of S seeds, f_s a network's outputs and g_s its limit's, relat
 sketch is linear, so all of this follows from sketches of f_s and g_s; |g_s|^2 is recorded exactly. Intervals
 are over seeds and over the sums of the sketch together.
 
+Where the limit is a kernel machine with a random f_0, g_s is the machine that starts from the network's own
+f_0. Then off_s itself is recorded (`ipcore.probes.paired`), distances are relative to |g_s - f_0|, own = 0.
+
 If no limit is computed (muP), a network of M >= 16 m neurons takes its place. Its variance is taken to be the
 m / M-th part of that of a network of width m, so that the variance of off_s is V (1 + m / M).
 """
@@ -46,11 +49,26 @@ class Outputs:
         mean_square: Mean f^2 over all outputs on the test set.
         sums: The sketch, (J,): its squares sum to the mean square on average.
         error: For a limit, its root mean square error relative to |f|; 0 where it is exact or not known.
+        moved: Of a network that was recorded beside the kernel machine of its own f_0: mean (g - f_0)^2, and
+            `sums` are those of f - g; None: it was not.
     """
 
     mean_square: float
     sums: Floats
     error: float = 0.0
+    moved: float | None = None
+
+    @classmethod
+    def paired(cls, recorded: Sequence[float] | Floats) -> Self:
+        """From the values of "paired_sketch/0", "paired_sketch/1", ... in this order."""
+        values = np.asarray(recorded, np.float64)
+        sums = values[1:]
+        return cls(float(sums @ sums), sums, moved=float(values[0]))
+
+    @property
+    def limit(self) -> Self | None:
+        """What it was recorded beside, where `sums` begin."""
+        return None if self.moved is None else type(self)(self.moved, np.zeros_like(self.sums))
 
     @classmethod
     def of(cls, recorded: Sequence[float] | Floats, error: float | None = None) -> Self:
@@ -114,7 +132,7 @@ def output_distance(
 
     Args:
         networks: By width, then by seed.
-        limits: By seed.
+        limits: By seed; none where networks were recorded beside their own.
         needed: Distances eps > 0 for which a width is wanted.
 
     Raises:
@@ -137,21 +155,29 @@ def _squares(
     networks: Mapping[int, Mapping[int, Outputs]], limits: Mapping[int, Outputs]
 ) -> tuple[dict[int, Floats], dict[int, tuple[float, float]], float]:
     """Squared distances and V, b^2 by width, and the limits' own error: relative to their mean square."""
-    own = float(np.mean([limit.own for limit in limits.values()]))
-    unit = float(np.mean([limit.mean_square - limit.own for limit in limits.values()]))
+    squares, parts, relative = dict[int, Floats](), dict[int, tuple[float, float]](), 0.0
+    for width, by_seed in networks.items():
+        beside = {seed: one.limit for seed, one in by_seed.items() if one.limit is not None} or limits
+        both = sorted(by_seed.keys() & beside.keys())
+        if len(both) < 2:
+            raise AnalysisError(f"width {width} has {len(both)} seeds beside their limits; needs at least 2")
+        own, unit = _unit(beside.values())
+        off = np.stack([by_seed[seed].sums - beside[seed].sums for seed in both])
+        squares[width] = off**2 / unit
+        spread, centre = float(off.var(axis=0, ddof=1).sum()), off.mean(axis=0)
+        bias = float(centre @ centre) - spread / len(both)
+        parts[width] = (spread - own) / unit, bias / unit
+        relative = own / unit  # the same at all widths
+    return squares, parts, relative
+
+
+def _unit(limits: Collection[Outputs]) -> tuple[float, float]:
+    """The limits' own squared error, and their mean square without it."""
+    own = float(np.mean([limit.own for limit in limits]))
+    unit = float(np.mean([limit.mean_square - limit.own for limit in limits]))
     if is_zero(unit, own):
         raise AnalysisError(
             f"outputs of the limit are 0 within its own error ({math.sqrt(own):.2g}), so that a relative "
             "distance means nothing; more particles or replicas (infinite_width) have a smaller error"
         )
-    squares, parts = dict[int, Floats](), dict[int, tuple[float, float]]()
-    for width, by_seed in networks.items():
-        both = sorted(by_seed.keys() & limits.keys())
-        if len(both) < 2:
-            raise AnalysisError(f"width {width} has {len(both)} seeds beside their limits; needs at least 2")
-        off = np.stack([by_seed[seed].sums - limits[seed].sums for seed in both])
-        squares[width] = off**2 / unit
-        spread, centre = float(off.var(axis=0, ddof=1).sum()), off.mean(axis=0)
-        bias = float(centre @ centre) - spread / len(both)
-        parts[width] = (spread - own) / unit, bias / unit
-    return squares, parts, own / unit
+    return own, unit

@@ -25,7 +25,7 @@ from ipcore.analysis.predicted_drift import PredictedDrift
 from ipcore.analysis.samples import listed
 from ipcore.analysis.slopes import MIN_WIDTHS
 from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
-from ipcore.analysis.welch import contrast
+from ipcore.analysis.welch import Contrast, contrast
 from ipcore.errors import AnalysisError
 
 OCTAVE: Final = 1.0
@@ -33,6 +33,11 @@ OCTAVE: Final = 1.0
 
 SAME: Final = 1e-6
 """Relative difference of losses that single precision does not resolve."""
+
+# More seeds than these are no advice.
+_MOST_SEEDS: Final = 141
+# Between two rates of the grid at most so many pieces, less one new rate.
+_MOST_PARTS: Final = 4
 
 _Losses = Mapping[tuple[int, float, int], float]
 _Floats = npt.NDArray[np.float64]
@@ -117,8 +122,7 @@ def check_rate_transfer(
     moved = drift(widths, optima)
     own = Estimate.of(moved)
     estimate = Estimate(own.value, own.low + open_[0], own.high + open_[1])
-    low, high = moved.bounds(error_of_bound(1))
-    verdict, why = _verdict((low + open_[0], high + open_[1]), predicted, tolerance, len(seeds), open_)
+    verdict, why = _verdict(moved, predicted, tolerance, len(seeds), open_, ranges)
     said = "" if isinstance(predicted, str) else f", theory suggests {predicted}"
     sentence = (
         f"best rate {verdict}: drifts {estimate} octaves per doubling of the width{said} "
@@ -279,20 +283,50 @@ def _log(loss: float) -> float:
 
 
 def _verdict(
-    bounds: tuple[float, float],
+    moved: Contrast,
     predicted: PredictedDrift | str,
     tolerance: float,
     seeds: int,
     left_open: tuple[float, float],
+    ranges: _Floats,
 ) -> tuple[Verdict, str]:
+    """The verdict on a drift with what the grid leaves open, and if it is undecided why, and what decides."""
     if isinstance(predicted, str):
         return Verdict.UNDECIDED, predicted
     if seeds < MIN_SEEDS:
         return Verdict.UNDECIDED, f"fewer than {MIN_SEEDS} seeds"
     low, high = float(predicted.low) - tolerance, float(predicted.high) + tolerance
-    if low < bounds[0] and bounds[1] < high:
+    least, most = moved.value + left_open[0], moved.value + left_open[1]
+    half = moved.half(error_of_bound(1))
+    if low < least - half and most + half < high:
         return Verdict.AGREES, ""
-    if bounds[1] < low or bounds[0] > high:
+    if most + half < low or least - half > high:
         return Verdict.DISAGREES, ""
-    more = "rates" if 2 * (left_open[1] - left_open[0]) > bounds[1] - bounds[0] else "seeds"
-    return Verdict.UNDECIDED, f"the interval is too wide; add {more}"
+    # So small must half the interval become, for either verdict.
+    gap = max(min(least - low, high - most), low - most, least - high)
+    return Verdict.UNDECIDED, _missing(moved, gap, high - low, seeds, most - least, ranges)
+
+
+def _missing(moved: Contrast, gap: float, band: float, seeds: int, left_open: float, ranges: _Floats) -> str:
+    """What would decide, if the estimate stays as it is."""
+    error = error_of_bound(1)
+    more = range(seeds + 1, _MOST_SEEDS + 1)
+    needed = next((n for n in more if moved.half(error, n / seeds) < gap), None)
+    if left_open and (needed is None or left_open > 2 * moved.half(error)):
+        rates = _between_rates(ranges, parts=math.ceil(2 * left_open / band))
+        return f"the grid is too coarse; add the base rates {rates}"
+    if needed is None:
+        return "the interval is too wide; seeds alone will hardly do, add larger widths"
+    return f"the interval is too wide; about {needed} seeds would do"
+
+
+def _between_rates(ranges: _Floats, parts: int) -> str:
+    """Rates that part what the grid leaves open into so many pieces, two at least."""
+    gaps = sorted({(round(low, 6), round(high, 6)) for low, high in ranges.reshape(-1, 2) if low < high})
+    parts = min(max(parts, 2), _MOST_PARTS)
+    inner = {
+        f"{2.0 ** (low + (high - low) * part / parts):.3g}": None
+        for low, high in gaps
+        for part in range(1, parts)
+    }
+    return ", ".join(inner)

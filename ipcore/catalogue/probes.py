@@ -19,8 +19,8 @@ class Probe:
         implementation: Object of type `ipcore.probes.definition.Definition`, as "module:name".
         least_examples: Number of examples that it needs at least.
         chains_only: Whether it is defined only for multilayer perceptrons.
-        of_outputs: Whether it reads only outputs on the test set, which limits and networks with deferred
-            weights have too.
+        of_outputs: Whether it looks at outputs on the test set alone.
+        beside: What trains beside the networks to be compared with them, as "module:name"; "": nothing does.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Probe:
     least_examples: int = 1
     chains_only: bool = False
     of_outputs: bool = False
+    beside: str = ""
 
 
 PROBES: Final[Mapping[str, Probe]] = table(
@@ -75,6 +76,13 @@ PROBES: Final[Mapping[str, Probe]] = table(
             "signed sums of the outputs on the test set, from which distances between runs follow",
             "ipcore.probes.outputs:OUTPUTS",
             of_outputs=True,
+        ),
+        Probe(
+            "paired_outputs",
+            "distance of the outputs from a kernel machine that starts from the network's own f_0 (NTK)",
+            "ipcore.probes.paired:PAIRED",
+            of_outputs=True,
+            beside="ipcore.limits.paired:PairedMachines",
         ),
     )
 )

@@ -116,6 +116,8 @@ class RateCurves(Picture):
             parts.append("Hollow: the best rate is the last one tried; the true one may lie beyond.")
         if any(point.diverged for point in points):
             parts.append("Crosses: rates at which a seed diverged.")
+        if not any(_known(curve) for curve in self.curves):
+            parts.append("At every rate of every curve a seed diverged, so there is no mean to show.")
         return " ".join([*parts, self.meaning]).strip()
 
     def rows(self) -> Iterator[Mapping[str, object]]:
@@ -147,6 +149,8 @@ class RateCurves(Picture):
         crosses = max(sum(any(p.diverged for p in c.points) for c in panel.curves) for panel in self.panels)
         low, high = self._span()
         ticks = layout.log_ticks(low, high) if self.logarithmic else layout.linear_ticks(low, high)
+        if not any(_known(curve) for curve in self.curves):
+            ticks = {}  # a scale without data would mean nothing
         page = layout.sheet(
             [panel.title for panel in self.panels],
             self.columns,
@@ -166,6 +170,16 @@ class RateCurves(Picture):
             for curve in panel.curves:
                 _draw_best(axes, curve)
             _draw_crosses(axes, panel.curves, look_of, page.size[1])
+            if not any(_known(curve) for curve in panel.curves):
+                axes.text(
+                    0.5,
+                    0.4,
+                    "at every rate a seed diverged",
+                    backgroundcolor="white",
+                    transform=axes.transAxes,
+                    ha="center",
+                    va="center",
+                )
         return page.figure
 
     def _span(self) -> tuple[float, float]:

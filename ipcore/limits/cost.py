@@ -20,8 +20,9 @@ from typing import Final
 
 from ipcore.catalogue import OPTIMIZERS, DatasetInfo, output_dim
 from ipcore.config import PackConfig, RunConfig
-from ipcore.limits.kinds import limit_of
+from ipcore.limits.kinds import limit_of_run
 from ipcore.limits.limit import NoLimit
+from ipcore.planning import kernel_machine
 from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
 from ipcore.planning.memory import pack_memory_bytes
 
@@ -34,7 +35,6 @@ _NORMALS_PER_SECOND: Final = 3e7
 # Neurons per example seen above which deferred weights take less time than dense ones.
 _DEFERRING: Final = 12
 _DEFERRING_ON_GPU: Final = 4
-_TERMS: Final = 14  # tensors of the shape of a kernel while one is computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,7 @@ def cost(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
     """
     if not config.infinite_width:
         return _deferred(config, run, info)
-    found = limit_of(
-        run.parameterization,
-        config.activation,
-        config.optimizer,
-        calibrated=run.calibration is not None,
-        weight_decay=run.settings.weight_decay,
-        model=config.model,
-    )
+    found = limit_of_run(config, run)
     if isinstance(found, NoLimit):
         raise ValueError(found.sentence)
     if found.kind == "kernel":
@@ -201,21 +194,18 @@ def _deferred(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
 
 
 def _kernel(config: PackConfig, info: DatasetInfo, *, drawn: bool) -> Cost:
-    L, B, C = config.hidden_layers, config.batch_size, output_dim(config.loss, info)
-    used = min(info.train_size - config.validation_size, config.steps * B)
-    points = used + _evaluated(config, info)
-    numbers = used * (2 * C + L + 1) + points * (C + info.input_dim)
-    # Both kernels of some inputs and what their expectations are made of.
-    rows = min(CHUNK, points)
-    moments = [max(B, min(CHUNK, _evaluated(config, info))) * used * _TERMS]
+    evaluated = _evaluated(config, info)
+    points = kernel_machine.used_examples(config, info) + evaluated
+    held = kernel_machine.machine_bytes(config, info, evaluated)
+    moments = [kernel_machine.kernel_bytes(config, info)]
+    work = kernel_machine.update_work(config, info)
     if drawn:
-        # The covariance while it is filled, and beside its eigenvectors and what the eigensolver works in.
-        moments += [points * points + rows * points * _TERMS, 5 * points * points]
-    terms = 20.0 * L + info.input_dim  # of one entry of the kernel; a series has some hundreds
-    work = config.steps * B * used * terms / 2 + (9.0 * points**3 if drawn else 0.0)
-    evaluation = _evaluated(config, info) * used * terms
-    normals = float(points * C) if drawn else 0.0
-    return Cost((numbers + max(moments)) * _DOUBLE, work, evaluation, normals, 0.0)
+        # The covariance beside its eigenvectors and what the eigensolver works in.
+        moments.append(_DOUBLE * (5 * points * points + points * info.input_dim))
+        work += 9.0 * points**3 + points**2 * kernel_machine.entry_work(config, info)
+    normals = float(points * output_dim(config.loss, info)) if drawn else 0.0
+    evaluation = kernel_machine.evaluation_work(config, info, evaluated)
+    return Cost(held + max(moments), work, evaluation, normals, 0.0)
 
 
 def largest_width(config: PackConfig, run: RunConfig, info: DatasetInfo, memory: int) -> int:

@@ -131,7 +131,7 @@ class _Series:
         rest = (a_rest[:, None] * b_rest[None, :]).sqrt()
         total += torch.where(rho > 0, rest, torch.zeros_like(rest))
         for k in range(a.shape[1] - 1, -1, -1):
-            total = total * rho + a[:, k, None] * b[None, :, k]
+            total.mul_(rho).addcmul_(a[:, k, None], b[None, :, k])
         return total
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipcore.catalogue import OPTIMIZERS, find_activation
+from ipcore.config import PackConfig, RunConfig
 from ipcore.limits.exponents import by_exponents
 from ipcore.limits.limit import DEFERRED, Limit, NoLimit
 from ipcore.models import MLP, Model
@@ -41,6 +42,18 @@ def limit_of(
     if uncovered := _uncovered(parameterization, optimizer, model):
         return uncovered
     return by_exponents(parameterization, phi, calibrated=calibrated, weight_decay=weight_decay)
+
+
+def limit_of_run(config: PackConfig, run: RunConfig) -> Limit | NoLimit:
+    """The limit of a run of a pack, or why none is computed."""
+    return limit_of(
+        run.parameterization,
+        config.activation,
+        config.optimizer,
+        calibrated=run.calibration is not None,
+        weight_decay=run.settings.weight_decay,
+        model=config.model,
+    )
 
 
 def _uncovered(p: Parameterization, optimizer: str, model: Model) -> NoLimit | None:

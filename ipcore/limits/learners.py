@@ -13,6 +13,7 @@ from torch import Tensor
 from ipcore.catalogue import OPTIMIZERS, find_activation, output_dim
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
+from ipcore.engine.inputs import Inputs
 from ipcore.engine.losses import LOSSES
 from ipcore.engine.schedule import factor
 from ipcore.limits.deferred_network import DeferredNetwork
@@ -158,11 +159,7 @@ class ParticleLearner:
 
 
 class KernelLearner:
-    """A kernel machine.
-
-    Attributes:
-        rows: The training examples that some batch holds.
-    """
+    """A kernel machine."""
 
     calibrated: tuple[float, ...] | None = None
 
@@ -170,12 +167,8 @@ class KernelLearner:
         self, config: PackConfig, run: RunConfig, material: Material, limit: Limit, data_seed: int
     ) -> None:
         self._course, self._eta = _Course(config, run), run.base_learning_rate
-        rows = used_rows(list(batches_of(config, data_seed, len(material.inputs))))
-        device = material.inputs.device
-        self.rows = torch.from_numpy(rows).to(device)
-        self._place = torch.full((len(material.inputs),), -1, dtype=torch.int64, device=device)
-        self._place[self.rows] = torch.arange(len(rows), device=device)
-        self._labels = material.labels[self.rows]
+        rows = used_rows(batches_of(config, data_seed, len(material.inputs)))
+        self._labels = material.labels
         biased = config.bias == "first"
         kernels = Kernels(
             config.hidden_layers,
@@ -186,7 +179,8 @@ class KernelLearner:
         )
         self.machine = KernelMachine(
             kernels,
-            material.inputs[self.rows],
+            Inputs(material.inputs),
+            torch.from_numpy(rows).to(material.inputs.device),
             material.places,
             outputs=output_dim(config.loss, material.dataset.info),
             loss=LOSSES[config.loss],
@@ -197,12 +191,11 @@ class KernelLearner:
 
     def update(self, step: int, batch: Tensor) -> Tensor:
         """As `Learner.update`."""
-        rows = self._place[batch]
-        return self.machine.update(rows, self._labels[rows], self._eta * self._course.at(step)[0])[1][None]
+        return self.machine.update(batch, self._labels[batch], [self._eta * self._course.at(step)[0]])
 
     def outputs(self, place: str) -> Tensor:
         """As `Learner.outputs`."""
-        return self.machine.outputs(place)[None]
+        return self.machine.outputs(place)
 
     def state(self) -> dict[str, Tensor]:
         """As `Learner.state`."""

@@ -54,6 +54,11 @@ class Limit:
     sentence: str
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_paired(self) -> bool:
+        """Whether networks come near it only if it starts from their own f_0: a kernel with a random f_0."""
+        return self.kind == "kernel" and not self.starts_at_zero
+
 
 @dataclass(frozen=True, slots=True)
 class NoLimit:

@@ -1,85 +1,158 @@
-"""A network beside the kernel machine that starts from the network's own f_0.
+"""Kernel machines beside the networks of a pack: what the probe `paired_outputs` records.
 
-A kernel's limit starts from a random f_0. So the outputs of a network and of the limit of its seed differ by
-two draws of f_0 at any width, and their distance does not fall. Started from the network's f_0 and trained on
-its batches, the kernel machine differs by the network's own kernel and by its movement, which vanish.
+Each starts from the f_0 of its own network, and learns from the same batches at the same rates. Runs that see
+the same batches share the kernel. A run whose limit is no such machine has none, and records nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ipcore.catalogue import OPTIMIZERS, output_dim
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
-from ipcore.errors import ConfigError
-from ipcore.limits.learners import KernelLearner
-from ipcore.limits.trainer import LimitTrainer
-from ipcore.training.trainer import Trainer
+from ipcore.engine.engine import Engine
+from ipcore.engine.inputs import Inputs
+from ipcore.engine.losses import LOSSES
+from ipcore.engine.schedule import factor
+from ipcore.limits.kernel_machine import KernelMachine, used_rows
+from ipcore.limits.kernels import Kernels
+from ipcore.limits.kinds import limit_of_run
+from ipcore.limits.learners import batches_of
+from ipcore.limits.limit import Limit
+from ipcore.limits.pieces import pieces
+from ipcore.models.apply import apply
+from ipcore.probes.paired import PAIRED
+from ipcore.probes.sketch import Sketch
+
+Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Paired:
-    """Outputs on the test set at a step, (n, C) each, double precision.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """Machines that see the same batches.
 
     Attributes:
-        step: Updates done.
-        start: f_0, of both.
-        network: f of the network.
-        kernel: f of the kernel machine.
+        positions: Of their runs in the pack.
+        machine: All of them.
     """
 
-    step: int
-    start: Tensor
-    network: Tensor
-    kernel: Tensor
-
-    @property
-    def square(self) -> float:
-        """|f - g|^2 / |g - f_0|^2 of the network's f and the machine's g; NaN before anything is learned."""
-        return float((self.network - self.kernel).square().sum() / (self.kernel - self.start).square().sum())
+    positions: tuple[int, ...]
+    machine: KernelMachine
 
 
-def paired_outputs(
-    config: PackConfig,
-    run: RunConfig,
-    dataset: Dataset,
-    steps: Sequence[int],
-    *,
-    threads: int | None = None,
-    data_seed: int | None = None,
-) -> Iterator[Paired]:
-    """Train a network and its kernel machine side by side.
+class PairedMachines:
+    """The machines of a pack.
 
     Args:
-        config: Configuration of the network: dense, of finite width.
-        run: The run, for both.
-        dataset: What they train on.
-        steps: Ascending, >= 1: after which updates outputs are given.
-        threads: Inside an operation; None: torch's own setting.
-        data_seed: Whose batches they see; None: those of the run's seed.
-
-    Raises:
-        ConfigError: The run has no limit, or one that is no kernel.
+        config: Of the pack.
+        runs: Of the pack.
+        seeds: Whose batches each run sees.
+        pack: The networks at step 0; only read.
+        start: Their outputs on the test set, (K, n, C).
+        dataset: Has the test set.
+        inputs: Of the training set, on the device.
+        labels: Of the training set, on the device.
     """
-    if not steps or min(steps) < 1 or list(steps) != sorted(set(steps)) or steps[-1] > config.steps:
-        raise ConfigError([f"steps: must ascend within 1 .. {config.steps}, not {list(steps)}"])
-    dense = Trainer(config, [run], dataset, threads=threads, data_seed=data_seed)
-    infinite = replace(config, infinite_width=True, weights="none", probes=None)
-    limit = LimitTrainer(infinite, [run], dataset, threads=threads, data_seed=data_seed)
-    learner = limit.learners[0]
-    if not isinstance(learner, KernelLearner):
-        raise ConfigError(
-            ["parameterization: its limit is no kernel machine; from f_0 = 0 none needs pairing"]
-        )
-    test, train = (torch.from_numpy(split.inputs) for split in (dataset.test, dataset.train))
-    start = dense.pack.infer(test)[0].double()
-    # The drawn f_0 is not used.
-    learner.machine.start(dense.pack.infer(train[learner.rows])[0], {"test": start})
-    for step in steps:
-        dense.advance(max_steps=step - dense.step)
-        limit.advance(max_steps=step - limit.step)
-        yield Paired(step, start, dense.pack.infer(test)[0].double(), limit.outputs(0)[0])
+
+    def __init__(
+        self,
+        config: PackConfig,
+        runs: Sequence[RunConfig],
+        seeds: Sequence[int],
+        pack: Engine,
+        start: Tensor,
+        dataset: Dataset,
+        inputs: Inputs,
+        labels: Tensor,
+    ) -> None:
+        self._config, self._runs, self._labels = config, tuple(runs), labels
+        self._sketch = Sketch(start[0].numel())
+        test = torch.from_numpy(dataset.test.inputs).to(pack.device)
+        members: dict[tuple[int, tuple[bool, ...], float], list[int]] = {}
+        momentum = OPTIMIZERS[config.optimizer].accumulates
+        for position, (run, seed) in enumerate(zip(runs, seeds, strict=True)):
+            limit = limit_of_run(config, run)
+            if isinstance(limit, Limit) and limit.is_paired:
+                key = seed, limit.later, run.settings.momentum if momentum else 0.0
+                members.setdefault(key, []).append(position)
+        self._groups: list[_Group] = []
+        for (seed, learns, beta), positions in members.items():
+            rows = used_rows(batches_of(config, seed, len(inputs)))
+            machine = KernelMachine(
+                Kernels(
+                    config.hidden_layers,
+                    config.activation,
+                    dataset.input_dim,
+                    biased=config.bias == "first",
+                    learns=learns,
+                ),
+                inputs,
+                torch.from_numpy(rows).to(pack.device),
+                {"test": test},
+                outputs=output_dim(config.loss, dataset.info),
+                loss=LOSSES[config.loss],
+                momentum=beta,
+                runs=len(positions),
+            )
+            first = [_outputs(pack, position, inputs, machine.rows) for position in positions]
+            machine.start(torch.stack(first), {"test": start[positions]})
+            self._groups.append(_Group(tuple(positions), machine))
+
+    def update(self, step: int, batches: Tensor, slot: Tensor) -> None:
+        """The update after `step` others.
+
+        Args:
+            step: Updates done.
+            batches: Training examples of the batch of every seed, (S, B).
+            slot: Row of `batches` that belongs to each run, (K,).
+        """
+        q = factor(self._config.schedule, step, self._config.steps)
+        for group in self._groups:
+            rows = batches[slot[group.positions[0]]].long()
+            rates = [self._runs[position].base_learning_rate * q for position in group.positions]
+            group.machine.update(rows, self._labels[rows], rates)
+
+    def measure(self, outputs: Tensor) -> dict[str, Floats]:
+        """What is recorded, by metric, (K,) each; NaN where there is no machine.
+
+        Args:
+            outputs: Of the networks on the test set, (K, n, C).
+        """
+        found = np.full((len(PAIRED.metrics), len(outputs)), np.nan)
+        for group in self._groups:
+            machine, positions = group.machine, list(group.positions)
+            g = machine.outputs("test")
+            off, moved = outputs[positions].double() - g, g - machine.first("test")
+            sums = self._sketch.of([off], len(positions)).T
+            unit = moved.square().mean(dim=(1, 2)).cpu().numpy()
+            with np.errstate(divide="ignore", invalid="ignore"):
+                distance = np.sqrt(sums[0] / unit)
+            found[:, positions] = [distance, unit, *sums[1:]]
+        return dict(zip(PAIRED.metrics, found, strict=True))
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold: the tensors themselves. f_0 is that of step 0."""
+        return {
+            f"paired/{i}/{name}": tensor
+            for i, group in enumerate(self._groups)
+            for name, tensor in group.machine.state().items()
+        }
+
+
+def _outputs(pack: Engine, position: int, inputs: Inputs, rows: Tensor) -> Tensor:
+    """Outputs of one network at training examples, (n, C)."""
+    shape, here = pack.shape, slice(position, position + 1)
+    weights, biases = ([tensor[here] for tensor in tensors] for tensors in (pack.weights, pack.biases))
+    return torch.cat(
+        [
+            apply(shape.architecture, pack.activation, weights, biases, inputs.at(part))[0]
+            for part in pieces(rows)
+        ]
+    )

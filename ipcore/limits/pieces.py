@@ -11,7 +11,7 @@ from torch import Tensor
 PIECE: Final = 512
 
 
-def pieces(x: Tensor) -> Iterator[Tensor]:
-    """Rows of x, at most `PIECE` at a time."""
-    for start in range(0, len(x), PIECE):
-        yield x[start : start + PIECE]
+def pieces(x: Tensor, most: int = PIECE) -> Iterator[Tensor]:
+    """Rows of x, at most so many at a time."""
+    for start in range(0, len(x), most):
+        yield x[start : start + most]

@@ -8,7 +8,7 @@ from typing import Final
 from ipcore.catalogue import OPTIMIZERS, DatasetInfo
 from ipcore.config import PackConfig, RunConfig
 from ipcore.limits.cost import cost, dense_width, largest_steps, largest_width
-from ipcore.limits.kinds import limit_of
+from ipcore.limits.kinds import limit_of_run
 from ipcore.limits.limit import NoLimit, Reason
 from ipcore.models import MLP
 from ipcore.probes.quantities import inside
@@ -29,14 +29,7 @@ def limit_problems(
         (field of `PackConfig` or `RunConfig`, sentence).
     """
     if config.infinite_width:
-        found = limit_of(
-            run.parameterization,
-            config.activation,
-            config.optimizer,
-            calibrated=run.calibration is not None,
-            weight_decay=run.settings.weight_decay,
-            model=config.model,
-        )
+        found = limit_of_run(config, run)
         if isinstance(found, NoLimit):
             yield _FIELDS[found.reason], f"at m = infinity: {found.sentence}"
             return

@@ -24,7 +24,7 @@ from ipcore.engine.losses import LOSSES, correct
 from ipcore.engine.precision import matmul_precision
 from ipcore.engine.threads import thread_count
 from ipcore.errors import ConfigError
-from ipcore.limits.kinds import limit_of
+from ipcore.limits.kinds import limit_of_run
 from ipcore.limits.learners import DeferredLearner, KernelLearner, Learner, Material, ParticleLearner
 from ipcore.limits.limit import Limit
 from ipcore.limits.particles import below
@@ -38,7 +38,7 @@ from ipcore.training.recording import (
     Recorder,
     metric_names,
     outputs_due,
-    records_outputs,
+    records,
     test_metrics_due,
     training_metrics_due,
 )
@@ -110,7 +110,7 @@ class LimitTrainer:
         self.step = 0
         self._clock, self._loss = clock, LOSSES[config.loss]
         self._sketch = None
-        if records_outputs(config):
+        if records(config, "outputs"):
             self._sketch = Sketch(len(dataset.test) * output_dim(config.loss, dataset.info))
         train, validation = split_training(dataset, config.validation_size)
         splits = {"test": dataset.test} | ({} if validation is None else {"validation": validation})
@@ -222,15 +222,7 @@ class LimitTrainer:
     def _limit(self, run: RunConfig) -> Limit | None:
         if self.config.deferred:
             return None
-        calibrated, decay = run.calibration is not None, run.settings.weight_decay
-        found = limit_of(
-            run.parameterization,
-            self.config.activation,
-            self.config.optimizer,
-            calibrated=calibrated,
-            weight_decay=decay,
-            model=self.config.model,
-        )
+        found = limit_of_run(self.config, run)
         if not isinstance(found, Limit):
             raise ConfigError([found.sentence])
         return found

@@ -13,6 +13,7 @@ from ipcore.catalogue import IMAGES, DatasetInfo, output_dim
 from ipcore.config import PackConfig
 from ipcore.engine.memory import engine_memory
 from ipcore.models import HAND_WRITTEN
+from ipcore.planning.kernel_machine import paired_bytes
 from ipcore.probes.memory import probe_memory_bytes
 
 # Updates whose losses wait on the device, and least rows of an evaluation at once
@@ -108,7 +109,7 @@ def pack_memory_bytes(config: PackConfig, info: DatasetInfo, runs: int) -> int:
     # One network at a time is copied (in double precision, layer by layer) to be evaluated or written.
     evaluation = 4 * EVALUATION_CHUNK * (info.input_dim + 3 * max(config.width, outputs))
     parts = info.train_size * _example_bytes(info) if config.validation_size else 0
-    probes = probe_memory_bytes(config, info.input_dim, outputs, runs)
+    probes = probe_memory_bytes(config, info.input_dim, outputs, runs) + paired_bytes(config, info, runs)
     return runs * each.total + 4 * each.weights + evaluation + parts + probes
 
 

@@ -23,5 +23,9 @@ OUTPUTS: Final = Definition(
 
 
 def is_sketch(metric: str) -> bool:
-    """Whether a metric is one of these numbers, which mean nothing to a reader one by one."""
-    return metric.startswith(f"{METRIC}/")
+    """Whether a metric is one of such sums, which mean nothing to a reader one by one.
+
+    >>> is_sketch("output_sketch/7"), is_sketch("paired_sketch/7"), is_sketch("paired_distance")
+    (True, True, False)
+    """
+    return metric.partition("/")[0].endswith("_sketch")

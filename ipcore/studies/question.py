@@ -178,10 +178,13 @@ class InfiniteWidth(Question):
         without_limit: `str(subject)` of those whose limit is not computed. Networks with deferred weights
             stand for it, `TIMES_WIDER` (`ipcore.catalogue.widths`) times wider than the widest one
             compared, which may be wider than `max_width`.
+        paired: `str(subject)` of those whose limit is a kernel machine with a random f_0. Each network is
+            held against the machine that starts from its own f_0, and has recorded how far it is from it.
     """
 
     kind: ClassVar[str] = "infinite-width"
     without_limit: tuple[str, ...] = ()
+    paired: tuple[str, ...] = ()
 
 
 KINDS: Final = (

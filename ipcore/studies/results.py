@@ -47,6 +47,7 @@ FINAL_ACCURACY: Final = Metric("final_test_accuracy")
 CALIBRATED: Final = "calibrated_rate"  # by layer
 FINAL_LIMIT_ERROR: Final = Metric("final_limit_error")  # of infinite width
 SKETCH: Final = "output_sketch"  # f_t on the test set, the vector that the probe `outputs` records
+PAIRED: Final = "paired_sketch"  # f_t - g_t there, the vector that the probe `paired_outputs` records
 OUTPUTS: Final = "outputs"  # f_t at the inputs of the probe, one vector: all outputs of all inputs
 ISOLATED: Final = "isolated_change"  # mean |dh^l| after one update of matrix l alone
 ISOLATED_BIAS: Final = "isolated_bias_change"  # the same of the biases of layer l alone

@@ -151,6 +151,8 @@ def _distance(question: InfiniteWidth, cells: Sequence[Cell], subject: str, leve
     if subject in question.without_limit:
         reference = TIMES_WIDER * distance.widths[-1]
         whose = f"those of networks of width {reference:,}, which stand for infinite width"
+    if subject in question.paired:
+        whose = "those of kernel machines of infinite width that start from the networks' own f_0"
     said = (
         f"At width {question.first_widths[-1]:,} the outputs of {subject} on the test set are "
         f"{percent(off.value)} ({level}: {percent(off.low)} .. {percent(off.high)}) from {whose}"

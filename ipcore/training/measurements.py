@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from ipcore.catalogue import PROBES
+from ipcore.catalogue.entries import implementation
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset, Split
 from ipcore.engine.engine import Engine
 from ipcore.engine.inputs import Inputs
 from ipcore.models.network import Network
+from ipcore.planning.kernel_machine import pairs
 from ipcore.probes.outputs import OUTPUTS
+from ipcore.probes.paired import PAIRED_OUTPUTS
 from ipcore.probes.prober import Prober
 from ipcore.probes.quantities import inside
 from ipcore.probes.single_update import Newest
@@ -23,7 +29,10 @@ from ipcore.training.pack_evaluation import (
     evaluate_pack,
     pack_outputs,
 )
-from ipcore.training.recording import Recorder, probes_due, records_outputs
+from ipcore.training.recording import Recorder, probes_due, records
+
+if TYPE_CHECKING:
+    from ipcore.limits.paired import PairedMachines
 
 
 class Measurements:
@@ -31,6 +40,7 @@ class Measurements:
 
     Attributes:
         prober: What looks inside the networks; None: nothing inside them is asked for.
+        paired: Kernel machines that train beside the networks; None: none are asked for.
     """
 
     def __init__(
@@ -43,6 +53,7 @@ class Measurements:
         inputs: Inputs,
         labels: Tensor,
         clock: Callable[[], float],
+        seeds: Sequence[int],
     ) -> None:
         """Prepare it; the pack is initialized.
 
@@ -55,6 +66,7 @@ class Measurements:
             inputs: Inputs of the training set, on the device.
             labels: Labels of the training set, on the device.
             clock: Seconds since 1970, for the times of points.
+            seeds: Whose batches each run sees.
         """
         self._config, self._pack, self._runs, self._clock = config, pack, len(runs), clock
         self._splits = {"test": dataset.test} | ({} if validation is None else {"validation": validation})
@@ -62,8 +74,13 @@ class Measurements:
         if (probes := inside(config.probes)) is not None:
             self.prober = Prober(config, probes, pack, runs, inputs, labels)
         self._sketch: Sketch | None = None
-        if records_outputs(config):
+        if records(config, "outputs"):
             self._sketch = Sketch(len(dataset.test) * pack.shape.dims[-1])
+        self.paired: PairedMachines | None = None
+        if pairs(config):
+            # A room above this one has it.
+            machines = implementation(PROBES[PAIRED_OUTPUTS].beside)
+            self.paired = machines(config, runs, seeds, pack, self._outputs(), dataset, inputs, labels)
 
     def held_out(self, recorder: Recorder, step: int) -> None:
         """Evaluate all runs at once on what they are not trained on."""
@@ -81,6 +98,28 @@ class Measurements:
             found = self._sketch.of(pack_outputs(self._pack, self._splits["test"]), self._runs)
             for metric, values in zip(OUTPUTS.metrics, found.T, strict=True):
                 recorder.add(metric, step, now, values)
+        if self.paired is not None:
+            for metric, values in self.paired.measure(self._outputs()).items():
+                recorder.add(metric, step, now, values)
+
+    def updated(self, step: int, batches: Tensor, slot: Tensor) -> None:
+        """Train what trains beside the networks, too.
+
+        Args:
+            step: Updates done before.
+            batches: Training examples of the batch of every seed, (S, B).
+            slot: Row of `batches` that belongs to each run, (K,).
+        """
+        if self.paired is not None:
+            self.paired.update(step, batches, slot)
+
+    def state(self) -> dict[str, Tensor]:
+        """What updates change, for a checkpoint: the tensors themselves."""
+        return {} if self.paired is None else self.paired.state()
+
+    def _outputs(self) -> Tensor:
+        """Of all runs on the test set, (K, n, C)."""
+        return torch.cat(list(pack_outputs(self._pack, self._splits["test"])), dim=1)
 
     def final(
         self, recorder: Recorder, step: int, live: Collection[int], network: Callable[[int], Network]

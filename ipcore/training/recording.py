@@ -57,13 +57,17 @@ def probes_due(config: PackConfig, step: int) -> bool:
 
 def outputs_due(config: PackConfig, step: int) -> bool:
     """Whether the outputs on the test set are recorded at the state `step`."""
-    return records_outputs(config) and probes_due(config, step)
+    return records(config, "outputs") and probes_due(config, step)
+
+
+def records(config: PackConfig, probe: str) -> bool:
+    """Whether a probe is asked for, by its name."""
+    return config.probes is not None and probe in config.probes.quantities
 
 
 def records_outputs(config: PackConfig) -> bool:
     """Whether any probe reads the outputs on the test set."""
-    asked = () if config.probes is None else config.probes.quantities
-    return any(probe.of_outputs and name in asked for name, probe in PROBES.items())
+    return any(probe.of_outputs and records(config, name) for name, probe in PROBES.items())
 
 
 def points_per_run(config: PackConfig) -> int:

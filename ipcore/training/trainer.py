@@ -147,7 +147,7 @@ class Trainer:
         with self._numerics():
             initialize(self.pack, config, self.runs)
             self.measurements = Measurements(
-                config, self.runs, self.pack, dataset, validation, self._inputs, self._labels, clock
+                config, self.runs, self.pack, dataset, validation, self._inputs, self._labels, clock, seeds
             )
             found = calibrated_rates(self.pack, config, self.runs, self._inputs, self._labels)
         self.calibrated_rates = found
@@ -198,7 +198,7 @@ class Trainer:
 
     def _trained(self) -> dict[str, Tensor]:
         """Every tensor that updates change."""
-        return {**self.pack.state(), **self._optimizer.state()}
+        return {**self.pack.state(), **self._optimizer.state(), **self.measurements.state()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the `state` of a trainer with the same configuration and runs."""
@@ -259,6 +259,7 @@ class Trainer:
             self._update()
             self._history[step - first].copy_(self.pack.losses)
             self.step = step
+            self.measurements.updated(step - 1, self._batch, self._batches.slot)
             if step in self._reweightings:
                 reweight(self.pack, self.config, self.runs, self._standing.live, step)
             if training_metrics_due(self.config, step):

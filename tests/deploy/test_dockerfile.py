@@ -61,6 +61,15 @@ def test_versions_come_from_the_constraints() -> None:
     assert all("--compile-bytecode" in install for install in installs)
 
 
+def test_boto3_is_asked_for_by_its_name() -> None:
+    """An extra of a library that brought it was gone with the library's next version."""
+    assert "import boto3" in (DEPLOY / "bin" / "make-bucket").read_text()
+    installs = [
+        value for instruction, value in STEPS if instruction == "RUN" and "-r pyproject.toml" in value
+    ]
+    assert ["boto3" in install.split() for install in installs] == [True]
+
+
 def test_cuda_is_a_build_argument() -> None:
     arguments = [value for instruction, value in STEPS if instruction == "ARG"]
     assert "TORCH_BACKEND=cpu" in arguments

@@ -86,7 +86,7 @@ def test_the_limit_is_the_black_curve_over_the_rates(service, client):
 
 def test_the_report_says_how_infinite_the_networks_are(limits):
     report = limits.check()
-    first, last = (check for check in report.checks if check.kind == "LIMIT")
+    first, last = (check for check in report.checks if check.kind == "LIMIT" and of(check) == "hpz")
     assert (first.step, last.step) == (1, 4)
     assert last.widths == (8, 16, 32)
     assert last.name == "distance to the limit"
@@ -109,11 +109,33 @@ def test_the_report_says_how_infinite_the_networks_are(limits):
     assert parts == pytest.approx(squares)
     assert "the outputs on the test set are" in last.sentence
     assert "own error of f" in last.sentence
-    assert any("ntk" in note and "random f_0" in note for note in report.notes)
     picture = limits.plot("limit")
     assert faults(picture) == []
     assert "2 seeds" in picture.caption
     assert [panel.title for panel in picture.panels] == ["after 1 update", "after 4 updates"]
+
+
+def of(check):
+    return check.subject.parameterization
+
+
+def test_networks_of_kernels_are_compared_with_the_machine_of_their_own_start(limits):
+    """The metric that each network records is the distance that the report has, seed by seed."""
+    _, check = (check for check in limits.check().checks if check.kind == "LIMIT" and of(check) == "ntk")
+    assert (check.step, check.widths) == (4, (8, 16, 32))
+    points = limits.metrics(
+        "width = 32 AND parameterization = ntk", ["paired_distance", "paired_sketch/0"], 4
+    )
+    runs = list(limits.runs("width = 32 AND parameterization = ntk"))
+    moved = [points.series(run.index, "paired_sketch/0")[1][-1] for run in runs]
+    distances = [points.series(run.index, "paired_distance")[1][-1] for run in runs]
+    exact = sum(d**2 * u for d, u in zip(distances, moved, strict=True)) / sum(moved)
+    assert check.values[-1] == pytest.approx(math.sqrt(exact), rel=0.15)  # by 128 sums of 3,600 outputs
+    assert check.values[-1] < check.values[0]
+    assert "that start from their own f_0" in check.sentence
+    # A metric like any other, which the sums are not.
+    assert "paired_distance" in limits.metrics().names
+    assert not any(name.startswith("paired_sketch") for name in limits.metrics().names)
 
 
 def test_of_mup_a_far_wider_network_stands_for_the_limit(service, client):
@@ -155,7 +177,7 @@ def test_the_needs_of_every_figure_are_known():
 
 
 def test_outputs_are_recorded_but_shown_only_if_asked_for(limits):
-    assert limits.spec.record.probes.quantities == ["outputs"]
+    assert limits.spec.record.probes.quantities == ["outputs", "paired_outputs"]
     assert not any(name.startswith("output_sketch") for name in limits.metrics().names)
     sketches = limits.metrics("width = inf", ["output_sketch/*"])
     assert len(sketches.names) == 129

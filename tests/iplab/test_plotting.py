@@ -124,7 +124,7 @@ def test_reports_draw_themselves(swept):
     ("arguments", "message"),
     [
         ({"kind": "curve"}, "did you mean 'curves'"),
-        ({"by": "depht"}, "none of parameterization, hidden_layers"),
+        ({"by": "depht"}, "did you mean hidden_layers\\? There are: parameterization, hidden_layers"),
         ({"metric": "tset_loss"}, "did you mean 'test_loss'"),
     ],
 )

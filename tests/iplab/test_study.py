@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import threading
 from contextlib import contextmanager
 
@@ -15,8 +16,11 @@ from iplab.cli.ask import ASKED
 from iplab.results.states import StudyReason, StudyState, StudyVerdict
 from iplab.studies.pictures import interval_picture, picture_of, rate_picture
 from iplab.studies.request import QUESTIONS, budget_of, study_message
+from iplab.testing import FakeService
 from iplab.v1.spec_pb2 import ExperimentSpec
 from tests.ipserver.studies.cases import driver
+
+pytest_plugins = ["iplab.testing.fixtures"]
 
 BASE = {
     "dataset": "digits",
@@ -72,6 +76,136 @@ def answered(service, client):
     )
     with driven(service):
         return study.wait(timeout=300)
+
+
+@pytest.fixture(params=["fake", "real"])
+def answered_anywhere(request):
+    """A client, and the coordinate check on it: decided by a real service, or made up."""
+    if request.param == "real":
+        return request.getfixturevalue("client"), request.getfixturevalue("answered")
+    client = request.getfixturevalue("iplab_client")
+    asked = {"budget": "400 runs", "tolerance": 0.3, "study_id": "answered", "isolated": False}
+    return client, client.study("coordinate-check", SPEC, **asked).wait(progress=False)
+
+
+def test_an_answered_study_has_rounds_experiments_and_an_answer(answered_anywhere):
+    client, study = answered_anywhere
+    assert (study.state, study.verdict, study.reason) == (
+        StudyState.SUCCEEDED,
+        StudyVerdict.AGREES,
+        StudyReason.DECIDED,
+    )
+    assert [(one.subject, one.verdict) for one in study.answers] == [
+        ("ntk (relu, 2 hidden layers)", StudyVerdict.AGREES)
+    ]
+    assert study.sentence
+    assert study.spent.runs == study.spent.asked_runs == sum(one.runs for one in study.rounds)
+    assert all(one.learned for one in study.rounds)
+    experiments = list(study.trained())
+    assert [it.name for it in experiments] == list(study.experiments)
+    assert sorted({run.width for it in experiments for run in it.runs()}) == [8, 16, 32]
+    assert {(it.labels["team"], it.labels["study"], it.state) for it in experiments} == {
+        ("theory", "answered", "SUCCEEDED")
+    }
+    assert all(re.fullmatch(rf"answered-{study.uid[:6]}-[0-9]+", it.id) for it in experiments)
+    assert list(study.spec.base.grid.widths) == [8, 16, 32]
+    assert [it.verdict for it in study.watch()] == [StudyVerdict.AGREES], "an ended one is told once"
+    assert study.cancel().state is StudyState.SUCCEEDED, "nothing to end"
+    with pytest.raises(iplab.AlreadyExistsError, match="study 'answered' exists already; choose another id"):
+        client.study("coordinate-check", SPEC, budget="400 runs", study_id="answered")
+
+
+@pytest.fixture(params=["fake", "real"])
+def anywhere(request):
+    """A client of an own service, and what lets a cancelled study end."""
+    if request.param == "fake":
+        with FakeService(hold=True) as fake, fake.connect() as client:
+            yield client, lambda: None
+    else:
+        service = request.getfixturevalue("service")
+        yield request.getfixturevalue("client"), driver(service.store).step
+
+
+def test_studies_are_changed_ended_and_deleted_alike(anywhere):
+    client, drive = anywhere
+    asked = {"budget": "400 runs", "study_id": "alike", "request_id": "5e4e8ab0-8c5c-4b3e-9e0d-3a1a5c7f0002"}
+    study = client.study("coordinate-check", {**SPEC, "notes": "first"}, **asked)
+    assert client.study("coordinate-check", {**SPEC, "notes": "first"}, **asked).uid == study.uid
+    with pytest.raises(iplab.RequestIdReusedError):
+        client.study("coordinate-check", SPEC, **asked)
+    first = study.etag
+    assert study.update(labels={"paper": "3", "team": None}, notes="two\nlines", priority=2).etag != first
+    assert (dict(study.labels), study.notes, study.priority) == ({"paper": "3"}, "two\nlines", 2)
+    same = study.etag
+    assert study.update(priority=2, etag=same).etag == same
+    with pytest.raises(iplab.EtagMismatchError, match="read it again, and decide again"):
+        study.update(display_name="late", etag=first)
+    with pytest.raises(
+        iplab.InvalidRequestError, match="it is RUNNING; cancel it, and delete it when it has"
+    ):
+        study.delete()
+    study.cancel()
+    drive()
+    assert study.wait(progress=False, timeout=60).state is StudyState.CANCELLED
+    assert study.reason is StudyReason.CANCELLED
+    with pytest.raises(iplab.InvalidRequestError, match="it is not deleted; delete it first"):
+        study.purge()
+    assert study.delete().delete_time < study.purge_time
+    assert "alike" not in [it.id for it in client.studies()]
+    assert "alike" in [it.id for it in client.studies(show_deleted=True)]
+    with pytest.raises(iplab.AlreadyExistsError, match="'alike' was deleted but not purged; undelete it"):
+        client.study("coordinate-check", SPEC, budget="400 runs", study_id="alike")
+    assert study.undelete().delete_time is None
+    study.delete().purge()
+    with pytest.raises(iplab.InvalidRequestError, match="it is being purged, and cannot be brought back"):
+        study.undelete()
+    with pytest.raises(iplab.NotFoundError, match="there is no study 'nothing'"):
+        client.get_study("nothing")
+    methods = [it.method.partition("/")[2] for it in client.audit('resource = "studies/alike" AND code = OK')]
+    assert [name.removesuffix("Study") for name in methods] == [
+        *("Purge", "Delete", "Undelete", "Delete", "Cancel", "Update", "Update", "Create", "Create")
+    ]
+
+
+def test_incomplete_questions_are_refused_alike(anywhere):
+    client, _ = anywhere
+    checked = client.study("coordinate-check", SPEC, budget="400 runs", validate_only=True)
+    assert (checked.id, list(checked.spec.base.grid.widths)) == ("", [8, 16, 32])
+    wrong = {"spec": {"grid": {"seeds": [1]}}}
+    with pytest.raises(iplab.InvalidRequestError) as caught:
+        client.study("coordinate-check", wrong, budget="400 runs")
+    grid = ("activations", "base_learning_rates", "hidden_layers", "parameterizations", "seeds")
+    assert sorted({it.field for it in caught.value.violations}) == [
+        *("spec.batch_size", "spec.dataset"),
+        *(f"spec.grid.{name}" for name in grid),
+        "spec.steps",
+    ]
+
+
+def test_a_fake_study_is_played_as_the_test_says():
+    with FakeService(hold=True) as fake, fake.connect() as client:
+        study = client.study("stationarity", {"spec": BASE}, budget="1h", study_id="s")
+        seen, begun = [], threading.Event()
+
+        def follow():
+            for it in study.watch(timeout=60):
+                seen.append((it.state, it.spent.runs))
+                begun.set()
+
+        watcher = threading.Thread(target=follow)
+        watcher.start()
+        assert begun.wait(60)
+        fake.break_watches()
+        fake.play(client.get_study("s").experiments[0].removeprefix("experiments/"))
+        fake.play_study("s", "DISAGREES")
+        watcher.join(60)
+        assert seen[0] == ("RUNNING", 0)
+        assert seen[-1] == ("SUCCEEDED", 12)
+        assert client.get_study("s").verdict is StudyVerdict.DISAGREES
+        with pytest.raises(ValueError, match="there is no verdict 'GOOD', only: AGREES, DISAGREES"):
+            fake.play_study("s", "GOOD")
+        with pytest.raises(KeyError):
+            fake.play_study("t")
 
 
 def test_a_question_is_answered(answered):
@@ -226,6 +360,31 @@ def test_wider_networks_stand_for_a_limit_that_is_not_computed(service, client):
     }
     assert sorted(drawn) == [8, 16, 32]
     assert drawn[32] == pytest.approx(distance)
+
+
+def test_of_kernels_every_network_has_its_limit_with_it(service, client):
+    spec = {**BASE, "grid": {**BASE["grid"], "parameterizations": [{"preset": "ntk"}]}}
+    asked = client.study(
+        "infinite-width", {"spec": spec}, budget="100 runs", tolerance=100.0, study_id="own-start"
+    )
+    with driven(service):
+        study = asked.wait(timeout=300)
+    assert study.verdict is StudyVerdict.NO_PREDICTION, study.sentence
+    assert "that start from the networks' own f_0" in study.sentence
+    off, moved = 0.0, 0.0
+    for experiment in study.trained():
+        assert math.inf not in {run.width for run in experiment.runs()}
+        points = experiment.metrics(names=["paired_sketch/*"])
+        for run in (run for run in experiment.runs() if run.width == 32):
+            unit, *sums = (points.series(run.index, f"paired_sketch/{k}")[1][-1] for k in range(129))
+            off, moved = off + np.square(sums).sum(), moved + unit
+    cell = study.answers[0].cells[0]
+    assert cell.low < math.sqrt(off / moved) < cell.high
+    drawn = {
+        row["width"]: row["value"] for row in picture_of(study).rows() if row["series"].startswith("ntk")
+    }
+    assert sorted(drawn) == [8, 16, 32]
+    assert drawn[32] == pytest.approx(math.sqrt(off / moved))
 
 
 def test_studies_are_listed_cancelled_and_deleted(client, service):

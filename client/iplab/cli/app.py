@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -29,6 +30,7 @@ _EXIT_CODES: tuple[tuple[type[iplab.IplabError], int], ...] = (
     (iplab.UnavailableError, UNAVAILABLE),
     (iplab.TimedOutError, UNAVAILABLE),
     (iplab.NotFoundError, NOT_FOUND),
+    (iplab.AlreadyExistsError, BAD_USAGE),
     (iplab.IplabError, SERVICE_ERROR),
 )
 
@@ -42,7 +44,8 @@ Exit codes:
     0  done; watch, submit --watch: SUCCEEDED; study: decided, and nothing
        disagrees
     1  it ended FAILED or CANCELLED (watch, submit --watch, study)
-    2  wrong usage, spec or filter; one line per wrong field
+    2  wrong usage, spec or filter, one line per wrong field; an id that is
+       taken
     3  no service answers (in time)
     4  no such experiment, run or file
     5  any other error of the service
@@ -96,7 +99,7 @@ class App(CommandGroup):
             code = terminal.CUT_OFF
         except OSError as error:  # a file that cannot be written
             terminal.abandon_output()
-            _complain(error)
+            _complain(_of_file(error))
             code = BAD_USAGE
         if not standalone_mode:
             return code
@@ -120,6 +123,20 @@ def _show(error: click.ClickException) -> None:
     shown = io.StringIO()
     error.show(file=shown)
     click.echo(terminal.shown_on(sys.stderr, shown.getvalue().rstrip("\n")), err=True)
+
+
+def _of_file(error: OSError) -> str:
+    """What is wrong with a file, and what to do; errors of other kinds as they are.
+
+    >>> _of_file(FileNotFoundError(2, "No such file or directory", "/nowhere/figure.svg"))
+    '/nowhere/figure.svg: there is no folder /nowhere; make it, or name a file elsewhere'
+    """
+    if error.filename is None:
+        return str(error)
+    folder = Path(str(error.filename)).absolute().parent
+    if not folder.is_dir():
+        return f"{error.filename}: there is no folder {folder}; make it, or name a file elsewhere"
+    return f"{error.filename}: {error.strerror}"
 
 
 def _complain(error: object) -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _PICTURES = (".svg", ".png", ".pdf", ".csv")
 # Notes that are shown without --why: a grid of many rates has one for each.
 _NOTES = 3
+# Verdicts that more runs may change.
+_OPEN = ("undecided", "not bracketed")
+# How notes begin that say what was measured: distances at too few widths for a slope.
+_MEASURED = "distance to the limit: after "
 # Up to this number of answers there is no overview.
 _FEW = 3
 _HEADINGS = ("step", "size", "theory", "slope", "95 % interval", "verdict")
@@ -105,16 +109,24 @@ def print_report(report: Report, *, why: bool = False) -> None:
     if why and report.checks:
         click.echo()
         _print_tables(report)
-    notes = list(report.notes) if why else _alike(report.notes)
+    if not report.checks:
+        # What was measured without a prediction is the answer then.
+        for text in report.notes:
+            if text.startswith(_MEASURED):
+                click.echo(folded(text))
+        note("nothing could be compared with theory")
+    left = [text for text in report.notes if report.checks or not text.startswith(_MEASURED)]
+    notes = left if why else _alike(left)
     shown = notes if why else notes[:_NOTES]
     for text in shown:
         note(f"note: {text}")
     if more := len(notes) - len(shown):
         note(f"{more} more note{'' if more == 1 else 's'}: --why")
-    if not report.checks:
-        note("nothing could be compared with theory")
-    elif not why:
+    if report.checks and not why:
         note("every comparison, and why: --why")
+    if any(check.kind == "RATE_TRANSFER" and check.verdict.value in _OPEN for check in report.checks):
+        name = report.name.rpartition("/")[2]
+        note(f"to add what is missing: iplab extend {name} --base-learning-rates LIST (or --seeds, --widths)")
 
 
 def _alike(notes: Sequence[str]) -> list[str]:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import sys
 from dataclasses import asdict
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
+from ipcore.catalogue.widths import plain_width
 from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
 from iplab.display.terminal import folded
+from iplab.results.numbers import counted
+from iplab.results.settings import AXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from iplab.results.metrics import Metrics
 
-_COLUMNS = ["run", "metric", "step", "time", "value"]
+_COLUMNS = ("run", *AXES, "metric", "step", "time", "value")
 
 
 @click.command()
@@ -31,6 +35,7 @@ _COLUMNS = ["run", "metric", "step", "time", "value"]
 )
 @click.option("--first-step", default=0, type=click.IntRange(0), help="Only points from this step on.")
 @click.option("--last-step", default=0, type=click.IntRange(0), help="Only points up to this step; 0: all.")
+@click.option("--limit", default=None, type=click.IntRange(1), help="At most so many points.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @json_option
 @click.pass_obj
@@ -42,14 +47,16 @@ def metrics(
     names: tuple[str, ...],
     first_step: int,
     last_step: int,
+    limit: int | None,
     as_csv: bool,
     as_json: bool,
 ) -> None:
     """Print the metric points of EXPERIMENT.
 
-    By run, metric and step.
+    By run, metric and step. CSV and JSON have all settings of each run and the time; the table has the
+    settings in which runs differ.
     """
-    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+    from iplab.display.tables import points_table, print_table  # noqa: PLC0415 - rich only where it draws
 
     if as_csv and as_json:
         raise click.UsageError("give --csv or --json, not both")
@@ -59,20 +66,28 @@ def metrics(
         if not len(found):
             why = one.unmatched(filter_) if filter_ else ""
             note(no_match("runs", why) if why else "there are no points yet")
+    rows = islice(_rows(found), limit)
     if as_json:
-        print_json_list(dict(zip(_COLUMNS, row, strict=True)) for row in _rows(found))
+        print_json_list(dict(zip(_COLUMNS, row, strict=True)) for row in rows)
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        writer.writerows(_rows(found))
+        writer.writerows(rows)
     elif len(found):
-        print_table(table_of(_COLUMNS, _rows(found), folding=()))
+        print_table(points_table([dict(zip(_COLUMNS, row, strict=True)) for row in rows]))
+    if limit is not None and limit < len(found):
+        note(f"the first {counted(limit, 'point')} of {len(found)}; more by --limit")
 
 
-def _rows(found: Metrics) -> Iterator[tuple[int, str, int, str, float]]:
+def _rows(found: Metrics) -> Iterator[tuple[object, ...]]:
+    """A row per point; its columns are those of `Metrics.to_pandas`."""
+    settings = {
+        run: tuple(plain_width(value) if name == "width" else value for name, value in asdict(one).items())
+        for run, one in found.settings.items()
+    }
     columns = (found.run, found.metric, found.step, found.time, found.value)
     for run, metric, step, time, value in zip(*columns, strict=True):
-        yield int(run), found.names[metric], int(step), f"{time}Z", float(value)
+        yield int(run), *settings[int(run)], found.names[metric], int(step), f"{time}Z", float(value)
 
 
 @click.command()

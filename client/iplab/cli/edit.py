@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from iplab.cli.app import Service, json_option, print_json, print_json_list
+from iplab.display.terminal import echo
 
 if TYPE_CHECKING:
     from iplab.results.experiment import Experiment
@@ -90,7 +91,7 @@ def say_description(found: Experiment | Study, *, as_json: bool) -> None:
     words = [f"priority {found.priority}"]
     words += [found.display_name] if found.display_name else []
     words += [f"{key}={value}" for key, value in sorted(found.labels.items())]
-    click.echo(f"{found.id}: {', '.join(words)}")
+    echo(f"{found.id}: {', '.join(words)}")
 
 
 @click.command()
@@ -156,7 +157,7 @@ def _each(
             print_json_list(one.to_dict() for one in done)
             return
         for one in done:
-            click.echo(f"{one.id} {deletion(one)}")
+            echo(f"{one.id} {deletion(one)}")
 
 
 def deletion(found: Experiment | Study) -> str:

@@ -14,7 +14,7 @@ from iplab.cli.edit import deletion
 from iplab.cli.results import brief, headline, print_results
 from iplab.display.sorting import in_order, order_by
 from iplab.display.terminal import folded, visible
-from iplab.results.numbers import SETTING_DIGITS, number
+from iplab.results.numbers import SETTING_DIGITS, counted, number
 from iplab.results.states import ExperimentState
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def print_experiment(
         packs = "1 pack is" if place.packs_before == 1 else f"{place.packs_before} packs are"
         click.echo(f"{packs} likely to start before it{when}")
     if experiment.mlflow_pending_runs:
-        click.echo(f"MLflow does not hold {experiment.mlflow_pending_runs} runs in full yet")
+        click.echo(f"MLflow does not hold {counted(experiment.mlflow_pending_runs, 'run')} in full yet")
     for warning in experiment.warnings:
         click.echo(folded(f"warning: {brief(warning, 'more: --json')}"))
     print_results(experiment, rows, best)

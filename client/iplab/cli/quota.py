@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import Service, json_option, print_json
+from iplab.display.terminal import echo
 
 if TYPE_CHECKING:
     from iplab.v1.quota_service_pb2 import Quota
@@ -28,16 +29,16 @@ def quota(service: Service, *, as_json: bool) -> None:
         return
     for project in found.projects:
         role = Role.Name(project.role).removeprefix("ROLE_").lower()
-        click.echo(f"project {project.project}: {found.user or 'everyone'} is {role}")
+        echo(f"project {project.project}: {found.user or 'everyone'} is {role}")
         if not project.quotas:
-            click.echo("  no limits")
+            echo("  no limits")
             continue
         rows = [_row(one) for one in project.quotas]
         print_table(
             table_of(["limit", "of", "used", "at most", "until", "meaning"], rows, folding={"meaning"})
         )
     if not found.projects:
-        click.echo("no projects: ask the operator for a role (`ipserver project grant`)")
+        echo("no projects: ask the operator for a role (`ipserver project grant`)")
 
 
 def _row(one: Quota) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ import click
 
 from iplab.cli.app import Service, json_option, note, print_json, warn
 from iplab.cli.results import brief
+from iplab.cli.submit import going_on
 from iplab.display.terminal import folded, visible
-from iplab.results.numbers import number
+from iplab.results.numbers import counted, number
 
 if TYPE_CHECKING:
     from iplab.results.comparing import Comparison, Pair
@@ -98,13 +99,16 @@ def clone(
         if output is not None:
             _write(output, found.id, spec)
             return
-        made = client.create(spec, experiment_id=experiment_id, validate_only=dry_run)
+        with going_on(experiment_id):
+            made = client.create(spec, experiment_id=experiment_id, validate_only=dry_run)
         for warning in made.warnings:
             warn(brief(warning, "more: --dry-run"))
         if as_json:
             print_json(made.to_dict())
         elif dry_run:
-            click.echo(f"the spec is good: {made.counts.total} runs, {made.total_steps} steps")
+            click.echo(
+                f"the spec is good: {counted(made.counts.total, 'run')}, {counted(made.total_steps, 'step')}"
+            )
         else:
             click.echo(made.id)
         if made.spec_hash == found.spec_hash:

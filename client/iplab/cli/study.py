@@ -16,6 +16,7 @@ from iplab.cli.ask import ASKED, ask_command
 from iplab.cli.edit import changes, deletion, description_options, say_description
 from iplab.cli.study_answer import finish, print_study
 from iplab.display.commands import CommandGroup
+from iplab.display.terminal import echo
 
 if TYPE_CHECKING:
     from iplab.studies.study import Study
@@ -74,7 +75,7 @@ def cancel_study(service: Service, name: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found.to_dict())
     else:
-        click.echo(f"{found.id} is {found.state}")
+        echo(f"{found.id} is {found.state}")
 
 
 @study.command("update")
@@ -133,7 +134,7 @@ def _say_deletion(found: Study, *, as_json: bool) -> None:
     if as_json:
         print_json(found.to_dict())
     else:
-        click.echo(f"{found.id} {deletion(found)}; its {len(found.experiments)} experiments stay")
+        echo(f"{found.id} {deletion(found)}; its {len(found.experiments)} experiments stay")
 
 
 @click.command("studies")

@@ -15,7 +15,7 @@ from iplab.cli.app import (
     print_json,
 )
 from iplab.cli.edit import deletion
-from iplab.display.terminal import folded
+from iplab.display.terminal import echo, folded
 
 if TYPE_CHECKING:
     from iplab.studies.study import Study
@@ -27,12 +27,12 @@ def print_study(found: Study) -> None:
     from iplab.studies.answers import interval_text, prediction_text, spent_text  # noqa: PLC0415 - as above
 
     if found.delete_time is not None:
-        click.echo(f"it {deletion(found)}")
-    click.echo(folded(found.sentence or f"{found.id} is {found.state}; nothing is known yet"))
+        echo(f"it {deletion(found)}")
+    echo(folded(found.sentence or f"{found.id} is {found.state}; nothing is known yet"))
     for line in found.notes.splitlines():
-        click.echo(folded(line))
+        echo(folded(line))
     for warning in found.warnings:
-        click.echo(folded(f"warning: {warning}"))
+        echo(folded(f"warning: {warning}"))
     rows = [
         (answer.subject, cell.name, interval_text(cell), prediction_text(cell), cell.verdict.words)
         for answer in found.answers
@@ -42,8 +42,8 @@ def print_study(found: Study) -> None:
         headings = ["subject", "number", "95 % interval", "theory", "verdict"]
         print_table(table_of(headings, rows, folding={"subject", "number"}))
     for one in found.rounds:
-        click.echo(folded(f"round {one.number}: {one.runs} runs: {one.why}"))
-    click.echo(f"{found.id} is {found.state}; spent: {spent_text(found.spent)}")
+        echo(folded(f"round {one.number}: {one.runs} runs: {one.why}"))
+    echo(f"{found.id} is {found.state}; spent: {spent_text(found.spent)}")
 
 
 def finish(context: click.Context, asked: Study, picture: str | None, *, as_json: bool) -> None:
@@ -60,10 +60,10 @@ def finish(context: click.Context, asked: Study, picture: str | None, *, as_json
     if as_json:
         print_json(asked.to_dict())
     else:
-        click.echo(folded(asked.sentence))
-        click.echo(f"spent: {spent_text(asked.spent)}")
+        echo(folded(asked.sentence))
+        echo(f"spent: {spent_text(asked.spent)}")
         if path is not None:
-            click.echo(f"picture: {path}")
+            echo(f"picture: {path}")
     if asked.state is not StudyState.SUCCEEDED:
         context.exit(ENDED_BADLY)
     if asked.verdict is StudyVerdict.DISAGREES:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+import iplab
 from iplab.cli.app import NOTHING_DONE, Service, json_option, note, print_json, run_reference, warn
 from iplab.cli.results import brief
 from iplab.cli.watch import finish
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
+# More of them in one range are a slip, and a service would refuse them.
+_MOST_NUMBERS = 100_000
 # What an experiment has only once it is there.
 _ONLY_CREATED = frozenset(
     {
@@ -66,9 +71,10 @@ def submit(
     if experiment_id == "":
         raise click.UsageError("--id is empty; name an id, or leave --id out and the service chooses one")
     with service.connect() as client:
-        experiment = client.create(
-            file, experiment_id=experiment_id or "", request_id=request_id, validate_only=dry_run
-        )
+        with going_on(experiment_id):
+            experiment = client.create(
+                file, experiment_id=experiment_id or "", request_id=request_id, validate_only=dry_run
+            )
         for warning in experiment.warnings:
             warn(warning if dry_run else brief(warning, "more: --dry-run"))
         if follow:
@@ -88,6 +94,20 @@ def submit(
                 click.echo(folded(f"roughly {rough} of training: {experiment.estimate_basis}"))
         else:
             click.echo(experiment.id)
+
+
+@contextmanager
+def going_on(experiment_id: str | None) -> Iterator[None]:
+    """Where an id is taken, name what goes on with what is there."""
+    try:
+        yield
+    except iplab.RequestIdReusedError:
+        raise
+    except iplab.AlreadyExistsError as error:
+        raise iplab.AlreadyExistsError(
+            f"{error}. What is there: iplab show {experiment_id}; more runs for it: iplab extend "
+            f"{experiment_id}"
+        ) from error
 
 
 @click.command()
@@ -154,7 +174,7 @@ def retry(service: Service, experiment: str, run: str | None, *, follow: bool, a
         elif run is not None:
             click.echo(f"{target.id} is {target.state}")
         elif failed:
-            click.echo(f"{found.id} is {found.state}; {failed} runs that failed are trained again")
+            click.echo(f"{found.id} is {found.state}; trained again: {counted(failed, 'failed run')}")
         else:
             note("nothing to retry: no run failed")
             click.get_current_context().exit(NOTHING_DONE)
@@ -215,10 +235,17 @@ def numbers_of(option: str, text: str | None, kind: type[Number]) -> list[Number
     for part in filter(None, (text or "").split(",")):
         first, dots, last = part.partition("..")
         try:
-            values += [kind(n) for n in range(int(first), int(last) + 1)] if dots else [kind(first)]
+            if not dots:
+                values.append(kind(first))
+                continue
+            ends = int(first), int(last)
         except ValueError:
             allowed = "numbers as 0.1,0.2" if kind is float else "whole numbers as 8,9,12 or 8..15"
             raise click.UsageError(f"{option} {text!r}: {part!r} is no number; write {allowed}") from None
+        if not 0 <= ends[1] - ends[0] < _MOST_NUMBERS:
+            wrong = "runs backwards" if ends[1] < ends[0] else f"is more than {_MOST_NUMBERS:,} numbers"
+            raise click.UsageError(f"{option} {text!r}: {part!r} {wrong}")
+        values += map(kind, range(ends[0], ends[1] + 1))
     return values
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import iplab
 from iplab.cli.app import ALL_DIVERGED, ENDED_BADLY, Service, json_option, print_json, warn
 from iplab.cli.results import divergence, headline, print_results
 from iplab.results.states import ExperimentState
@@ -43,8 +44,11 @@ def finish(experiment: Experiment, *, as_json: bool) -> None:
     """Wait, say how it ended, and exit by the final state."""
     try:
         experiment.wait()
-    except KeyboardInterrupt:
-        click.echo(f"{experiment.id} goes on; follow it again with: iplab watch {experiment.id}", err=True)
+    except (KeyboardInterrupt, iplab.UnavailableError) as error:
+        back = "" if isinstance(error, KeyboardInterrupt) else " as soon as its service is back"
+        click.echo(
+            f"{experiment.id} goes on{back}; follow it again with: iplab watch {experiment.id}", err=True
+        )
         raise
     if as_json:
         print_json(experiment.to_dict())

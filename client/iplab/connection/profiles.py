@@ -85,6 +85,12 @@ class Profile:
 
 
 _NAMES: Final = tuple(entry.name for entry in fields(Profile))
+# IPLAB_TLS_CERTIFICATE and IPLAB_TLS_KEY are settings of the API, too. A process that serves and calls says
+# by these what it shows to the service that it calls; empty: nothing.
+_OWN_TLS: Final = {
+    "tls_certificate": "IPLAB_CLIENT_TLS_CERTIFICATE",
+    "tls_key": "IPLAB_CLIENT_TLS_KEY",
+}
 
 
 def find_profile(
@@ -103,7 +109,9 @@ def find_profile(
     """
     given = {}
     if name is None:  # a profile that was asked for wins over variables
-        given = {key: value for key in _NAMES if (value := environment.get(f"IPLAB_{key.upper()}"))}
+        own = any(variable in environment for variable in _OWN_TLS.values())
+        variables = {key: f"IPLAB_{key.upper()}" for key in _NAMES} | (_OWN_TLS if own else {})
+        given = {key: value for key, variable in variables.items() if (value := environment.get(variable))}
     if address is not None:
         given["address"] = address
     named = name or environment.get("IPLAB_PROFILE", "")

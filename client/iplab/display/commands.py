@@ -9,6 +9,7 @@ import click
 
 from ipcore.errors import nearest
 from iplab.display import terminal
+from iplab.specs.vocabulary import OTHER_NAMES
 
 # Sources of what was given before the command: here, or before this group.
 _GIVEN: Final = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
@@ -27,6 +28,18 @@ class Choice(click.Choice[str]):
                 raise
             message = f"{value!r}: did you mean {near!r}? There are: {', '.join(self.choices)}"
             raise click.BadParameter(message, ctx, param) from error
+
+
+def _meant(option: str, command: click.Command) -> str | None:
+    """The option that another name in use means: `--lr` is `--base-learning-rates`; None if none is."""
+    known = [name for entry in command.params if isinstance(entry, click.Option) for name in entry.opts]
+    return next((name for name in known if _field(name) == _field(option)), None)
+
+
+def _field(option: str) -> str:
+    """The field that an option is about, without a plural."""
+    name = option.lstrip("-").replace("-", "_").lower()
+    return OTHER_NAMES.get(name, OTHER_NAMES.get(name.removesuffix("s"), name)).removesuffix("s")
 
 
 class CommandGroup(click.Group):
@@ -67,9 +80,14 @@ class CommandGroup(click.Group):
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's; of a missing option it is said what it takes."""
+        """As click's; of a missing option it is said what it takes, of an unknown one which was meant."""
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            if error.ctx is None or not (meant := _meant(error.option_name, error.ctx.command)):
+                raise
+            message = f"No such option {error.option_name!r}. Did you mean {meant!r}?"
+            raise click.NoSuchOption(error.option_name, message, ctx=error.ctx) from None
         except click.MissingParameter as error:
             option = error.param
             if not isinstance(option, click.Option) or not option.help:

@@ -14,6 +14,7 @@ from rich.console import Console
 from iplab.display.pace import Estimate
 from iplab.display.showing import Bar, display_on
 from iplab.results.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
+from iplab.results.numbers import counted
 from iplab.results.states import ExperimentState, RunState
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _nothing(_: str) -> None:
 
 
 def _diverged(tally: Tally) -> str:
-    return f", {len(tally.diverged)} runs diverged" if tally.diverged else ""
+    return f", {counted(len(tally.diverged), 'run')} diverged" if tally.diverged else ""
 
 
 def _label(group: Group | None) -> str:

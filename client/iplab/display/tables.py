@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.console import Console
@@ -16,7 +16,7 @@ from rich.text import Text
 from iplab.display.fitting import abbreviations, fitted
 from iplab.display.terminal import folded, visible
 from iplab.results.numbers import SETTING_DIGITS, number
-from iplab.results.settings import NETWORK
+from iplab.results.settings import AXES, NETWORK
 from iplab.results.summary import Spread, SummaryRow, averaged, label
 
 if TYPE_CHECKING:
@@ -145,6 +145,17 @@ def runs_table(runs: Sequence[Run], title: str = "") -> Table:
     found = [run.results for run in runs]
     measured = [{name: _measured(results[name]) for name in RESULTS} for results in found]
     return _settings_and_results(settings, _results(measured), title)
+
+
+def points_table(points: Sequence[Mapping[str, Any]]) -> Table:
+    """One row per metric point, with the settings in which runs differ; its time is in CSV and JSON."""
+    columns: list[Setting] = [("run", "run {}", [point["run"] for point in points])]
+    for name in AXES:
+        heading = name.replace("_", " ")
+        phrase = "{}" if name == "parameterization" else _IN_WORDS.get(name, f"{heading} {{}}")
+        columns.append((heading, phrase, [point[name] for point in points]))
+    columns += [(name, "", [point[name] for point in points]) for name in ("metric", "step")]
+    return _settings_and_results(columns, {"value": [_measured(point["value"]) for point in points]})
 
 
 def _each(counts: Sequence[int]) -> str:

@@ -56,6 +56,19 @@ def visible(text: str) -> str:
     return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print what may come from a server or a file; see `visible`.
+
+    Args:
+        text: Shown as `str` has it.
+        err: On standard error, not on standard output.
+        nl: With a line end.
+    """
+    import click  # noqa: PLC0415 - what makes streams safe must not need libraries
+
+    click.echo(visible(str(text)), err=err, nl=nl)
+
+
 def folded(text: str, *, indent: int = 0) -> str:
     """Indented lines as wide as the terminal; in pipes and files as wide as COLUMNS says, else 80.
 

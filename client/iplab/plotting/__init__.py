@@ -41,7 +41,8 @@ _NEEDS: Final = {
     "drift": "three base learning rates or more at three widths or more",
     "calibrated-rates": "a parameterization with calibration at three widths",
     "isolated-updates": "record.probes {quantities: [isolated_updates], steps: [0, 1]} at three widths",
-    "limit": "inf, or a width at least 16 times all others, beside three widths, and their outputs recorded",
+    "limit": "inf, or a width at least 16 times all others, beside three widths, and their outputs recorded "
+    "(ntk: paired_outputs at three widths)",
     "alignment-exponents": "record.probes {quantities: [alignment], steps: [0, 1]} at three widths",
 }
 

@@ -74,8 +74,8 @@ def axis(name: str) -> str:
     found = field_named(name, AXES)
     if found is None:
         near = meant(name, AXES)
-        hint = f"; did you mean {near}?" if near else ""
-        raise InvalidRequestError([Violation("by", f"{name!r} is none of {', '.join(AXES)}{hint}")])
+        hint = f"did you mean {near}? There are: " if near else "there are: "
+        raise InvalidRequestError([Violation("by", f"there is no axis {name!r}; {hint}{', '.join(AXES)}")])
     return found
 
 

@@ -29,6 +29,8 @@ ROOT: Final = Experiment.DESCRIPTOR
 _WIDTHS: Final = "iplab.v1.Grid.widths"
 # Names that a spec may use; the rest of Experiment is set by the service.
 INPUT: Final = ("display_name", "labels", "notes", "priority", "project", "spec")
+# Fields that say which one is meant: a bare name in place of a mapping is a value of the first that there is.
+_NAMING: Final = ("preset", "name")
 # What people call the id, which is no part of a spec.
 _IDS: Final = ("name", "id", "experiment_id", "experiment", "run_name")
 
@@ -37,7 +39,10 @@ def message_of(value: object, kind: Descriptor, path: str, problems: Problems) -
     """Fields of a message by name, without those that do not fit, which are added to `problems`."""
     if not isinstance(value, Mapping):
         what = "an empty document" if value is None else shown(value)
-        problems.add(path, f"{what} is not a mapping; it may have {', '.join(_names(kind))}")
+        names = _names(kind)
+        naming = next((name for name in _NAMING if name in names), None)
+        write = f"write {{{naming}: {shown(value)}}}; " if naming and isinstance(value, str) else ""
+        problems.add(path, f"{what} is not a mapping; {write}it may have {', '.join(names)}")
         return {}
     plain: dict[str, object] = {}
     for key, given_entry in value.items():
@@ -95,7 +100,9 @@ def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:
         return "merging (<<) is not read; write the fields out", here
     known = _names(kind)
     elsewhere = _places(ROOT, "")
-    if near := nearest(name, known):
+    near = nearest(name, known)
+    # A field of this very name elsewhere is meant rather than one that is only like it, but for a plural.
+    if near and (name not in elsewhere or near == f"{name}s"):
         return f"unknown field; did you mean {near}?", f"{path}.{near}" if path else near
     # People call axes of the grid as tables do, or by shorter names.
     far = name if name in elsewhere else nearest(OTHER_NAMES.get(name.lower(), name), elsewhere)

@@ -37,6 +37,7 @@ OTHER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "no_result": "unfinished",
         "loss": "test_loss",
         "accuracy": "test_accuracy",
+        "acc": "test_accuracy",
         "test_loss": "final_test_loss",
         "test_accuracy": "final_test_accuracy",
         "final_test_loss": "test_loss",

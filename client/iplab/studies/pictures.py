@@ -95,15 +95,25 @@ def _slope(sizes: tuple[Size, ...]) -> float | None:
 def _sizes(study: Study, answer: Answer) -> tuple[Size, ...]:
     """D at every width at which networks and limits of two seeds have ended (`docs/probes.md`)."""
     sketches: dict[float, dict[int, _Floats]] = defaultdict(dict)
+    paired: dict[float, list[_Floats]] = defaultdict(list)
     own: dict[int, float] = {}
     for experiment in study.trained():
         runs = [run for run in experiment.runs() if _subject(run) == answer.subject and run.state.terminal]
-        recorded = _sketches(experiment, study.spec.base.steps) if runs else {}
+        recorded = _sketches(experiment, "output_sketch", study.spec.base.steps) if runs else {}
+        beside = _sketches(experiment, "paired_sketch", study.spec.base.steps) if runs else {}
         for run in runs:
+            if run.index in beside:
+                paired[run.width].append(beside[run.index])
             if run.index in recorded:
                 sketches[run.width][run.seed] = recorded[run.index]
                 if math.isinf(run.width):
                     own[run.seed] = (run.final_limit_error or 0.0) ** 2 * float(recorded[run.index][0])
+    if paired:
+        return tuple(
+            Size(width, math.sqrt(sum((one[1:] ** 2).sum() for one in rows) / sum(one[0] for one in rows)))
+            for width, rows in sorted(paired.items())
+            if len(rows) >= 2
+        )
     limits = sketches.pop(math.inf, None)
     if limits is None:
         limits, own = _stand_in(sketches, max(answer.cells[0].widths, default=0))
@@ -136,10 +146,10 @@ def _stand_in(
     return limits, dict.fromkeys(limits, own)
 
 
-def _sketches(experiment: Experiment, step: int) -> dict[int, _Floats]:
-    """Mean square and sums of the outputs at a step, by run; of runs that have recorded them."""
+def _sketches(experiment: Experiment, metric: str, step: int) -> dict[int, _Floats]:
+    """Mean square and sums of outputs at a step, by run; of runs that have recorded them."""
     try:
-        points = experiment.metrics(names=["output_sketch/*"], first_step=step, last_step=step)
+        points = experiment.metrics(names=[f"{metric}/*"], first_step=step, last_step=step)
     except InvalidRequestError:  # an older study recorded none
         return {}
     columns = np.array([int(name.partition("/")[2]) for name in points.names], np.int64)

@@ -49,12 +49,14 @@ class AuditLog:
             return
         name, path = _METHODS[method]
         asked = f"experiments/{request.experiment_id}" if getattr(request, "experiment_id", "") else ""
+        if getattr(request, "study_id", ""):
+            asked = f"studies/{request.study_id}"
         resource = asked or getattr(answer, "name", "")
         if path:
             resource = request
             for part in path.split("."):
                 resource = getattr(resource, part)
-        known = resource.startswith("experiments/") and code != "NOT_FOUND"
+        known = resource.startswith(("experiments/", "studies/")) and code != "NOT_FOUND"
         entry = pb.AuditEntry(
             method=name, resource=resource, project="default" if known else "", peer=peer, code=code, calls=1
         )

@@ -16,6 +16,7 @@ _CODES: Final = {
     "NOT_FOUND": grpc.StatusCode.NOT_FOUND,
     "ALREADY_EXISTS": grpc.StatusCode.ALREADY_EXISTS,
     "REQUEST_ID_REUSED": grpc.StatusCode.ALREADY_EXISTS,
+    "ETAG_MISMATCH": grpc.StatusCode.ABORTED,
     "STORE_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
     "QUOTA_EXCEEDED": grpc.StatusCode.RESOURCE_EXHAUSTED,
     "PERMISSION_DENIED": grpc.StatusCode.PERMISSION_DENIED,

@@ -15,6 +15,8 @@ from iplab.connection.transport import Transport
 from iplab.testing.audit import AuditLog
 from iplab.testing.errors import REASONS, Refused, none_of, not_in_the_fake
 from iplab.testing.queries import metric_blocks, selected, summaries
+from iplab.testing.studies import Studies
+from iplab.testing.study_calls import StudyCalls
 from iplab.testing.world import ENDED, World
 from iplab.v1 import (
     audit_service_pb2,
@@ -35,6 +37,11 @@ from iplab.v1 import run_service_pb2 as run_pb
 if TYPE_CHECKING:
     from iplab.aio import AsyncClient
 
+# As the service: watches that are idle live as long as clients may ping.
+_OPTIONS: Final = (
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
 # Calls at a time; each watch is one.
 _THREADS: Final = 32
 _SERVICES: Final = {
@@ -49,11 +56,12 @@ _SERVICES: Final = {
 }
 
 
-class FakeService:
+class FakeService(StudyCalls):
     """A service that trains nothing. Use it in a `with` statement, or `close` it.
 
     Args:
-        hold: Whether experiments stay queued until `play`; otherwise they end as soon as they are created.
+        hold: Whether experiments wait for `play`, and studies for `play_study`; otherwise they end as soon as
+            they are created.
 
     Attributes:
         address: Where it listens, "127.0.0.1:PORT".
@@ -62,10 +70,12 @@ class FakeService:
     def __init__(self, *, hold: bool = False) -> None:
         self._hold = hold
         self._world = World()
+        self._studies = Studies(self._world)
         self._audit = AuditLog()
         self._failing: Counter[tuple[str, str]] = Counter()
         self._breaks = 0
-        self._server = grpc.server(ThreadPoolExecutor(_THREADS, thread_name_prefix="iplab-fake"))
+        threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="iplab-fake")
+        self._server = grpc.server(threads, options=_OPTIONS)
         for name, module in _SERVICES.items():
             servicer = self._servicer(getattr(module, f"{name}Servicer"))
             getattr(module, f"add_{name}Servicer_to_server")(servicer, self._server)

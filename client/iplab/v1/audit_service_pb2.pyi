@@ -97,7 +97,8 @@ class AuditEntry(_message.Message):
     CALLS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
     """The user of the token, also of one that has expired or was revoked; empty: unknown, or the service does not ask.
-    "os:alice": a user of the operating system, by a command.
+    "os:alice": a user of the operating system, by a command. "study s for alice", "retention rule of project lab": the
+    service by itself.
     """
     method: _builtins.str
     """"iplab.v1.ExperimentService/CancelExperiment"; of an operator's command "ipserver project grant writer"."""
@@ -108,7 +109,9 @@ class AuditEntry(_message.Message):
     project: _builtins.str
     """Id of the project concerned; empty: none, or unknown."""
     peer: _builtins.str
-    """IP address that the call came from (of a proxy, if there is one), or "unix"; of a command the host's name."""
+    """IP address that the call came from (of a proxy, if there is one), or "unix"; of a command, and of what the
+    service does by itself, the name of the host.
+    """
     code: _builtins.str
     """Result, as the name of a gRPC status code: "OK", "PERMISSION_DENIED". Exactly the calls with OK have taken effect,
     whatever became of their answers. UNAVAILABLE: the database failed; if the change was made all the same, there is

@@ -283,7 +283,7 @@ class Limits(_message.Message):
     max_runs: _builtins.int
     """Runs in one experiment."""
     max_width: _builtins.int
-    """Width m."""
+    """Width m. What a network of a width needs, dense or with deferred weights, is bounded by `max_run_memory_bytes`."""
     max_hidden_layers: _builtins.int
     """Hidden layers L."""
     max_steps: _builtins.int

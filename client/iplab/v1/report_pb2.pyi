@@ -77,8 +77,9 @@ class _CheckKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckKind.V
     """Change of one layer by one update of its matrix or bias alone, from the weights at step 0, against its exponent."""
     CHECK_KIND_LIMIT: _CheckKind.ValueType  # 7
     """Distance of the outputs on the test set from those of infinite width, seed by seed, against the exponent -1/2, at
-    every step at which the probe "outputs" recorded them; without it, of the final test loss. `sentence` states the
-    widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the limit's outputs.
+    every step at which the probe "outputs" recorded them; without it, of the final test loss. Where the limit is a
+    kernel machine with a random f_0: from the one that starts from the network's own f_0 ("paired_outputs").
+    `sentence` states the widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the limit's outputs.
     """
 
 class CheckKind(_CheckKind, metaclass=_CheckKindEnumTypeWrapper):
@@ -100,8 +101,9 @@ CHECK_KIND_ISOLATED_UPDATE: CheckKind.ValueType  # 6
 """Change of one layer by one update of its matrix or bias alone, from the weights at step 0, against its exponent."""
 CHECK_KIND_LIMIT: CheckKind.ValueType  # 7
 """Distance of the outputs on the test set from those of infinite width, seed by seed, against the exponent -1/2, at
-every step at which the probe "outputs" recorded them; without it, of the final test loss. `sentence` states the
-widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the limit's outputs.
+every step at which the probe "outputs" recorded them; without it, of the final test loss. Where the limit is a
+kernel machine with a random f_0: from the one that starts from the network's own f_0 ("paired_outputs").
+`sentence` states the widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the limit's outputs.
 """
 Global___CheckKind: _TypeAlias = CheckKind  # noqa: Y015
 

@@ -499,7 +499,8 @@ class QueryMetricsRequest(_message.Message):
     def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Which metrics: "train_loss", "train_accuracy", "test_loss", "test_accuracy", "validation_loss",
         "validation_accuracy", of probes "quantity/layer" ("h_change/2") or "quantity/*" for all layers. Only what
-        the experiment records. Empty: all but "output_sketch/*", which are many and mean nothing one by one.
+        the experiment records. Empty: all but "output_sketch/*" and "paired_sketch/*", which are many and mean
+        nothing one by one.
         """
 
     def __init__(

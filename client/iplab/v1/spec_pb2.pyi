@@ -593,7 +593,8 @@ class Probes(_message.Message):
     """Measurements inside the networks, on a fixed set of training inputs shared by all runs. A quantity of layer
     l is the metric "quantity/l"; layer L+1 is the output f. "outputs" looks at the whole test set instead, of limits
     and networks with deferred weights too: "output_sketch/k" are sums of outputs with random signs that are the same for
-    all runs, from which distances between runs follow. They are not forwarded to MLflow.
+    all runs, from which distances between runs follow. They are not forwarded to MLflow. "paired_outputs" records how far
+    dense networks are from the kernel machine that starts from their own f_0 (ntk, sp-stable).
     """
 
     DESCRIPTOR: _descriptor.Descriptor

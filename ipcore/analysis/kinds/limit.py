@@ -10,13 +10,15 @@ square of the limits' losses:
 They say little where little is learned, and the particles' own error of a loss is not known.
 
 Where no limit is computed, networks at least 16 times wider than all others stand for it, if they recorded
-outputs.
+outputs. Where the limit is a kernel machine with a random f_0, each network is held against the machine that
+starts from its own f_0 (the probe `paired_outputs`), relative to how far that has moved from f_0.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from fractions import Fraction
 from typing import Final
 
@@ -49,10 +51,13 @@ _BEYOND: Final = 1e9
 
 
 def _find(case: Case) -> Report:
-    if why := case.trained.not_compared.get(case.subject.parameterization):
-        return Report(notes=(f"distance to the limit: {why}",))
-    reference = _reference(case)
     diverged = {(run.width, run.seed) for run in case.runs if run.diverged}
+    if _is_paired(case):
+        checks = [_of_paired(case, step, diverged) for step in sorted(case.outputs) if step]
+        return _report([check for check in checks if check is not None])
+    if why := case.trained.not_compared.get(case.subject.parameterization):
+        return _report([why])
+    reference = _reference(case)
     found: list[Check | str] = []
     for step, outputs in sorted(case.outputs.items()):
         limits = {
@@ -70,10 +75,30 @@ def _find(case: Case) -> Report:
             found.append(_of_outputs(case, step, networks, limits, reference))
     if not found and case.limits:
         found.append(_of_losses(case))
+    return _report(found)
+
+
+def _report(found: Sequence[Check | str]) -> Report:
     return Report(
         checks=tuple(one for one in found if isinstance(one, Check)),
         notes=tuple(f"distance to the limit: {one}" for one in found if isinstance(one, str)),
     )
+
+
+def _is_paired(case: Case) -> bool:
+    """Whether networks were recorded beside kernel machines of their own f_0."""
+    return any(one.limit for outputs in case.outputs.values() for one in outputs.values())
+
+
+def _of_paired(case: Case, step: int, diverged: AbstractSet[tuple[int, int]]) -> Check | str | None:
+    networks: dict[int, dict[int, Outputs]] = {}
+    for (width, seed), one in case.outputs[step].items():
+        if one.limit is not None and (width, seed) not in diverged:
+            networks.setdefault(width, {})[seed] = one
+    if not networks:
+        return None
+    whose = "those of the kernel machines of infinite width that start from their own f_0"
+    return _distances(case, step, networks, {}, ("the outputs on the test set are", whose, ""))
 
 
 def _reference(case: Case) -> int:
@@ -90,21 +115,32 @@ def _of_outputs(
     limits: dict[int, Outputs],
     reference: int,
 ) -> Check | str:
-    after = f"after {step} update{'' if step == 1 else 's'}"
     whose = "those of infinite width"
-    if reference != INFINITE_WIDTH:
-        whose = f"those of width {reference:,}, which stands for infinite width"
-    try:
-        if len(networks) < MIN_WIDTHS:
-            return f"{after} {_of_few(distances_by_width(networks, limits), whose)}"
-        found = output_distance(networks, limits, needed=_NEEDED)
-    except AnalysisError as error:
-        return f"{after}: {error}"
     own = max(limit.error for limit in limits.values())
     own_error = f"the particles' own error of f is {_percent(own)}" if own else ""
     if reference != INFINITE_WIDTH:
+        whose = f"those of width {reference:,}, which stands for infinite width"
         own_error = f"its own distance from that, {_percent(own)} by a variance of order 1/m, is taken out"
-    return _check(case, found, ("the outputs on the test set are", whose, own_error), f"{after} ", step)
+    words = "the outputs on the test set are", whose, own_error
+    return _distances(case, step, networks, limits, words)
+
+
+def _distances(
+    case: Case,
+    step: int,
+    networks: dict[int, dict[int, Outputs]],
+    limits: dict[int, Outputs],
+    words: tuple[str, str, str],
+) -> Check | str:
+    """Of outputs, and what is said about them."""
+    after = f"after {step} update{'' if step == 1 else 's'}"
+    try:
+        if len(networks) < MIN_WIDTHS:
+            return f"{after} {_of_few(distances_by_width(networks, limits), words[1])}"
+        found = output_distance(networks, limits, needed=_NEEDED)
+    except AnalysisError as error:
+        return f"{after}: {error}"
+    return _check(case, found, words, f"{after} ", step)
 
 
 def _of_few(widths: tuple[WidthDistance, ...], whose: str) -> str:
@@ -227,4 +263,4 @@ def _percent(part: float) -> str:
     return f"{100 * part:.0f} %" if part >= 0.1 else f"{100 * part:.2g} %"
 
 
-LIMIT: Final = Kind(_NAME, applies=lambda case: bool(_reference(case)), find=_find)
+LIMIT: Final = Kind(_NAME, applies=lambda case: _is_paired(case) or bool(_reference(case)), find=_find)

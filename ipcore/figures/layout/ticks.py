@@ -85,7 +85,7 @@ def set_ticks(axis: Axis, ticks: Ticks) -> None:
 
 def room_for(*ticks: Ticks) -> float:
     """How much room the labels of a vertical axis take to its left, in inches."""
-    return max(text_width(text) for each in ticks for text in each.values()) + 0.1
+    return max((text_width(text) for each in ticks for text in each.values()), default=0.0) + 0.1
 
 
 def width_ticks(axes: Axes, widths: Sequence[float]) -> None:

@@ -6,11 +6,11 @@ from ipcore.catalogue.widths import TIMES_WIDER
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
-from ipcore.studies.measures.needed_width import Distance, NeededWidth, TestOutputs
+from ipcore.studies.measures.needed_width import Distance, NeededWidth, PairedOutputs, TestOutputs
 from ipcore.studies.predictions import Band
 from ipcore.studies.question import DISTANCE_TOLERANCE, InfiniteWidth
 from ipcore.studies.reading import numbers, vectors
-from ipcore.studies.results import FINAL_LIMIT_ERROR, SKETCH, Metric
+from ipcore.studies.results import FINAL_LIMIT_ERROR, PAIRED, SKETCH, Metric
 from ipcore.studies.subjects import Subject
 
 _SILENT = "theory predicts how distances fall, not how large they are"
@@ -19,6 +19,7 @@ _SILENT = "theory predicts how distances fall, not how large they are"
 def infinite_width(question: InfiniteWidth) -> tuple[Line, ...]:
     """One ladder per subject, with the limit of every seed beside it, or a network that stands for it.
 
+    A limit that starts from the network's own f_0 needs no run: the network's has recorded it.
     Every width has the same seeds: each costs a limit, which is dearer than most networks.
     """
     return tuple(
@@ -30,7 +31,7 @@ def infinite_width(question: InfiniteWidth) -> tuple[Line, ...]:
             question.first_widths,
             question.max_width,
             shares=(),
-            beside_limit=True,
+            beside_limit=str(subject) not in question.paired,
             times_wider=_times_wider(question, subject),
         )
         for subject in question.subjects
@@ -48,9 +49,13 @@ def _rungs(question: InfiniteWidth, subject: Subject) -> tuple[Rung, ...]:
     sketch = Metric(SKETCH, step=question.setting.steps)
     times_wider = _times_wider(question, subject)
     metrics = (sketch,) if times_wider else (sketch, FINAL_LIMIT_ERROR)
+    if paired := str(subject) in question.paired:
+        metrics = (Metric(PAIRED, step=question.setting.steps),)
 
-    def outputs(ledger: Ledger) -> TestOutputs:
+    def outputs(ledger: Ledger) -> TestOutputs | PairedOutputs:
         of = ledger, str(subject), subject.rate
+        if paired:
+            return PairedOutputs(vectors(*of, *metrics))
         return TestOutputs(vectors(*of, sketch), numbers(*of, FINAL_LIMIT_ERROR), times_wider)
 
     return (

@@ -85,33 +85,18 @@ class TestOutputs:
         if both.sum() < 2:
             where = f"width {reference:,}" if self.times_wider else "infinite width"
             return f"less than two seeds have outputs both at width {width} and at {where}"
-        size = limits[both, 0]
-        off = networks[both, 1:] - limits[both, 1:]
         own = self._own(widest, reference, seeds)[both]
-        n, sums = off.shape
-        squares, units = (off**2).sum(axis=1) - own, size - own
-        total, unit = squares.sum(), units.sum()
-        # Without one seed, and without one sum whose share the others take over.
-        fewer = total - squares
-        others = ((off**2).sum() - (off**2).sum(axis=0)) * sums / max(sums - 1, 1) - own.sum()
-        if not (unit > units.max() and min(total, fewer.min(), others.min()) > 0):
-            if self.times_wider:
-                return (
-                    f"outputs at width {width} are those of width {reference:,} within these networks' own "
-                    "error, or those are 0"
-                )
+        found = _beside(networks[both, 1:] - limits[both, 1:], limits[both, 0] - own, own)
+        if found is not None:
+            return found
+        if self.times_wider:
             return (
-                f"outputs at width {width} are those of infinite width within the particles' own error, or "
-                "those are 0; more particles (infinite_width) have a smaller one"
+                f"outputs at width {width} are those of width {reference:,} within these networks' own "
+                "error, or those are 0"
             )
-        log = math.log(total / unit) / 2
-        centre = off.mean(axis=0)
-        bias = float(centre @ centre - off.var(axis=0, ddof=1).sum() / n) / float(total / n)
-        return Beside(
-            n * log - (n - 1) * np.log(fewer / (unit - units)) / 2,
-            sums * log - (sums - 1) * np.log(others / unit) / 2,
-            min(1.0, max(0.0, bias)),
-            math.sqrt(own.sum() / unit),
+        return (
+            f"outputs at width {width} are those of infinite width within the particles' own error, or "
+            "those are 0; more particles (infinite_width) have a smaller one"
         )
 
     def _own(self, widest: int, reference: int, seeds: int) -> Floats:
@@ -126,6 +111,54 @@ class TestOutputs:
 
 
 @dataclass(frozen=True, slots=True)
+class PairedOutputs:
+    """Outputs on the test set of networks beside kernel machines that start from their own f_0.
+
+    Attributes:
+        sketches: (width, seeds) -> [seeds, 1 + J]: what the probe `paired_outputs` records.
+    """
+
+    sketches: Values
+    times_wider: ClassVar[int] = 0
+
+    def beside(self, width: int, widest: int, seeds: int) -> Beside | str:
+        """As `TestOutputs.beside`."""
+        found = self.sketches(width, seeds)
+        found = found[np.isfinite(found).all(axis=1)]
+        if len(found) < 2:
+            return f"less than two seeds have recorded outputs beside their kernel machines at width {width}"
+        beside = _beside(found[:, 1:], found[:, 0], np.zeros(len(found)))
+        return beside or f"outputs at width {width} do not move, or are those of the kernel machines exactly"
+
+
+def _beside(off: Floats, units: Floats, own: Floats) -> Beside | None:
+    """Networks less their limits; None where they are nearer than the limits' own error, or these are 0.
+
+    Args:
+        off: Sketches of the difference, [seeds, J].
+        units: What squares are relative to, [seeds].
+        own: Squared errors of the limits, [seeds].
+    """
+    n, sums = off.shape
+    squares = (off**2).sum(axis=1) - own
+    total, unit = squares.sum(), units.sum()
+    # Without one seed, and without one sum whose share the others take over.
+    fewer = total - squares
+    others = ((off**2).sum() - (off**2).sum(axis=0)) * sums / max(sums - 1, 1) - own.sum()
+    if not (unit > units.max() and min(total, fewer.min(), others.min()) > 0):
+        return None
+    log = math.log(total / unit) / 2
+    centre = off.mean(axis=0)
+    bias = float(centre @ centre - off.var(axis=0, ddof=1).sum() / n) / float(total / n)
+    return Beside(
+        n * log - (n - 1) * np.log(fewer / (unit - units)) / 2,
+        sums * log - (sums - 1) * np.log(others / unit) / 2,
+        min(1.0, max(0.0, bias)),
+        math.sqrt(own.sum() / unit),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Distance:
     """D at the largest width that was asked for: measured once it is shown to be above or below eps.
 
@@ -135,7 +168,7 @@ class Distance:
         tolerance: eps.
     """
 
-    outputs: TestOutputs
+    outputs: TestOutputs | PairedOutputs
     width: int
     tolerance: float
 
@@ -171,7 +204,7 @@ class NeededWidth:
         tolerance: eps.
     """
 
-    outputs: TestOutputs
+    outputs: TestOutputs | PairedOutputs
     asked: int
     tolerance: float
 
@@ -229,7 +262,7 @@ class _Line:
         return seeds + replace(sums, value=0.0)
 
 
-def _line(outputs: TestOutputs, widths: Sequence[int], counts: Sequence[int]) -> _Line | str:
+def _line(outputs: TestOutputs | PairedOutputs, widths: Sequence[int], counts: Sequence[int]) -> _Line | str:
     found = []
     for width, count in zip(widths, counts, strict=True):
         one = outputs.beside(width, widths[-1], count)

@@ -183,7 +183,15 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         """Raises NotFound if the caller may not know of the resource or project, else PermissionDenied."""
         who = caller()
         scope().experiment = _experiment(rule, request)
-        project = await self._allowed(who, rule, request)
+        try:
+            project = await self._allowed(who, rule, request)
+        except (Concealed, PermissionDenied, InvalidRequest):
+            await self._count(who.project(Role.READER), who)  # guesses at names are requests, too
+            raise
+        await self._count(project, who)
+
+    async def _count(self, project: str, who: Caller) -> None:
+        """Count a request. Raises RateExceeded."""
         if self._rates is not None:
             await self._rates.take(project, who.user)
 

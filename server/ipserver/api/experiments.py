@@ -24,6 +24,7 @@ from ipserver.request.estimate import estimate
 from ipserver.request.extend import check_extend
 from ipserver.request.predict import predictions
 from ipserver.request.retry import retry_failed
+from ipserver.request.rules import capacity_warnings
 from ipserver.request.stored import stored_spec
 from ipserver.request.submit import create, extend, repeated
 from ipserver.request.update import check_update
@@ -208,6 +209,12 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
             message.queue_place.CopyFrom(
                 experiment_pb2.QueuePlace(packs_before=place.packs_before, expected_start_time=begins)
             )
+        return self._warned(message) if record.state is ExperimentState.QUEUED else message
+
+    def _warned(self, message: experiment_pb2.Experiment) -> experiment_pb2.Experiment:
+        """With what the cluster lacks now; what is stored are the warnings that hold for good."""
+        now = capacity_warnings(message.spec, self._store.capacity())
+        message.warnings[:] = [*now, *message.warnings]
         return message
 
     def _listed(self, ids: list[str], visible: Filter) -> list[experiment_pb2.Experiment]:
@@ -216,14 +223,18 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     def _create(self, request: pb.CreateExperimentRequest, user: str) -> experiment_pb2.Experiment:
         if request.validate_only:
             return self._preview(request)
-        return convert.experiment(
-            create(self._store, request, self._limits, owned_by=user, require_room=self._room.require)
+        return self._warned(
+            convert.experiment(
+                create(self._store, request, self._limits, owned_by=user, require_room=self._room.require)
+            )
         )
 
     def _extend(self, experiment: str, request: pb.ExtendExperimentRequest) -> experiment_pb2.Experiment:
         if not request.validate_only:
-            return convert.experiment(
-                extend(self._store, experiment, request, self._limits, require_room=self._room.require)
+            return self._warned(
+                convert.experiment(
+                    extend(self._store, experiment, request, self._limits, require_room=self._room.require)
+                )
             )
         record = self._store.get_experiment(experiment)
         message = convert.experiment(record)
@@ -235,7 +246,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         message.counts.queued += len(extension.runs)
         message.total_steps += record.steps * len(extension.runs)
         message.warnings[:] = extension.warnings
-        return message
+        return self._warned(message)
 
     def _update(self, experiment: str, request: pb.UpdateExperimentRequest) -> experiment_pb2.Experiment:
         revision = check_update(request, self._store.get_experiment(experiment), self._limits)
@@ -248,7 +259,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         if request.experiment_id:
             self._store.require_free_experiment(request.experiment_id)
         rough = estimate(checked.spec, checked.runs, checked.dataset, self._store.capacity())
-        return experiment_pb2.Experiment(
+        message = experiment_pb2.Experiment(
             estimated_seconds=rough.seconds,
             estimate_basis=rough.basis,
             name=names.experiment_name(request.experiment_id) if request.experiment_id else "",
@@ -265,3 +276,4 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
             spec_hash=checked.spec_hash,
             predictions=[theory.prediction(value) for value in predictions(checked.spec)],
         )
+        return self._warned(message)

@@ -69,6 +69,9 @@ _LABEL_KEY = re.compile(r"labels\.[a-z][a-z0-9_-]{0,62}")
 _MOST_CHARACTERS = 4000
 _MOST_DEPTH = 50
 _EXAMPLE = "example: width >= 128"
+_NO_COMMA = "comparisons are joined by AND, not by a comma"
+# What other languages write for the words that join comparisons.
+_JOINED = {"&&": "write AND", "&": "write AND", "||": "write OR", "|": "write OR"}
 _HALF: Final = 0.5e-6  # of a microsecond
 # What every store can compare: a 64-bit integer.
 _INTEGER = range(-(2**63), 2**63)
@@ -111,7 +114,10 @@ class _Reader:
             kind, value = self._tokens[self._at]
             if (kind, value) == ("bracket", ")"):
                 raise _wrong("has a ) without a (")
-            raise _wrong(f"expected AND or OR at {value!r}; a value with spaces needs quotes")
+            hint = _JOINED.get(value, "a value with spaces needs quotes")
+            if self._tokens[self._at - 1][1].endswith(","):
+                hint = _NO_COMMA
+            raise _wrong(f"expected AND or OR at {value!r}; {hint}")
         return found
 
     def _any(self) -> Filter:
@@ -237,7 +243,8 @@ def _value(name: str, kind: FieldType, raw: str, quoted: bool) -> str | int | fl
             number = None
     if number is None or (number not in _INTEGER if kind is int else not math.isfinite(number)):
         article = "an integer" if kind is int else "a number"
-        raise _wrong(f"{name!r} is compared with {article}, not with {raw[:40]!r}")
+        hint = f"; {_NO_COMMA}" if raw.endswith(",") else ""
+        raise _wrong(f"{name!r} is compared with {article}, not with {raw[:40]!r}{hint}")
     return number
 
 

@@ -1,7 +1,8 @@
 """The gate in front of every method: bounds what a request may hold and how long its answer may take.
 
 Methods get messages that are well formed, of bounded size and without unknown fields. Other requests are
-answered INVALID_ARGUMENT here and not logged.
+answered INVALID_ARGUMENT here and not logged. Of health and reflection, which may learn fields that this
+version does not know, only form and size are checked.
 """
 
 from __future__ import annotations
@@ -14,35 +15,45 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc import aio
 
-from ipserver.api.handlers import rewrapped
+from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.errors import FieldViolation, InvalidRequest, TooExpensive
 from ipserver.request.budget import budget_problems
 
 # A specification may list some ten thousand values; everything else names a few things.
 MOST_BYTES: Final = 256 * 2**10
 MOST_SPEC_BYTES: Final = 2 * 2**20
+# Requests of health and reflection hold a name.
+_MOST_NAME_BYTES: Final = 4 * 2**10
 _WITH_SPEC: Final = ("Create", "Extend", "Update")
 # Requests above this are read in a thread, so that the event loop never waits for one.
 _LARGE: Final = 16 * 2**10
 # No unary method works longer, whatever deadline its caller set.
 UNARY_SECONDS: Final = 60.0
 
+Continuation = Callable[[grpc.HandlerCallDetails], "Awaitable[grpc.RpcMethodHandler[Any, Any]]"]
+
 
 class Gate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
     """Gives methods messages in place of bytes."""
 
     async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
-        handler_call_details: grpc.HandlerCallDetails,
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Wrap the methods of iplab.v1; others (health, reflection) stay as they are."""
+        """Wrap all methods."""
         handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith("/iplab."):
+        if not handler:  # there is no such method, which the stubs do not know
             return handler
+        parse = cast(Callable[[bytes], Message], handler.request_deserializer)
+        if not handler_call_details.method.startswith("/iplab."):
+            streaming = _health if handler_call_details.method.startswith(HEALTH) else _reflection
+            return rewrapped(
+                handler,
+                lambda method: _health(method, parse),
+                lambda method: streaming(method, parse),
+                decode=False,
+            )
         name = handler_call_details.method.rpartition("/")[2]
         most = MOST_SPEC_BYTES if name.startswith(_WITH_SPEC) else MOST_BYTES
-        parse = cast(Callable[[bytes], Message], handler.request_deserializer)
         return rewrapped(
             handler,
             lambda method: _unary(method, parse, most),
@@ -73,24 +84,50 @@ def _streaming(method: Any, parse: Callable[[bytes], Message], most: int) -> Any
     return call
 
 
+def _health(method: Any, parse: Callable[[bytes], Message]) -> Any:
+    """A method of health: its watch is no generator, and no other interceptor answers its errors."""
+
+    async def call(raw: bytes, context: aio.ServicerContext[Any, Any]) -> Any:
+        try:
+            request = _decoded(raw, parse, _MOST_NAME_BYTES)
+        except InvalidRequest as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        return await method(request, context)
+
+    return call
+
+
+def _reflection(method: Any, parse: Callable[[bytes], Message]) -> Any:
+    async def requests(raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        async for raw in raws:
+            yield _decoded(raw, parse, _MOST_NAME_BYTES)
+
+    async def call(raws: AsyncIterator[bytes], context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        async for response in method(requests(raws), context):
+            yield response
+
+    return call
+
+
 async def _read(raw: bytes, parse: Callable[[bytes], Message], most: int) -> Message:
-    if len(raw) > most:
-        raise InvalidRequest([FieldViolation("", f"has {len(raw):,} bytes; at most {most:,} are allowed")])
-    if len(raw) > _LARGE:
-        return await asyncio.to_thread(_parsed, raw, parse)
-    return _parsed(raw, parse)
+    if _LARGE < len(raw) <= most:
+        return await asyncio.to_thread(_parsed, raw, parse, most)
+    return _parsed(raw, parse, most)
 
 
-def _parsed(raw: bytes, parse: Callable[[bytes], Message]) -> Message:
-    """The message in a request's bytes.
-
-    Raises:
-        InvalidRequest: The bytes are no such message, or the message exceeds a bound.
-    """
-    try:
-        request = parse(raw)
-    except DecodeError as error:
-        raise InvalidRequest([FieldViolation("", f"cannot be decoded: {error}")]) from None
+def _parsed(raw: bytes, parse: Callable[[bytes], Message], most: int) -> Message:
+    """The message in a request's bytes. Raises InvalidRequest as `_decoded`, or if a field breaks a bound."""
+    request = _decoded(raw, parse, most)
     if problems := budget_problems(request):
         raise InvalidRequest(problems)
     return request
+
+
+def _decoded(raw: bytes, parse: Callable[[bytes], Message], most: int) -> Message:
+    """The message in a request's bytes. Raises InvalidRequest: they are too many, or no such message."""
+    if len(raw) > most:
+        raise InvalidRequest([FieldViolation("", f"has {len(raw):,} bytes; at most {most:,} are allowed")])
+    try:
+        return parse(raw)
+    except DecodeError as error:
+        raise InvalidRequest([FieldViolation("", f"cannot be decoded: {error}")]) from None

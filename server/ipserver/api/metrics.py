@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -117,8 +117,9 @@ def _checked(query: Query, known: tuple[str, ...]) -> frozenset[str] | None:
     Raises:
         InvalidRequest: Every wrong field.
     """
-    found = [_named(pattern, known) for pattern in query.metrics]
-    unknown = [i for i, named in enumerate(found) if not named]
+    named = _by_pattern(known)
+    found = [named.get(pattern, frozenset()) for pattern in query.metrics]
+    unknown = [i for i, metrics in enumerate(found) if not metrics]
     wrong = [
         FieldViolation(f"metrics[{i}]", _unknown(query.metrics[i], known, suggest=n < _SUGGESTIONS))
         for n, i in enumerate(unknown)
@@ -138,11 +139,17 @@ def _checked(query: Query, known: tuple[str, ...]) -> frozenset[str] | None:
     return None if len(plain) == len(known) else plain
 
 
-def _named(pattern: str, known: tuple[str, ...]) -> frozenset[str]:
-    """The metric of that name, or all layers of "quantity/*"."""
-    if pattern.endswith("/*"):
-        return frozenset(name for name in known if name.startswith(pattern[:-1]))
-    return frozenset({pattern}) & frozenset(known)
+def _by_pattern(known: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The metrics that each name stands for, and all layers that each "quantity/*" does.
+
+    A request may have as many patterns as an experiment has metrics, so each is looked up.
+    """
+    found = {name: {name} for name in known}
+    for name in list(found):
+        quantity, separator, _ = name.partition("/")
+        if separator:
+            found.setdefault(f"{quantity}/*", set()).add(name)
+    return {pattern: frozenset(metrics) for pattern, metrics in found.items()}
 
 
 def _unknown(name: str, known: tuple[str, ...], suggest: bool) -> str:

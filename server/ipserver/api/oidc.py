@@ -39,6 +39,10 @@ _KEYS_SECONDS: Final = 300.0
 _LEAST_SECONDS: Final = 10.0
 _TIMEOUT_SECONDS: Final = 10.0
 _MOST_BYTES: Final = 1 << 20
+# Users may choose what a claim says: it must not stand for a group, for an operator, or for the service
+# itself (`ipserver.store.records.audit`).
+_RESERVED: Final = ("group:", "os:")
+_LONGEST_USER: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,11 @@ class Oidc:
             raise Unauthenticated(
                 f"the token has no claim {self._settings.user_claim!r}, which names its user"
             )
+        if not _is_name(user):
+            raise Unauthenticated(
+                f"the claim {self._settings.user_claim!r} of the token is no user's name: it has at most "
+                f"{_LONGEST_USER} printable characters, no spaces, and no {' or '.join(_RESERVED)} in front"
+            )
         if self._settings.user_claim == "email" and claims.get("email_verified") is not True:
             raise Unauthenticated("the provider has not verified the user's address (claim email_verified)")
         groups = claims.get(self._settings.groups_claim, []) if self._settings.groups_claim else []
@@ -154,6 +163,15 @@ class Oidc:
         if document["issuer"] != self._settings.issuer:
             raise ValueError(f"its discovery document is that of {document['issuer']!r}")
         return str(document["jwks_uri"])
+
+
+def _is_name(user: str) -> bool:
+    return (
+        len(user) <= _LONGEST_USER
+        and user.isprintable()
+        and " " not in user
+        and not user.startswith(_RESERVED)
+    )
 
 
 def _fetch(url: str) -> Any:

@@ -256,7 +256,7 @@ def _interceptors(store: Store, blocking: Blocking, audit: AuditLog, config: Api
 
 def _probes(servicer: Any, address: str) -> aio.Server:
     """A server that answers health checks only; it listens nowhere if the address is empty."""
-    server = aio.server(options=_OPTIONS)
+    server = aio.server(interceptors=[Gate()], options=_OPTIONS)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     if address:
         _listen(server, address)

@@ -21,6 +21,7 @@ from ipserver.api.convert import timestamp
 from ipserver.api.heavy import Heavy
 from ipserver.api.room import Room
 from ipserver.errors import StoreUnavailable
+from ipserver.request.rules import capacity_warnings
 from ipserver.request.study import CheckedStudy, accept_study, check_study, repeated_study
 from ipserver.request.update import check_study_update
 from ipserver.store.records.studies import RoundRecord, StudyRecord
@@ -77,12 +78,15 @@ class StudyService(pb_grpc.StudyServiceServicer):
             await self._blocking.run(self._room.require)
         # What theory says of many deep subjects takes long.
         checked = await self._heavy.read(_preview, request, self._limits)
-        if request.validate_only:
-            return checked
-        good = CheckedStudy(checked.spec, tuple(checked.warnings))
-        return study_message(
-            await self._blocking.run(accept_study, self._store, request, good, caller().user)
-        )
+        now = capacity_warnings(checked.spec.base, await self._blocking.run(self._store.capacity))
+        if not request.validate_only:
+            good = CheckedStudy(checked.spec, tuple(checked.warnings))
+            checked = study_message(
+                await self._blocking.run(accept_study, self._store, request, good, caller().user)
+            )
+        # What the cluster lacks now is not stored: it will be otherwise.
+        checked.warnings[:] = [*now, *checked.warnings]
+        return checked
 
     async def GetStudy(self, request: pb.GetStudyRequest, context: Any) -> study_pb2.Study:
         """One study."""

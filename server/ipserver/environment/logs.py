@@ -11,6 +11,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from iplab.display.terminal import visible
 from ipserver.environment.log_scope import scope
 from ipserver.environment.masking import without_secrets
 
@@ -50,8 +51,8 @@ class TextLines(logging.Formatter):
         return super().formatMessage(record) + (f" [{known}]" if known else "")
 
     def format(self, record: logging.LogRecord) -> str:
-        """The text of a record."""
-        return without_secrets(super().format(record))
+        """The text of a record. Its further lines are indented, so that none of them looks like a record."""
+        return without_secrets(visible(super().format(record)).replace("\n", "\n    "))
 
 
 class _StandardError(logging.Handler):

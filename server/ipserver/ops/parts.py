@@ -20,8 +20,7 @@ from ipserver.environment.settings import Settings
 from ipserver.environment.traces import configure_traces
 from ipserver.errors import StartupError
 from ipserver.ops.heartbeat import Heartbeat
-from ipserver.ops.places import _SUPERVISED, _owner, free_address, heartbeat_file
-from ipserver.ops.startup import check_data, make_folder, open_service, waiting
+from ipserver.ops.places import _SUPERVISED, _owner, free_address, heartbeat_file, make_folder
 
 if TYPE_CHECKING:
     from ipserver.api.calls import Call
@@ -38,6 +37,7 @@ def run_api(settings: Settings) -> None:
         from ipserver.api.oidc import OidcSettings  # noqa: PLC0415 - only this part needs it
         from ipserver.api.room import Room  # noqa: PLC0415 - as above
         from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
+        from ipserver.ops.startup import open_service  # noqa: PLC0415 - the store, which the page does without
         from ipserver.request.limits import limits_with  # noqa: PLC0415
 
     configure_traces("api")
@@ -88,10 +88,12 @@ def run_api(settings: Settings) -> None:
 def run_dispatch(settings: Settings) -> None:
     """Dispatch packs on Ray until a stop signal."""
     with loading():
+        from ipserver.ops.startup import check_data, open_service, waiting  # noqa: PLC0415 - the store, which the page does without
         from ipserver.ops.sweeper import Sweeper  # noqa: PLC0415
         from ipserver.request.limits import limits_with  # noqa: PLC0415
         from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
         from ipserver.scheduling.observing import IGNORE  # noqa: PLC0415
+        from ipserver.store.records.audit import OwnActs  # noqa: PLC0415
         from ipserver.studies.driver import Studies  # noqa: PLC0415
         from ipserver.studies.outputs import Outputs  # noqa: PLC0415
         from ipserver.workers.on_ray.executor import RayExecutor  # noqa: PLC0415
@@ -132,7 +134,8 @@ def run_dispatch(settings: Settings) -> None:
     outputs = Outputs(store, settings.artifact_root, settings.data)
     limits, lease = limits_with(**settings.limits), 2 * settings.lease_seconds
     alive = Heartbeat(heartbeat_file(settings, "studies"))
-    studies = Studies(store, limits, outputs, _owner("study"), lease, beat=alive)
+    acts = OwnActs(settings.audit_seconds)
+    studies = Studies(store, limits, outputs, _owner("study"), lease, beat=alive, acts=acts)
     threading.Thread(target=studies.run, args=(stop,), name="studies", daemon=True).start()
     try:
         beat = Heartbeat(heartbeat_file(settings, "dispatch"))
@@ -143,6 +146,8 @@ def run_dispatch(settings: Settings) -> None:
 
 def run_forward(settings: Settings) -> None:
     """Forward everything to MLflow until a stop signal, at low priority."""
+    from ipserver.ops.startup import open_service, waiting  # noqa: PLC0415 - the store, which the page does without
+
     # A lower priority than Ray's workers (niceness 15, or 5 for our own Ray) in the same session.
     os.nice(19)
     store = open_service(settings, write=False)

@@ -71,6 +71,20 @@ def log_file(settings: Settings, part: str) -> Path:
     return settings.home / "logs" / f"{part}.log"
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder in the home folder and check that it is writable.
+
+    Raises:
+        StartupError: It cannot be created or written.
+    """
+    try:
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartupError(f"cannot create the folder {folder}: {error.strerror}; set IPLAB_HOME") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StartupError(f"the folder {folder} is not writable; set IPLAB_HOME or mend its permissions")
+
+
 def rotate_log(path: Path) -> None:
     """Move the text of a long log to NAME.log.1, replacing the old text there.
 

@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from ipserver.environment.settings import Settings
 from ipserver.errors import ArtifactsUnavailable, NotReady, StartupError, StoreUnavailable
 from ipserver.ops.ownership import settle_artifacts
+from ipserver.ops.places import make_folder
 from ipserver.ops.privacy import tighten
 from ipserver.store import Store, check_schema, migrate, open_store
 from ipserver.store.database import parse_dsn
@@ -132,20 +133,6 @@ def prepare_home(settings: Settings) -> None:
         tighten(settings.home)
     if not settings.mlflow_tracking_uri:
         make_folder(settings.home / "mlflow")
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder in the home folder and check that it is writable.
-
-    Raises:
-        StartupError: It cannot be created or written.
-    """
-    try:
-        folder.mkdir(0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartupError(f"cannot create the folder {folder}: {error.strerror}; set IPLAB_HOME") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise StartupError(f"the folder {folder} is not writable; set IPLAB_HOME or mend its permissions")
 
 
 def check_data(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from ipserver.artifacts import open_artifacts
 from ipserver.environment.settings import Settings
 from ipserver.errors import ArtifactsUnavailable, ServiceError
 from ipserver.store import Store
+from ipserver.store.records.audit import OwnActs
 from ipserver.store.records.packs import EndedPack
 
 _log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Sweeper:
         self._artifacts = open_artifacts(settings.artifact_root)
         self._quiet = settings.sweep_seconds
         self._keep = settings.deleted_seconds
+        self._acts = OwnActs(settings.audit_seconds)
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
@@ -70,7 +72,7 @@ class Sweeper:
         Raises:
             StoreUnavailable: The store cannot be reached now.
         """
-        old = self._store.delete_old_experiments(self._keep, _AT_ONCE)
+        old = self._store.delete_old_experiments(self._keep, _AT_ONCE, self._acts)
         for experiment in old:
             _log.info("%s is deleted: its project keeps experiments no longer", experiment)
         return len(old)
@@ -84,8 +86,8 @@ class Sweeper:
             StoreUnavailable: The store cannot be reached now.
             ArtifactsUnavailable: Files cannot be reached now, or not all of them could be removed.
         """
-        self._store.forget_purged_studies()
-        experiments = self._store.purged_experiments(self._quiet, _AT_ONCE)
+        self._store.forget_purged_studies(self._acts)
+        experiments = self._store.purged_experiments(self._quiet, _AT_ONCE, self._acts)
         for experiment in experiments:
             self._artifacts.delete_folder(experiment)
             if left := next(iter(self._artifacts.below(experiment)), None):

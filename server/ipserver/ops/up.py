@@ -25,9 +25,16 @@ from ipserver.ops.answering import Answering, health_channel
 from ipserver.ops.heartbeat import Pulse, Pulses
 from ipserver.ops.metric_addresses import part_address, with_free_ports
 from ipserver.ops.parts import stop_event
-from ipserver.ops.places import free_address, heartbeat_file, log_file, rotate_log, supervised_environment
+from ipserver.ops.places import (
+    free_address,
+    heartbeat_file,
+    log_file,
+    make_folder,
+    rotate_log,
+    supervised_environment,
+)
 from ipserver.ops.running import announce, retract, running_service
-from ipserver.ops.startup import check_data, make_folder, migrate_store, prepare_home, waiting
+from ipserver.ops.startup import check_data, migrate_store, prepare_home, waiting
 from ipserver.store import Store, open_store
 from ipserver.store.records.cluster import CapacityReport
 from ipserver.workers.on_ray.folder import remove_abandoned_ray_folders

@@ -97,6 +97,8 @@ def spread(values: Sequence[float]) -> Spread:
 
     >>> spread([1.0, 2.0, 3.0])
     Spread(mean=2.0, deviation=1.0, count=3)
+    >>> spread([0.1, 0.1, 0.1])
+    Spread(mean=0.1, deviation=0.0, count=3)
     """
     count, single = len(values), len(values) == 1
     if not all(map(math.isfinite, values)):
@@ -104,6 +106,8 @@ def spread(values: Sequence[float]) -> Spread:
     mean = _mean_of(values)
     if single:
         return Spread(mean, None, 1)
+    if min(values) == max(values):  # their mean may be a last digit away from them
+        return Spread(values[0], 0.0, count)
     try:
         deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
     except OverflowError:

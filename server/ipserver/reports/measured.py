@@ -16,6 +16,8 @@ from ipcore.analysis.output_distance import Outputs, stand_in
 from ipcore.analysis.report import Subject
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.probes.outputs import OUTPUTS as SKETCH
+from ipcore.probes.paired import PAIRED_OUTPUTS
+from ipcore.probes.paired import SKETCH as PAIRED_SKETCH
 from ipcore.training.recording import LIMIT_ERROR
 from iplab.v1 import spec_pb2
 from ipserver.store.records.runs import RunRecord
@@ -48,16 +50,16 @@ def recorded_steps(spec: spec_pb2.ExperimentSpec, asked: Collection[str] = ()) -
 
 
 def output_steps(spec: spec_pb2.ExperimentSpec) -> tuple[int, ...]:
-    """Steps at which outputs are compared with those of infinite width, or of a width that stands for it.
+    """Steps at which outputs are compared with those of infinite width, or of what stands for it.
 
     The last and few others.
 
     Args:
         spec: Valid, with its defaults filled in.
     """
-    if OUTPUTS not in spec.record.probes.quantities:
-        return ()
-    if not spec.grid.infinite_width and stand_in(spec.grid.widths) is None:
+    asked = spec.record.probes.quantities
+    beside = spec.grid.infinite_width or stand_in(spec.grid.widths) is not None
+    if PAIRED_OUTPUTS not in asked and not (OUTPUTS in asked and beside):
         return ()
     steps = [step for step in _probed_steps(spec) if step]
     every = max(1, math.ceil(len(steps) / MAX_OUTPUT_STEPS))
@@ -181,8 +183,12 @@ def _layer_metrics(
 def output_sketches(
     store: Store, experiment: str, steps: Collection[int]
 ) -> Iterator[tuple[int, int, Outputs]]:
-    """(run, step, outputs) of every run that has recorded its outputs at these steps."""
-    columns = {name: place for place, name in enumerate((*SKETCH.metrics, LIMIT_ERROR))}
+    """(run, step, outputs) of every run that has recorded its outputs at these steps.
+
+    Of one that has recorded them beside those of a kernel machine, these.
+    """
+    columns = {name: place for place, name in enumerate((*SKETCH.metrics, LIMIT_ERROR, *PAIRED_SKETCH))}
+    plain = len(SKETCH.metrics)
     for first, last in _ranges(steps):
         for segment in store.segments(experiment, packs=None, first_step=first, last_step=last):
             points = decode(segment.data)
@@ -194,8 +200,10 @@ def output_sketches(
             values = np.full((where.shape[1], len(columns)), np.nan)
             values[row.reshape(-1), column[chosen]] = points.value[chosen]
             for (run, step), found in zip(where.T.tolist(), values, strict=True):
-                if np.isfinite(found[:-1]).all():
-                    yield run, step, Outputs.of(found[:-1], float(found[-1]))
+                if np.isfinite(paired := found[plain + 1 :]).all():
+                    yield run, step, Outputs.paired(paired)
+                elif np.isfinite(found[:plain]).all():
+                    yield run, step, Outputs.of(found[:plain], float(found[plain]))
 
 
 def _ranges(steps: Collection[int]) -> list[tuple[int, int]]:

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from ipcore.catalogue import DatasetInfo
 from ipcore.config import PackConfig
 from ipcore.limits.cost import Cost
+from ipcore.planning import kernel_machine
 from ipcore.planning.machine import DEFAULT_CPU, DEFAULT_GPU, MachineProfile, evaluation_work
+from ipcore.probes.paired import PAIRED_OUTPUTS
 from iplab.v1 import spec_pb2
 from ipserver.request.convert import pack_config, resource_request
 from ipserver.request.limit_runs import cost_of
+from ipserver.request.limit_studies import paired_subjects
 from ipserver.request.planner import PlanLimits, pack_seconds, plan
 from ipserver.store.records.cluster import CapacityReport
 from ipserver.store.records.networks import NetworkShape
@@ -63,6 +66,7 @@ def estimate(
     )
     configs = {shape: pack_config(spec, shape) for shape in {NetworkShape.of(run) for run in runs}}
     costs = cost_of(spec, info)
+    paired = paired_subjects(spec) if PAIRED_OUTPUTS in spec.record.probes.quantities else set()
     packs = plan([(run, configs[NetworkShape.of(run)]) for run in runs], info, limits, cost_of=costs)
     ends = [0.0] * slots
     for pack in packs:
@@ -75,6 +79,11 @@ def estimate(
         )
         seconds = pack_seconds(config, info, size, profile, dearest)
         seconds += size * _evaluation(config, info, profile, dearest)
+        # Kernel machines beside networks, not those of limits: runs with the same batches share the kernel.
+        if kernel_machine.pairs(config) and dearest is None:
+            members = (runs[index] for index in pack.run_indices)
+            kernels = {(run.parameterization, run.seed) for run in members if run.parameterization in paired}
+            seconds += len(kernels) * kernel_machine.update_work(config, info) / profile.rate
         heapq.heapreplace(ends, ends[0] + seconds)
     speed = (
         "a GPU's data sheet"

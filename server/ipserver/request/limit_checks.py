@@ -10,6 +10,7 @@ from ipcore.catalogue.widths import INFINITE_WIDTH, TIMES_WIDER
 from ipcore.config import PackConfig
 from ipcore.limits.limit import Limit
 from ipcore.limits.problems import limit_problems
+from ipcore.probes.paired import PAIRED_OUTPUTS
 from iplab.v1 import spec_pb2 as pb
 from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.request.convert import DEFERRING, pack_config, run_config
@@ -110,11 +111,45 @@ def _stand_in_problems(
             yield _place(spec, network, position, field), text
 
 
+def pairs(spec: pb.ExperimentSpec) -> bool:
+    """Whether the limit of some dense network is a kernel machine that is to start from its own f_0."""
+    return any(
+        isinstance(limit, Limit) and limit.is_paired
+        for network in networks(spec.grid)
+        if not is_special(config := pack_config(spec, network))
+        for run in one_of_each(spec, network)
+        for limit in (limit_of_run(config, spec, run),)
+    )
+
+
+def pair_outputs(spec: pb.ExperimentSpec) -> None:
+    """Record distances from such machines, too, in a valid spec that records outputs by default."""
+    if spec.grid.infinite_width and pairs(spec):
+        spec.record.probes.quantities.append(PAIRED_OUTPUTS)
+
+
+def check_pairs(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
+    """The probe `paired_outputs` records something in a spec that is valid in all other respects."""
+    asked = list(spec.record.probes.quantities)
+    if PAIRED_OUTPUTS in asked and not pairs(spec):
+        problems.add(
+            f"{path}.quantities[{asked.index(PAIRED_OUTPUTS)}]",
+            f"{PAIRED_OUTPUTS} is recorded of dense networks whose limit is a kernel machine with a random "
+            "f_0 (ntk, sp-stable), and there are none in this grid; leave it out"
+            + (", or the deferred weights" if spec.deferred_weights else ""),
+        )
+
+
 def limit_warnings(spec: pb.ExperimentSpec) -> list[str]:
     """What to know of the limits of a valid spec before one reads their numbers."""
     said: dict[str, None] = {}
     for network in networks(spec.grid):
         config = pack_config(spec, network)
+        if config.deferred and PAIRED_OUTPUTS in spec.record.probes.quantities:
+            said[
+                f"width {config.width:,} has deferred weights, of which {PAIRED_OUTPUTS} is not recorded: "
+                "they draw f_0 on the test set anew at every step"
+            ] = None
         if not config.infinite_width:
             continue
         for run in one_of_each(spec, network):

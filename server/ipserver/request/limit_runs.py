@@ -8,8 +8,8 @@ from dataclasses import replace
 from ipcore.catalogue import DatasetInfo
 from ipcore.catalogue.widths import INFINITE_WIDTH, TIMES_WIDER
 from ipcore.config import PackConfig
+from ipcore.limits import kinds
 from ipcore.limits.cost import Cost, cost
-from ipcore.limits.kinds import limit_of
 from ipcore.limits.limit import Limit, NoLimit
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_config, run_config
@@ -94,12 +94,4 @@ def one_of_each(spec: pb.ExperimentSpec, network: NetworkShape) -> Iterator[NewR
 
 def limit_of_run(config: PackConfig, spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> Limit | NoLimit:
     """The limit of a run of a spec, or why none is computed."""
-    own = run_config(spec, run)
-    return limit_of(
-        own.parameterization,
-        config.activation,
-        config.optimizer,
-        calibrated=own.calibration is not None,
-        weight_decay=own.settings.weight_decay,
-        model=config.model,
-    )
+    return kinds.limit_of_run(config, run_config(spec, run))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +9,7 @@ from ipcore.catalogue import DatasetInfo
 from ipcore.catalogue.widths import INFINITE_WIDTH, TIMES_WIDER
 from ipcore.limits.cost import Cost, cost
 from ipcore.limits.limit import Limit
+from ipcore.probes.paired import PAIRED_OUTPUTS
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_config, run_config
 from ipserver.request.limit_runs import limit_of_run, limit_runs, of_one_seed, stand_in_of
@@ -17,29 +17,21 @@ from ipserver.request.limit_runs import limit_of_run, limit_runs, of_one_seed, s
 # Particles of a limit for each neuron of the widest network beside it: as random as a network of their
 # number, they add an eighth to its distance.
 _PARTICLES_PER_NEURON: Final = 4
+_UNPAIRED: Final = "the limit starts from a random f_0 of its own, not from that of the network of its seed"
 
 
-def unpaired_limits(base: pb.ExperimentSpec) -> Iterator[tuple[str, str]]:
-    """Subjects of a study whose losses do not come near those of their limits seed by seed.
+def paired_subjects(base: pb.ExperimentSpec) -> set[str]:
+    """Labels whose networks are held against the kernel machine that starts from their own f_0.
 
     Args:
-        base: Valid, of a study of distances to limits.
-
-    Yields:
-        (path in the spec, what is wrong).
+        base: Valid.
     """
     spec = of_one_seed(base)
-    found: dict[tuple[str, str], None] = {}
-    for network, position, run in limit_runs(spec):
-        limit = limit_of_run(pack_config(spec, network), spec, run)
-        if isinstance(limit, Limit) and not limit.starts_at_zero:
-            text = (
-                f"the limit of {run.parameterization} starts from a random f_0, not from that of the network "
-                "of its seed, so that losses differ at any width: for a kernel machine ask for up:1/4, which "
-                "starts from f_0 = 0"
-            )
-            found[f"grid.parameterizations[{position}]", text] = None
-    yield from found
+    spec.grid.infinite_width = True
+    limits = (
+        (limit_of_run(pack_config(spec, network), spec, run), run) for network, _, run in limit_runs(spec)
+    )
+    return {run.parameterization for limit, run in limits if isinstance(limit, Limit) and limit.is_paired}
 
 
 def not_compared(spec: pb.ExperimentSpec) -> dict[str, str]:
@@ -56,10 +48,11 @@ def not_compared(spec: pb.ExperimentSpec) -> dict[str, str]:
         if not isinstance(limit, Limit):
             if not limit.wider:
                 found[run.parameterization] = limit.sentence
-        elif not limit.starts_at_zero:
-            found[run.parameterization] = (
-                "the limit starts from a random f_0 of its own, not from that of the network of its seed, so "
-                "distances do not fall; up:1/4 has the same kernel and starts from 0"
+        elif limit.is_paired:
+            found[run.parameterization] = _UNPAIRED + (
+                "; no network has recorded how far it is from the limit that starts from its own f_0 yet"
+                if PAIRED_OUTPUTS in spec.record.probes.quantities
+                else "; the probe paired_outputs holds dense networks against the limit from their own f_0"
             )
     return found
 
@@ -69,7 +62,8 @@ def widest_beside_limit(base: pb.ExperimentSpec) -> int:
     spec = of_one_seed(base)
     for network, _, run in limit_runs(spec):
         config = pack_config(spec, network)
-        if stand_in_of(config, spec, run) is None:
+        limit = limit_of_run(config, spec, run)
+        if isinstance(limit, Limit) and limit.kind == "particles":
             return config.width * config.replicas // _PARTICLES_PER_NEURON
     return INFINITE_WIDTH
 
@@ -77,14 +71,15 @@ def widest_beside_limit(base: pb.ExperimentSpec) -> int:
 def limit_seconds(base: pb.ExperimentSpec, info: DatasetInfo) -> float:
     """Estimated work of the longest run of infinite width on an ordinary core, with two evaluations.
 
-    0 where no limit is computed.
+    0 where no limit is computed, or each network has a kernel machine of its own beside it.
     """
     spec = of_one_seed(base)
     costs = [
         cost(config, run_config(spec, run), info)
         for network, _, run in limit_runs(spec)
         for config in (pack_config(spec, network),)
-        if stand_in_of(config, spec, run) is None
+        for limit in (limit_of_run(config, spec, run),)
+        if isinstance(limit, Limit) and not limit.is_paired
     ]
     return max((_seconds(one) for one in costs), default=0.0)
 

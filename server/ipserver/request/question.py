@@ -19,7 +19,7 @@ from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.errors import InvalidRequest
 from ipserver.request.convert import pack_config, parameterization
 from ipserver.request.datasets import check_dataset
-from ipserver.request.limit_studies import limit_seconds, stand_in, widest_beside_limit
+from ipserver.request.limit_studies import limit_seconds, paired_subjects, stand_in, widest_beside_limit
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.predict import block_matrices, normalization, not_covered
 from ipserver.request.problems import Problems
@@ -64,6 +64,8 @@ def question_of(spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | N
     own = _own_settings(message)
     if kind == BESIDE_LIMIT:
         own["without_limit"] = tuple(_without_limit(spec))
+        labels = paired_subjects(base)
+        own["paired"] = tuple(str(subject) for subject in subjects(spec) if subject.label in labels)
     return KINDS[kind](
         subjects=tuple(subjects(spec)),
         setting=studies.Setting(

@@ -18,7 +18,7 @@ from ipserver import names
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.hashes import request_hash
 from ipserver.request.ids import under_free_id
-from ipserver.request.limit_studies import unpaired_limits
+from ipserver.request.limit_studies import paired_subjects
 from ipserver.request.measured import metrics_of, probe_of, recorded_step
 from ipserver.request.problems import Problems, shown
 from ipserver.request.question import BASE, BESIDE_LIMIT, KINDS, kind_of, question_of
@@ -217,8 +217,12 @@ def _question_problems(
     except (ValueError, ZeroDivisionError):
         text = f"{shown(spec.phase_boundary.boundary)} is not an exact number such as 1/2 or 0.5"
         return [FieldViolation(f"{here}.boundary", text)]
-    if kind == BESIDE_LIMIT and (wrong := list(unpaired_limits(spec.base))):
-        return [FieldViolation(f"{BASE}.{place}", text) for place, text in wrong]
+    if kind == BESIDE_LIMIT and spec.base.deferred_weights and (paired := paired_subjects(spec.base)):
+        text = (
+            f"networks of {', '.join(sorted(paired))} are held against kernel machines that start from their "
+            "own f_0, which deferred weights do not keep: leave it out"
+        )
+        return [FieldViolation(f"{BASE}.deferred_weights", text)]
     if found := studies.problems(question):
         return [
             FieldViolation(_field_of(problem.field, here), _text_of(problem, question)) for problem in found

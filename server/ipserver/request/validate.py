@@ -23,14 +23,20 @@ from ipserver.request.defaults import spec_hash, with_defaults
 from ipserver.request.expand import expand, networks
 from ipserver.request.fields import fields_of
 from ipserver.request.grid import check_grid
-from ipserver.request.limit_checks import check_limits, check_particles, limit_warnings
+from ipserver.request.limit_checks import (
+    check_limits,
+    check_pairs,
+    check_particles,
+    limit_warnings,
+    pair_outputs,
+)
 from ipserver.request.limit_runs import is_special, largest_memory
 from ipserver.request.models import check_model
 from ipserver.request.parameterizations import parameterization_warnings
 from ipserver.request.predict import prediction_warnings
 from ipserver.request.probes import check_points, check_probes
 from ipserver.request.problems import Problems, human_bytes, shown
-from ipserver.request.rules import capacity_warnings, check_resources, check_training, check_weights
+from ipserver.request.rules import check_resources, check_training, check_weights
 from ipserver.request.training import (
     check_decay,
     check_precision,
@@ -131,6 +137,9 @@ def check_spec(
         # Without a valid spec there may be no estimate; with one wrong field elsewhere there still is.
         problems.found += _memory_if_possible(spec, info, limits, {v.field for v in problems.found})
         raise InvalidRequest(problems.found)
+    if not given.record.HasField("probes"):
+        pair_outputs(spec)
+    check_pairs(spec, "experiment.spec.record.probes", problems)
     check_points(spec, "experiment.spec.record", limits, problems)
     check_limits(spec, info, "experiment.spec", limits, problems, stand_ins=stand_ins)
     if problems.found:
@@ -148,7 +157,6 @@ def check_spec(
         (
             *parameterization_warnings(spec),
             *decay_warnings(spec),
-            *capacity_warnings(spec, capacity),
             *prediction_warnings(spec),
             *limit_warnings(spec),
         ),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ipcore.catalogue import DatasetInfo, output_dim
 from ipcore.errors import DataError
+from ipcore.planning.kernel_machine import slice_work
 from ipcore.planning.machine import DEFAULT_CPU, DEFAULT_GPU, MachineProfile, evaluation_work
 from ipcore.probes import probe_cost
 from ipcore.training.recording import records_outputs
@@ -92,7 +93,8 @@ def slice_deadline(pack: LeasedPack, info: DatasetInfo, settings: Settings) -> f
     config = pack_config(stored_spec(pack.experiment.spec), pack.runs[0])
     probes = probe_cost(config, info.input_dim, output_dim(config.loss, info))
     evaluations = 3 if records_outputs(config) else 1
-    work = (evaluations * evaluation_work(config, info) + 2 * probes) * len(pack.runs) / 1e9
+    each = evaluations * evaluation_work(config, info) + 2 * probes + 2 * slice_work(config, info)
+    work = each * len(pack.runs) / 1e9
     return max(60.0, 20 * settings.slice_seconds, 5 * work)
 
 

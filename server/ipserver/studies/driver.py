@@ -15,6 +15,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, Final
@@ -23,6 +24,8 @@ from ipcore import studies
 from iplab.v1.catalog_service_pb2 import Limits
 from iplab.v1.spec_pb2 import ExperimentSpec
 from iplab.v1.study_pb2 import StudySpec
+from ipserver import names
+from ipserver.environment.masking import without_secrets
 from ipserver.errors import (
     ArtifactsUnavailable,
     Fenced,
@@ -35,9 +38,11 @@ from ipserver.request.measured import metrics_of
 from ipserver.request.question import question_of
 from ipserver.request.submit import create, extend
 from ipserver.store import Store
+from ipserver.store.companion import accompanied
+from ipserver.store.records.audit import OwnActs
 from ipserver.store.records.runs import RunRecord
 from ipserver.store.records.studies import StudyOutcome, StudyRecord
-from ipserver.store.states import StudyState
+from ipserver.store.states import ExperimentState, StudyState
 from ipserver.studies.outcomes import outcomes
 from ipserver.studies.outputs import Outputs
 from ipserver.studies.rounds import Block, blocks, next_round, request_of
@@ -45,6 +50,7 @@ from ipserver.studies.rounds import Block, blocks, next_round, request_of
 _log = logging.getLogger(__name__)
 _REST_SECONDS: Final = 0.5
 _OUTAGE_SECONDS: Final = 2.0
+_STOPPING: Final = {state for state in ExperimentState if state.terminal} | {ExperimentState.CANCELLING}
 
 Outcomes = Mapping[studies.Run, studies.Outcome]
 
@@ -59,6 +65,7 @@ class Studies:
         owner: Name of this driver in leases.
         lease_seconds: Length of the leases: after this time another driver takes over.
         beat: Called with every pass and every step of a study, as a heartbeat.
+        acts: How what studies do gets into the audit log.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class Studies:
         owner: str,
         lease_seconds: float = 30.0,
         beat: Callable[[], None] = lambda: None,
+        acts: OwnActs | None = None,
     ) -> None:
         self._store = store
         self._limits = limits
@@ -76,6 +84,7 @@ class Studies:
         self._owner = owner
         self._lease_seconds = lease_seconds
         self._beat = beat
+        self._acts = acts or OwnActs()
         # By study: the last notice about its waiting.
         self._said: dict[str, str] = {}
         # By experiment: number of runs when it was read, and what they had measured.
@@ -161,10 +170,13 @@ class Studies:
         for action in last.actions:
             self._beat()
             request = request_of(action)
+            name = action["experiment"]
             if "create" in action:
-                create(self._store, request, self._limits, holder)  # type: ignore[arg-type]
+                with self._noting(study, "CreateExperiment", name):
+                    create(self._store, request, self._limits, holder)  # type: ignore[arg-type]
             else:
-                extend(self._store, action["experiment"], request, self._limits, holder)  # type: ignore[arg-type]
+                with self._noting(study, "ExtendExperiment", name):
+                    extend(self._store, name, request, self._limits, holder)  # type: ignore[arg-type]
         self._store.end_actions(study.id, study.token, last.number)
 
     def _cancel(self, study: StudyRecord) -> None:
@@ -172,7 +184,11 @@ class Studies:
         left = False
         for name in study.experiments:
             try:
-                left |= not self._store.cancel_experiment(name).state.terminal
+                experiment = self._store.get_experiment(name)
+                if experiment.state not in _STOPPING:
+                    with self._noting(study, "CancelExperiment", name):
+                        experiment = self._store.cancel_experiment(name)
+                left |= not experiment.state.terminal
             except NotFound:  # it was to be created by the last round
                 continue
         if left:
@@ -185,11 +201,18 @@ class Studies:
 
     def _fail(self, study: StudyRecord, error: Exception) -> None:
         shown = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}"
-        outcome = replace(study.outcome, reason="FAILED", sentence=f"The study cannot go on: {shown}")
+        said = f"The study cannot go on: {without_secrets(shown)}"
+        outcome = replace(study.outcome, reason="FAILED", sentence=said)
         try:
             self._store.finish_study(study.id, study.token, StudyState.FAILED, outcome)
         except Fenced as fenced:
             _log.info("study %s: %s", study.id, fenced)
+
+    def _noting(self, study: StudyRecord, method: str, experiment: str) -> AbstractContextManager[None]:
+        """Let what the block writes bring an entry into the audit log: which study did it, and for whom."""
+        user = f"study {study.id} for {study.owned_by}" if study.owned_by else f"study {study.id}"
+        call = self._acts.call(user, f"ExperimentService/{method}", names.experiment_name(experiment))
+        return accompanied(self._store.entry_of(call, self._acts.keep_seconds))
 
     def _ended(self, experiment: str) -> bool:
         return self._store.get_experiment(experiment).state.terminal

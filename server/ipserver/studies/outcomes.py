@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 
 from ipcore import studies
-from ipcore.probes.outputs import OUTPUTS as SKETCH
+from ipcore.probes.outputs import OUTPUTS
+from ipcore.probes.paired import SKETCH as PAIRED
 from ipserver.names import lineage
 from ipserver.request.measured import probe_of, recorded_step
 from ipserver.store import Store
@@ -20,6 +21,8 @@ from ipserver.studies.rounds import Block
 
 _PAGE: Final = 5_000
 _TEST_LOSS: Final = "test_loss"
+# Vectors by the quantity, each entry a metric.
+_SKETCHES: Final = {studies.SKETCH: OUTPUTS.metrics, studies.PAIRED: PAIRED}
 
 
 def outcomes(
@@ -82,8 +85,8 @@ def _values(
             value = run.summary.final_limit_error
         elif metric.quantity == studies.OUTPUTS:
             value = vector(run, metric.step)
-        elif metric.quantity == studies.SKETCH:
-            sums = [points.get((name, metric.step)) for name in SKETCH.metrics]
+        elif metric.quantity in _SKETCHES:
+            sums = [points.get(place) for place in _places(metric)]
             value = tuple(one for one in sums if one is not None) if None not in sums else None
         else:
             value = points.get(_place(metric))
@@ -115,8 +118,8 @@ def _points(
 
 def _places(metric: studies.Metric) -> list[tuple[str, int]]:
     """Names and step under which a probe records a metric, a vector under several."""
-    if metric.quantity == studies.SKETCH:
-        return [(name, metric.step) for name in SKETCH.metrics]
+    if metric.quantity in _SKETCHES:
+        return [(name, metric.step) for name in _SKETCHES[metric.quantity]]
     return [_place(metric)]
 
 

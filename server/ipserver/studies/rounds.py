@@ -22,6 +22,7 @@ from iplab.v1 import study_pb2 as pb
 from ipserver import names
 from ipserver.errors import ServiceError
 from ipserver.request.convert import custom, exponents
+from ipserver.request.limit_checks import pairs
 from ipserver.request.measured import probe_of, recorded_step
 from ipserver.request.models import parameterization_depth
 from ipserver.request.question import subjects
@@ -224,7 +225,8 @@ def _same(entry: spec_pb2.ParameterizationSpec, request: studies.Request, optimi
 
 def _probe(spec: spec_pb2.ExperimentSpec, metrics: Sequence[studies.Metric]) -> None:
     """Ask for the probes that record these metrics."""
-    probed = [(probe, metric) for metric in metrics if (probe := probe_of(metric))]
+    own = metrics if pairs(spec) else [one for one in metrics if one.quantity != studies.PAIRED]
+    probed = [(probe, metric) for metric in own if (probe := probe_of(metric))]
     steps = sorted({step for _, metric in probed if (step := recorded_step(metric)) <= spec.steps})
     if probed and steps:
         spec.record.probes.quantities.extend(dict.fromkeys(probe for probe, _ in probed))

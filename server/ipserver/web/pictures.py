@@ -1,4 +1,4 @@
-"""Reports and figures, computed once for all visitors."""
+"""Reports and figures, computed once for all visitors. The first of them loads numpy and what draws."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ipcore.figures import PictureError
 from iplab.errors import InvalidRequestError
-from iplab.plotting import pictures
-from iplab.studies.pictures import NothingToDraw
 from ipserver.web.kept import Kept
 
 if TYPE_CHECKING:
@@ -54,6 +51,8 @@ class Pictures:
         """The report and the figures of an experiment as it was read."""
 
         def make() -> Measured:
+            from iplab.plotting import pictures  # noqa: PLC0415 - see above
+
             report = experiment.check(alignment="alignment" in experiment.spec.record.probes.quantities)
             return Measured(report, pictures(experiment, report))
 
@@ -63,6 +62,9 @@ class Pictures:
         """Another figure; None if there is nothing to draw."""
 
         def attempt() -> Picture | None:
+            from ipcore.figures import PictureError  # noqa: PLC0415 - see above
+            from iplab.studies.pictures import NothingToDraw  # noqa: PLC0415
+
             try:
                 return make()
             except (PictureError, NothingToDraw, InvalidRequestError):

@@ -14,7 +14,6 @@ from jinja2 import Environment
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
-from ipcore.figures import PictureError
 from iplab.client import Client
 from ipserver.web.calls import Calls
 from ipserver.web.guard import FIGURE_POLICY
@@ -118,6 +117,8 @@ class Site:
         }
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
+        from ipcore.figures import PictureError  # noqa: PLC0415 - numpy, only where something is drawn
+
         try:
             content = self.pictures.file(key, picture, ending)
         except PictureError as error:

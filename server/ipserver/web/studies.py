@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from iplab.studies.answers import interval_text, prediction_text
-from iplab.studies.pictures import picture_of
 from ipserver.web.pictures import version_of_study
 from ipserver.web.site import Context, Site, leaf, query
 
@@ -50,4 +49,6 @@ def study_figure(site: Site, request: Request) -> Response:
 
 
 def _picture(site: Site, study: Study) -> Picture | None:
+    from iplab.studies.pictures import picture_of  # noqa: PLC0415 - numpy, only where something is drawn
+
     return site.pictures.picture(version_of_study(study), lambda: picture_of(study))

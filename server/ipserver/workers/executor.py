@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from ipcore.planning.machine import MachineProfile
+from ipserver.environment.masking import without_secrets
 from ipserver.request.resources import ResourceRequest
 from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason
@@ -99,6 +100,8 @@ def worker_lost(message: str) -> SliceReport:
 def bounded(reason: FailureReason, message: str, traceback: str = "", log_tail: str = "") -> Failure:
     """A failure of bounded size, because every listing of failed runs contains it.
 
-    Keeps the start of the message and the end of the traceback and log, the most informative parts.
+    Keeps the start of the message and the end of the traceback and log, the most informative parts. Readers
+    of the project see them, and MLflow: libraries may have quoted passwords and keys, which are masked.
     """
+    message, traceback, log_tail = map(without_secrets, (message, traceback, log_tail))
     return Failure(reason, message[:_MESSAGE_LIMIT], traceback[-_TEXT_LIMIT:], log_tail[-_TEXT_LIMIT:])

@@ -156,6 +156,28 @@ def test_diverged_networks_are_left_out_of_outputs_too():
     assert only(found).seeds == 6
 
 
+def test_networks_that_recorded_the_limit_of_their_own_start_need_none_beside_them():
+    """D = 2 m^(-1/2) of what the machines have moved, .09; more of it with the width, which is no error."""
+    rng, outputs = np.random.default_rng(0), {}
+    for m in WIDTHS:
+        for s in range(8):
+            off = rng.standard_normal(128)
+            off *= 2 * m**-0.5 * 0.3 / np.linalg.norm(off)
+            outputs[m, s] = Outputs.paired([0.09, *off])
+    runs = tuple(run(m, s, None) for m in WIDTHS for s in range(8))
+    reason = {"hpz": "it starts from a random f_0"}
+    found = make_report(
+        replace(trained(), not_compared=reason),
+        Measured({HPZ: runs}, {}, (), outputs={HPZ: {0: outputs, 10: outputs}}),
+    )
+    check = only(found)
+    assert (check.step, check.quantity, check.seeds) == (10, "output_sketch", 8)
+    assert [point.value for point in check.points] == pytest.approx([2 * m**-0.5 for m in WIDTHS])
+    assert "kernel machines of infinite width that start from their own f_0" in check.sentence
+    assert "5 % is reached at width m* = 1,600" in check.sentence
+    assert not any("random f_0" in note for note in found.notes)
+
+
 def test_a_limit_of_zero_and_one_that_starts_at_random_are_notes():
     at = outputs_of({10: lambda m: m**-0.5})[10]
     found = with_outputs({10: {key: replace(one, mean_square=1e-9, error=0.8) for key, one in at.items()}})

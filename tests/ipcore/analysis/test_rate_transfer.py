@@ -1,6 +1,7 @@
 """T7: optimum by a local parabola, its drift, warnings at the edges of the grid."""
 
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -98,9 +99,37 @@ def test_a_best_rate_between_the_grids_last_and_the_first_that_diverges_is_open(
     found = check_rate_transfer(given, exactly(0))
     assert found.verdict is Verdict.UNDECIDED
     assert found.drift.low < drift < found.drift.high
-    assert found.sentence.endswith("add rates")
+    assert found.sentence.endswith("the grid is too coarse; add the base rates 0.476, 0.566, 0.673")
     assert all(low <= 2.0 ** optimum(m) <= high for m, (low, high) in zip(WIDTHS, found.ends, strict=True))
     assert "128 (0.4 .. 0.8), 256 (0.4 .. 0.8)" in found.warnings[0]
+
+
+def test_the_rates_that_are_asked_for_decide():
+    """An optimum of 0.79 at all widths, just below where runs diverge."""
+
+    def with_rates(*more):
+        return {
+            (m, rate, seed): math.nan if rate > 0.79 else 1 + math.log2(rate / 0.79) ** 2
+            for m in WIDTHS
+            for rate in (0.1, 0.2, 0.4, *more, 0.8)
+            for seed in range(6)
+        }
+
+    asked = check_rate_transfer(with_rates(), exactly(0)).sentence.partition("base rates ")[2]
+    found = check_rate_transfer(with_rates(*map(float, asked.split(", "))), exactly(0))
+    assert found.verdict is Verdict.AGREES
+
+
+def test_the_number_of_seeds_that_is_asked_for_decides_if_the_estimate_stays():
+    """Seeds that repeat those that there are leave the estimate as it is."""
+    given = losses(0.0, noise=0.03)
+    found = check_rate_transfer(given, exactly(0))
+    asked = int(re.search(r"about (\d+) seeds would do$", found.sentence)[1])
+    assert found.verdict is Verdict.UNDECIDED
+    copies = range(-(-asked // found.seeds))
+    more = {(m, rate, seed + found.seeds * n): x for (m, rate, seed), x in given.items() for n in copies}
+    again = check_rate_transfer(more, exactly(0))
+    assert (again.verdict, again.drift.value) == (Verdict.AGREES, pytest.approx(found.drift.value))
 
 
 def test_a_finer_grid_closes_it():

@@ -83,6 +83,10 @@ def test_where_every_rate_diverged_there_are_crosses_alone():
     )
     assert faults(lost) == []
     assert "Crosses" in lost.caption
+    assert "there is no mean to show" in lost.caption
+    axes = lost.draw().axes[0]
+    assert list(axes.get_yticks()) == [], "a scale without data"
+    assert [text.get_text() for text in axes.texts] == ["at every rate a seed diverged"]
 
 
 def test_csv_has_every_rate():

@@ -1,42 +1,123 @@
-"""A network beside the kernel machine that starts from its own f_0."""
+"""Networks beside kernel machines that start from their own f_0: the probe `paired_outputs`."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import ipcore
-from ipcore.errors import ConfigError
-from ipcore.limits.paired import paired_outputs
+from ipcore.limits.kernels import Kernels
+from ipcore.limits.trainer import LimitTrainer
+from ipcore.probes.paired import PAIRED, SKETCH
+from ipcore.training.checkpoint import restore, take
+
+MOMENTUM = ipcore.OptimizerSettings(momentum=0.8)
 
 
-def pairs(digits, width, steps=(1, 4), name="ntk", seed=0):
-    config = ipcore.PackConfig("digits", 2, width, "relu", 16, max(*steps, 4), weights="none")
-    run = ipcore.RunConfig(ipcore.preset(name, 2), 0.03, seed)
-    return list(paired_outputs(config, run, digits, steps, threads=1))
+def config(width, steps=(0, 1, 4), **more):
+    probes = ipcore.Probes(("paired_outputs",), steps=steps)
+    shared = {"weights": "none", "probes": probes} | more
+    return ipcore.PackConfig("digits", 2, width, "relu", 16, max(steps), **shared)
 
 
-def test_the_first_update_is_that_of_the_kernel_from_the_networks_own_start(digits):
-    """Both begin at f_0; the network's own change is its trainer's."""
-    first, _ = pairs(digits, 512)
-    config = ipcore.PackConfig("digits", 2, 512, "relu", 16, 4, weights="none")
-    trainer = ipcore.Trainer(config, [ipcore.RunConfig(ipcore.preset("ntk", 2), 0.03, 0)], digits, threads=1)
-    inputs = torch.from_numpy(digits.test.inputs)
-    torch.testing.assert_close(first.start, trainer.pack.infer(inputs)[0].double())
-    trainer.advance(max_steps=1)
-    torch.testing.assert_close(first.network, trainer.pack.infer(inputs)[0].double())
-    # In the same direction and of about the same size: the kernels differ by m^(-1/2).
-    one, other = first.network - first.start, first.kernel - first.start
-    assert float((one * other).sum() / one.norm() / other.norm()) > 0.8
+def of(*names, rate=0.03, seeds=(0,)):
+    return [
+        ipcore.RunConfig(ipcore.preset(name, 2), rate, seed, None, MOMENTUM)
+        for name in names
+        for seed in seeds
+    ]
 
 
-def test_the_paired_distance_falls_with_the_width_like_m_to_the_minus_one_half(digits):
-    wide = {m: np.mean([pairs(digits, m, seed=seed)[1].square for seed in range(4)]) for m in (64, 1024)}
-    slope = np.log(wide[1024] / wide[64]) / 2 / np.log(1024 / 64)
-    assert -0.8 < slope < -0.25
+def recorded(trainer):
+    """By run, metric and step."""
+    rows = []
+    while not trainer.finished:
+        rows += trainer.advance().points.rows()
+    return {(run, metric, step): value for run, metric, step, value in rows if metric in PAIRED.metrics}
 
 
-def test_only_kernels_need_pairing_and_steps_ascend(digits):
-    with pytest.raises(ConfigError, match="no kernel"):
-        pairs(digits, 16, name="hpz")
-    with pytest.raises(ConfigError, match="must ascend"):
-        pairs(digits, 16, steps=(4, 1))
+def by_hand(dataset, pack, run, steps, momentum=0.0):
+    """|f - g| / |g - f_0| after some updates: descent on all inputs at once with the whole kernel."""
+    x = torch.cat([torch.from_numpy(part.inputs).double() for part in (dataset.train, dataset.test)])
+    y, n = torch.from_numpy(dataset.train.labels), len(dataset.train)
+    T = Kernels(2, "relu", dataset.input_dim, biased=True, learns=[True] * 3).at(x, x)[1]
+    trainer = ipcore.Trainer(pack, [run], dataset, dtype=torch.float64)
+    start = trainer.pack.infer(x)[0]
+    g, velocity, found = start.clone(), torch.zeros_like(start), {}
+    for step in range(1, max(steps) + 1):
+        rows = trainer._batches.at(step)[0].long()
+        leaf = g[rows].clone().requires_grad_()
+        loss = torch.nn.functional.cross_entropy(leaf, y[rows])
+        velocity = momentum * velocity + T[:, rows] @ torch.autograd.grad(loss, leaf)[0]
+        g = g - run.base_learning_rate * velocity
+        trainer.advance(max_steps=1)
+        f = trainer.pack.infer(x)[0]
+        found[step] = float((f - g)[n:].norm() / (g - start)[n:].norm())
+    return [found[step] for step in steps]
+
+
+@pytest.mark.parametrize(("optimizer", "momentum"), [("sgd", 0.0), ("momentum", 0.8)])
+def test_the_distance_is_that_of_descent_from_the_networks_own_start(tiny, optimizer, momentum):
+    pack, runs = config(64, optimizer=optimizer), of("ntk", seeds=(0, 1))
+    found = recorded(ipcore.Trainer(pack, runs, tiny, dtype=torch.float64))
+    for position, run in enumerate(runs):
+        expected = by_hand(tiny, pack, run, (1, 4), momentum)
+        assert [found[position, "paired_distance", step] for step in (1, 4)] == pytest.approx(expected)
+
+
+def test_the_sums_are_those_of_the_difference(tiny):
+    """Of 210 outputs in 128 sums: most are kept alone."""
+    found = recorded(ipcore.Trainer(config(32), of("ntk"), tiny))
+    unit, *sums = (found[0, metric, 4] for metric in SKETCH)
+    assert (np.square(sums).sum() / unit) ** 0.5 == pytest.approx(found[0, "paired_distance", 4], rel=0.5)
+    assert [found[0, metric, 0] for metric in SKETCH] == [0.0] * len(SKETCH)
+    assert (0, "paired_distance", 0) not in found
+
+
+def test_only_kernels_with_a_random_start_have_one(tiny):
+    """Neither particles, nor networks without a limit, nor kernels that start from 0; nor a limit itself."""
+    names = ("mup", "ntk", "hpz", "up:1/4", "sp-stable")
+    found = recorded(ipcore.Trainer(config(16), of(*names), tiny))
+    assert {names[run] for run, _, _ in found} == {"ntk", "sp-stable"}
+    infinite = replace(config(16), infinite_width=True)
+    assert not recorded(LimitTrainer(infinite, of("ntk"), tiny))
+
+
+def test_runs_beside_each_other_have_the_numbers_that_they_have_alone(tiny):
+    """Rates and seeds of their own; two of them share batches and so the kernel."""
+    runs = [*of("ntk", seeds=(0, 1)), *of("ntk", rate=0.1), *of("sp-stable")]
+    together = recorded(ipcore.Trainer(config(32), runs, tiny, dtype=torch.float64))
+    for position, run in enumerate(runs):
+        for (_, metric, step), value in recorded(
+            ipcore.Trainer(config(32), [run], tiny, dtype=torch.float64)
+        ).items():
+            assert together[position, metric, step] == pytest.approx(value, rel=1e-6, abs=1e-12)
+
+
+def test_a_checkpoint_holds_the_machine_and_f_0_is_that_of_step_0(tiny, tmp_path):
+    def trainer():
+        return ipcore.Trainer(config(32, optimizer="momentum"), of("ntk"), tiny)
+
+    whole, first, second = recorded(trainer()), trainer(), trainer()
+    first.advance(max_steps=2)
+    take(first).write(tmp_path / "half.safetensors")
+    restore(second, tmp_path / "half.safetensors")
+    assert {key: whole[key] for key in recorded(second)} == recorded_again(trainer, tmp_path)
+
+
+def recorded_again(trainer, folder):
+    again = trainer()
+    restore(again, folder / "half.safetensors")
+    return recorded(again)
+
+
+@pytest.mark.parametrize("name", ["ntk", "sp-stable"])
+def test_with_momentum_the_distance_falls_with_the_width_like_m_to_the_minus_one_half(tiny, name):
+    squares = {}
+    for m in (32, 512):
+        pack = config(m, (8,), optimizer="momentum")
+        found = recorded(ipcore.Trainer(pack, of(name, rate=0.02, seeds=range(6)), tiny))
+        squares[m] = np.mean([found[run, "paired_distance", 8] ** 2 for run in range(6)])
+    assert squares[512] < squares[32] / 6
+    assert squares[512] < 0.05

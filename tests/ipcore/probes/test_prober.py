@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ipcore.catalogue import PROBES
+from ipcore.catalogue import METRICS, PROBES
 from ipcore.config import Calibration, PackConfig, Probes, RunConfig
 from ipcore.data import Dataset
 from ipcore.models.activations import ACTIVATIONS
@@ -18,9 +18,10 @@ from ipcore.training import checkpoint
 from ipcore.training.recording import Points
 from ipcore.training.trainer import Trainer
 
-# Isolated updates are held against autograd in test_isolated.py, sketches of outputs in test_outputs.py.
+# Isolated updates are held against autograd in test_isolated.py; what looks at outputs in test_outputs.py and
+# tests/ipcore/limits/test_paired.py.
 ALL = Probes(
-    tuple(name for name in PROBES if name not in {"isolated_updates", "outputs"}),
+    tuple(name for name, probe in PROBES.items() if name != "isolated_updates" and not probe.of_outputs),
     interval=3,
     steps=(1,),
     examples=6,
@@ -35,7 +36,7 @@ RUNS = (
 
 def values(points: Points) -> dict[tuple[int, str, int], float]:
     """(run, metric, step) -> value of what probes recorded."""
-    return {(run, name, step): value for run, name, step, value in points.rows() if "/" in name}
+    return {(run, name, step): value for run, name, step, value in points.rows() if name not in METRICS}
 
 
 def effective(trainer: Trainer) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

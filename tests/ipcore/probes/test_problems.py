@@ -74,7 +74,8 @@ def test_names_by_layer():
 def test_every_probe_has_quantities_and_the_reverse():
     assert list(QUANTITIES) == list(PROBES)
     outside = {name for name, probe in PROBES.items() if probe.of_outputs}
-    assert {name for name, quantities in QUANTITIES.items() if not quantities} == outside == {"outputs"}
+    assert {name for name, quantities in QUANTITIES.items() if not quantities} == outside
+    assert outside == {"outputs", "paired_outputs"}
     names = [quantity.name for quantities in QUANTITIES.values() for quantity in quantities]
     assert len(set(names)) == len(names)
 

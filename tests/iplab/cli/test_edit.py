@@ -82,5 +82,5 @@ def test_retry(iplab, service, spec_file):
     service.store.refuse_plan("retried", "test", broke)
     assert iplab("retry", "retried", 3).stdout == "r00003 is QUEUED\n"
     done = iplab("retry", "retried")
-    assert done.stdout == "retried is QUEUED; 7 runs that failed are trained again\n"
+    assert done.stdout == "retried is QUEUED; trained again: 7 failed runs\n"
     iplab("cancel", "retried")

@@ -169,7 +169,12 @@ def test_metrics_in_three_forms(iplab, trained):
     assert float(rows[-1]["value"]) == trained.run(0).final_test_loss, "all digits"
     plain = json.loads(iplab(*select, "--json").stdout)
     assert [row["step"] for row in plain] == [0, 20]
+    assert float(rows[-1]["base_learning_rate"]) == plain[-1]["base_learning_rate"], "settings stand beside"
+    assert [rows[0][name] for name in ("parameterization", "width", "seed")] == ["mup", "8", "0"]
     assert "test_loss" in iplab(*select).stdout
+    cut = iplab(*select, "--limit", 1, "--json")
+    assert [row["step"] for row in json.loads(cut.stdout)] == [0]
+    assert cut.stderr.startswith("the first 1 point of 2; more by --limit")
     late = json.loads(iplab(*select, "--first-step", 1, "--json").stdout)
     assert [row["step"] for row in late] == [20]
 
@@ -190,7 +195,9 @@ def test_weights_are_shown_or_saved(iplab, trained, tmp_path):
     nowhere = tmp_path / "no" / "w"
     result = iplab("weights", "trained", "1", "--output", nowhere)
     assert result.exit_code == 2
-    assert result.stderr == f"error: [Errno 2] No such file or directory: '{nowhere}'\n"
+    assert result.stderr == (
+        f"error: {nowhere}: there is no folder {nowhere.parent}; make it, or name a file elsewhere\n"
+    )
 
 
 def test_what_is_queued_says_where_it_stands(iplab, own_service, spec_file):

@@ -51,6 +51,30 @@ def test_variables_win_over_the_default_and_a_named_profile_over_variables(envir
     assert find_profile(name="lab", environment=given).read_token() == "secret"
 
 
+SERVED = {"IPLAB_TLS_CERTIFICATE": "api.crt", "IPLAB_TLS_KEY": "api.key"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "shown"),
+    [
+        (SERVED, ("api.crt", "api.key")),
+        (
+            SERVED | {"IPLAB_CLIENT_TLS_CERTIFICATE": "me.crt", "IPLAB_CLIENT_TLS_KEY": "me.key"},
+            ("me.crt", "me.key"),
+        ),
+        (SERVED | {"IPLAB_CLIENT_TLS_CERTIFICATE": ""}, ("", "")),
+        (SERVED | {"IPLAB_CLIENT_TLS_CERTIFICATE": "me.crt"}, ("me.crt", "")),
+    ],
+    ids=["shared", "own", "none", "half"],
+)
+def test_what_the_api_serves_with_is_not_what_a_client_in_its_environment_must_show(
+    tmp_path, variables, shown
+):
+    """Half of a pair is not completed by half of another one; `channel_credentials` refuses it."""
+    found = find_profile(environment={"XDG_CONFIG_HOME": str(tmp_path)} | variables)
+    assert (found.tls_certificate, found.tls_key) == shown
+
+
 @pytest.mark.parametrize("wrong", ["soon", "0", "-1", "inf", "nan"])
 def test_a_timeout_is_a_number_of_seconds(environment, wrong):
     assert Profile().seconds == 30.0

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from iplab.display.tables import print_table, table_of
-from iplab.display.terminal import folded, visible
+from iplab.display.terminal import echo, folded, visible
 from iplab.shadowing import SERVER, require_libraries
 
 LABEL = "µ-Größe λ → 日本"
@@ -225,3 +225,10 @@ def test_control_characters_are_shown_and_not_sent():
     with contextlib.redirect_stdout(printed):
         print_table(table_of(["\x1b[1mname"], [[hostile]], title=hostile))
     assert "\x1b" not in printed.getvalue()
+
+
+def test_what_commands_print_steers_no_terminal(capsys):
+    echo("e\x1b[2J\u202e\tend")
+    echo("one\ntwo\r", err=True)
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("e\\x1b[2J\\u202e\tend\n", "one\ntwo\\r\n")

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import iplab as sdk
 from iplab.cli import main
 from iplab.cli.check import print_report
-from iplab.results.report import Verdict
+from iplab.results.report import Report, Verdict
 from tests.iplab.conftest import small_spec
 
 # a_2 is 0 instead of 1/2.
@@ -186,8 +186,17 @@ def test_the_command_prints_json_and_succeeds_where_nothing_disagrees(iplab, che
 def test_nothing_checked_is_said(iplab, trained):
     result = iplab("check", "trained")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr.endswith("nothing could be compared with theory\n")
+    assert result.stderr.startswith("nothing could be compared with theory\nnote: ")
     assert "record.probes" in result.stderr
+
+
+def test_distances_at_too_few_widths_are_the_answer(capsys):
+    """No slope can be held against theory, but distances were asked for, and measured."""
+    distance = "distance to the limit: after 10 updates the outputs on the test set are 12 % [10 %, 15 %] at"
+    print_report(Report("experiments/e", (), (), ("a slope needs at least 3 widths", distance)))
+    said = capsys.readouterr()
+    assert said.out.startswith(distance[:60])
+    assert said.err == "nothing could be compared with theory\nnote: a slope needs at least 3 widths\n"
 
 
 def test_a_picture(iplab, checked, tmp_path):

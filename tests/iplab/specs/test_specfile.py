@@ -222,6 +222,17 @@ def test_an_axis_by_another_name_in_another_place_is_suggested(name, place):
     assert f"did you mean {place}?" in wrong({"spec": {name: [1]}})[f"spec.{name}"]
 
 
+def test_a_field_of_the_very_name_elsewhere_is_meant_rather_than_one_that_is_like_it():
+    assert "it belongs at spec.steps" in wrong({"steps": 10})["steps"], "not notes"
+    assert "did you mean labels?" in wrong({"label": {"a": "b"}})["label"], "but for a plural"
+
+
+def test_a_name_in_place_of_a_mapping_is_told_how_to_write_it():
+    found = wrong({"spec": {"optimizer": "adam", "grid": {"parameterizations": ["mup"]}}})
+    assert "'adam' is not a mapping; write {name: 'adam'}; it may have" in found["spec.optimizer"]
+    assert "write {preset: 'mup'}" in found["spec.grid.parameterizations[0]"]
+
+
 def test_an_id_in_the_file_and_merging_are_told_what_to_do_instead():
     for name in ("name", "id", "experiment_id"):
         assert "the id is given when it is submitted (--id" in wrong({name: "first", "spec": {}})[name]

@@ -136,6 +136,18 @@ async def test_foreign_and_absent_resources_answer_the_same(lab):
     assert absent.code is NOT_FOUND
 
 
+async def test_guesses_count_as_requests(running):
+    """Otherwise a token of any project could look for names as fast as it likes."""
+    async with running(auth=True) as api:
+        api.store.accounts.grant("default", "eve", Role.READER)
+        api.store.accounts.set_quota("default", "eve", "requests_per_second", 1e-6)
+        eve, codes = headers(api.store.accounts.create_token("eve", 3600)), []
+        for name in ("experiments/e", "experiments/f", "experiments/../e"):
+            call = api.experiments.GetExperiment(pb.GetExperimentRequest(name=name), metadata=eve)
+            codes.append((await api.fails(call)).code)
+    assert codes == [NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.RESOURCE_EXHAUSTED]
+
+
 async def test_listings_hints_and_request_ids_show_nothing_foreign(lab):
     stranger = headers(lab.tokens["stranger"])
     listed = await lab.experiments.ListExperiments(pb.ListExperimentsRequest(), metadata=stranger)

@@ -83,6 +83,30 @@ def test_what_is_no_valid_token_is_refused(wrong):
         Provider(A).oidc().principals(wrong)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "group:theory",
+        "os:root",
+        "study s for alice",
+        "alice\x1b[2J",
+        "alice\u202e",
+        "alice\n",
+        "\0",
+        "a" * 256,
+    ],
+)
+def test_a_user_cannot_choose_a_name_that_stands_for_another_or_steers_a_terminal(name):
+    """By a claim that its users can change; a group's name would give its roles."""
+    oidc = Provider(A).oidc(user_claim="preferred_username")
+    with pytest.raises(Unauthenticated, match="'preferred_username' of the token is no user's name"):
+        oidc.principals(token(A, preferred_username=name))
+    assert (
+        oidc.principals(token(A, preferred_username="auth0|J\u00fcrgen.o/b=+"))[0]
+        == "auth0|J\u00fcrgen.o/b=+"
+    )
+
+
 def test_an_address_must_be_verified():
     oidc = Provider(A).oidc(user_claim="email")
     with pytest.raises(Unauthenticated, match="email_verified"):

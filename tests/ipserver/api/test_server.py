@@ -68,7 +68,7 @@ async def test_the_catalogue_shows_datasets_as_last_reported(api):
     assert (digits.input_dim, digits.classes, digits.train_size + digits.test_size) == (64, 10, 1797)
     assert (mnist.state, mnist.problem) == (catalog_service_pb2.DATASET_STATE_UNAVAILABLE, "missing")
     assert list(after.activations) == list(ACTIVATIONS)
-    assert (after.limits.max_runs, after.limits.max_width) == (20_000, 65_536)
+    assert (after.limits.max_runs, after.limits.max_width) == (20_000, 2**20)
 
 
 async def test_the_catalogue_shows_families_and_registered_files(api):

@@ -13,6 +13,8 @@ from ipserver.environment.log_scope import Scope, about, enter, scope
 from ipserver.environment.masking import without_secrets
 from ipserver.errors import StoreUnavailable
 from ipserver.store import open_store
+from ipserver.store.states import FailureReason
+from ipserver.workers.executor import bounded
 
 
 @pytest.fixture
@@ -70,6 +72,21 @@ def test_text_names_what_it_is_about_at_the_end(written):
     assert said.endswith(r"said [request_id=r1 principal=eve\n experiment=e]"), "one line, whatever the name"
 
 
+def test_no_text_of_others_looks_like_a_record_or_steers_a_terminal(written):
+    stream = written("text")
+    forged = "x\n2026-11-28 12:00:00,000 INFO ipserver.api: all is well\x1b[2J\u202e"
+    logging.getLogger("ipserver.test").warning("refused: %s", forged)
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        logging.getLogger("ipserver.test").exception("failed")
+    text = stream.getvalue()
+    records = [line for line in text.splitlines() if not line.startswith("    ")]
+    assert [line.partition(" ipserver.test: ")[2] for line in records] == ["refused: x", "failed"]
+    assert text.count(r"all is well\x1b[2J\u202e") == 2
+    assert "\x1b" not in text
+
+
 def test_levels_are_those_of_our_own_loggers(written):
     stream = written("text", "DEBUG")
     logging.getLogger("ipserver.test").debug("ours")
@@ -122,6 +139,16 @@ def test_secrets_are_masked(text, masked):
 )
 def test_what_is_no_secret_stays(text):
     assert without_secrets(text) == text
+
+
+def test_failures_that_readers_see_hold_no_secrets():
+    secret = "postgresql://lab:s3cret@db/x"
+    found = bounded(FailureReason.TRAINING_ERROR, f"E: {secret}", f"Traceback\nE: {secret}", f"at {secret}")
+    assert (found.message, found.traceback, found.log_tail) == (
+        "E: postgresql://lab:***@db/x",
+        "Traceback\nE: postgresql://lab:***@db/x",
+        "at postgresql://lab:***@db/x",
+    )
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -494,7 +494,8 @@ def test_a_ray_of_its_own_is_not_told_to_expect_nodes(tmp_path):
 SET_UP = """
 import os, random, signal, sys, time
 from pathlib import Path
-from ipserver.ops.startup import make_folder, migrate_store, open_service, prepare_home
+from ipserver.ops.places import make_folder
+from ipserver.ops.startup import migrate_store, open_service, prepare_home
 from ipserver.ops.up import _announce
 from tests.ipserver.support import settings_in
 

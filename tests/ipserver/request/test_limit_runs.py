@@ -65,6 +65,22 @@ def test_outputs_are_recorded_beside_a_limit_unless_other_probes_are_asked_for()
     assert accepted(limit("mup", **deferred, record=own)).spec.record.probes.quantities == ["outputs"]
 
 
+def test_networks_of_kernels_are_recorded_beside_machines_of_their_own_start():
+    both = limit(grid__parameterizations=[{"preset": "ntk"}, {"preset": "hpz"}])
+    assert accepted(both).spec.record.probes.quantities == ["outputs", "paired_outputs"]
+    assert accepted(limit("ntk", grid__widths=[])).spec.record.probes.quantities == ["outputs"]
+    asked = {"weights": "none", "probes": {"quantities": ["paired_outputs"], "steps": [4]}}
+    finite = {"grid__infinite_width": None, "infinite_width": None, "record": asked}
+    alone = accepted(limit("ntk", **finite))
+    without = accepted(limit("ntk", **finite | {"record": {"weights": "none"}}))
+    assert alone.run_memory_bytes > without.run_memory_bytes
+    for wrong in (limit("hpz", **finite), limit("ntk", **finite, deferred_weights="always")):
+        found = refused(wrong)["experiment.spec.record.probes.quantities[0]"]
+        assert "there are none in this grid" in found
+    some = limit("ntk", **finite, deferred_weights="cheaper", deferred_width=32)
+    assert any("width 32 has deferred weights, of which" in text for text in accepted(some).warnings)
+
+
 def test_infinity_may_be_the_only_width():
     checked = accepted(limit(grid__widths=[], infinite_width=None))
     assert {run.width for run in checked.runs} == {INFINITE_WIDTH}
@@ -159,10 +175,10 @@ def test_the_width_from_which_weights_are_deferred_needs_a_choice():
 
 def test_deferred_weights_take_a_width_that_dense_training_cannot():
     wide = {"grid__infinite_width": None, "infinite_width": None, "grid__widths": [100_000]}
-    dense = refused(limit("mup", **wide), max_width=200_000)
+    dense = refused(limit("mup", **wide))
     assert "deferred_weights: cheaper" in dense[f"{GRID}.widths[0]"]
     deferred = limit("mup", **wide, deferred_weights="always")
-    assert check_create(deferred, limits_with(max_width=200_000), CAPACITY).run_memory_bytes < 8 << 30
+    assert check_create(deferred, limits_with(), CAPACITY).run_memory_bytes < 8 << 30
     far = limit("mup", **wide | {"grid__widths": [4_000_000]}, deferred_weights="always")
     assert "would fit" in refused(far, max_width=5_000_000)[f"{GRID}.widths[0]"]
 

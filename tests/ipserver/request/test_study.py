@@ -122,7 +122,12 @@ def test_everything_wrong_is_named(changes, fields):
         ),
         ("ip-llr", {"grid": {"activations": ["tanh"]}}, "base.grid.activations[0]", "hpz has the limit"),
         ("mup", {"base": {"optimizer": {"name": "adam"}}}, "base.optimizer.name", "use sgd or momentum"),
-        ("ntk", {}, "base.grid.parameterizations[0]", "starts from a random f_0"),
+        (
+            "ntk",
+            {"base": {"deferred_weights": "always"}},
+            "base.deferred_weights",
+            "which deferred weights do",
+        ),
         ("sp", {}, "base.grid.parameterizations[0]", "the network diverges as it grows"),
         ("mup", {"base": {"precision": "bf16"}}, "base.precision", "use 'fp32', not 'bf16'"),
     ],
@@ -144,6 +149,18 @@ def test_only_a_study_of_distances_has_limits():
     assert question.run_cost.limit > question.run_cost.at(8)
 
 
+def test_networks_of_kernels_are_held_against_machines_of_their_own_start():
+    asked = {"coordinate_check": None, "infinite_width": {}, "tolerance": None}
+    found = checked(spec=asked, grid={"parameterizations": [{"preset": "ntk"}, {"preset": "up:1/4"}]})
+    question = question_of(found.spec, LIMITS, None)
+    assert question.paired == ("ntk (relu, 2 hidden layers)",)
+    # up:1/4 starts from f_0 = 0, as its limit does.
+    requests = studies.plan(question, studies.Results()).requests
+    assert {r.subject.split()[0] for r in requests if r.width == INFINITE_WIDTH} == {"up-1-4"}
+    # No particles: networks may become as wide as a study goes.
+    assert question.max_width == 8192
+
+
 def beside_mup(**grid):
     grid = {"parameterizations": [{"preset": "mup"}, {"preset": "ip-llr"}]} | grid
     return {"spec": {"coordinate_check": None, "infinite_width": {}, "tolerance": None}, "grid": grid}
@@ -154,7 +171,7 @@ def test_far_wider_networks_stand_for_limits_that_are_not_computed():
     assert any("16 times wider networks stand for the limit" in text for text in found.warnings)
     question = question_of(found.spec, LIMITS, None)
     assert question.without_limit == ("mup (relu, 2 hidden layers)",)
-    # Wider ones would have references beyond 65,536, but the particles of ip-llr stop it before.
+    # The particles of ip-llr are not many enough for wider ones.
     assert question.max_width == 4096
     costs = dict(question.run_cost.deferred)
     assert list(costs) == [16 * m for m in (256, 512, 1024, 2048, 4096)]

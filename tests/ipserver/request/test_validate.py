@@ -15,7 +15,7 @@ from ipserver.request.convert import resource_request
 from ipserver.request.grid import check_grid
 from ipserver.request.limits import limits_with
 from ipserver.request.problems import Problems
-from ipserver.request.rules import loss_misfit
+from ipserver.request.rules import capacity_warnings, loss_misfit
 from ipserver.request.validate import check_create
 from ipserver.store.records.cluster import CapacityReport, DatasetReport
 from tests.ipserver.request.requests import CAPACITY, GOOD, GRID, changed, grid, spec, violations
@@ -43,7 +43,7 @@ def test_all_mistakes_are_named_at_once():
         experiment__spec__steps=0,
         experiment__spec__record={"weights": "all"},
         experiment__spec__resources={"cpus": 0, "gpus": -1, "custom": {"tpu": 0, "GPU": 1}},
-        experiment__spec__grid__widths=[0, -3, 70_000, 16, 16],
+        experiment__spec__grid__widths=[0, -3, 2_000_000, 16, 16],
         experiment__spec__grid__seeds=[],
         experiment__spec__grid__activations=["rely"],
     )
@@ -74,7 +74,7 @@ def test_all_mistakes_are_named_at_once():
     }
     assert "did you mean 'mnist'" in found[f"{spec_path}.dataset"]
     assert "did you mean 'relu'" in found[f"{GRID}.activations[0]"]
-    assert "1 .. 65,536, not 70000" in found[f"{GRID}.widths[2]"]
+    assert "1 .. 1,048,576, not 2000000" in found[f"{GRID}.widths[2]"]
     assert "twice (also at [3])" in found[f"{GRID}.widths[4]"]
 
 
@@ -394,13 +394,15 @@ def test_a_dataset_that_is_not_there_is_refused_with_its_problem():
 
 
 def test_what_is_not_known_is_accepted_with_a_warning():
-    (warning,) = check_create(changed(), limits_with(), None).warnings
+    checked = check_create(changed(), limits_with(), None)
+    assert checked.warnings == (), "these are stored, and it is known as soon as a dispatcher reports"
+    (warning,) = capacity_warnings(checked.spec, None)
     assert "no dispatcher has reported yet" in warning
 
 
 def test_resources_beyond_the_last_report_are_accepted_with_a_warning():
     asks = spec(resources={"cpus": 16, "gpus": 1, "custom": {"tpu": 2}})
-    warnings = check_create(asks, limits_with(), CAPACITY).warnings
+    warnings = capacity_warnings(check_create(asks, limits_with(), CAPACITY).spec, CAPACITY)
     assert [warning.split(" when")[0] for warning in warnings] == [
         "a pack asks for cpus=16 but the cluster had 4",
         "a pack asks for gpus=1 but the cluster had 0",

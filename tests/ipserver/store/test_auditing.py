@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import sqlalchemy as sa
 
@@ -13,6 +15,7 @@ from ipserver.store.records.audit import AuditedCall, AuditRecord
 from ipserver.store.records.filters import Comparison
 from ipserver.store.tables import grants
 from tests.ipserver.store.cases import Clock, new_experiment, new_runs
+from tests.ipserver.store.test_extending import extension
 
 DAY = 86_400.0
 METHOD = "iplab.v1.ExperimentService/CancelExperiment"
@@ -57,6 +60,17 @@ def test_a_transaction_that_is_rolled_back_leaves_no_entry(store: Store) -> None
     assert store.audit_entries(limit=9) == []
     entry.finish("ALREADY_EXISTS")
     assert [found.code for found in store.audit_entries(limit=9)] == ["ALREADY_EXISTS"]
+
+
+def test_an_extension_that_another_overtook_leaves_no_entry(store: Store) -> None:
+    """It is tried again with the spec of now, and may be refused then."""
+    store.create_experiment(new_experiment("e"), new_runs(1))
+    entry = store.entry_of(a_call(), DAY)
+    with accompanied(entry):
+        assert store.extend_experiment("e", replace(extension(1, 1), extended_hash="of before")) is None
+    assert not entry.committed
+    entry.finish("INVALID_ARGUMENT")
+    assert [found.code for found in store.audit_entries(limit=9)] == ["INVALID_ARGUMENT"]
 
 
 def test_a_transaction_that_is_repeated_brings_one_entry(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -267,6 +268,37 @@ def test_old_experiments_are_deleted_where_the_project_says_so(store: Store, clo
     store.accounts.set_quota("*", "", "retention_days", 50)
     assert store.delete_old_experiments(KEEP, 9) == ["theirs"]
     assert not store.get_experiment("running").state.terminal
+    delete = "iplab.v1.ExperimentService/DeleteExperiment"
+    assert acts_of(store) == [
+        ("retention rule of project other", delete, "experiments/theirs", "other"),
+        ("retention rule of project lab", delete, "experiments/young", "lab"),
+        ("retention rule of project lab", delete, "experiments/old", "lab"),
+    ]
+
+
+def acts_of(store: Store) -> list[tuple[str, str, str, str]]:
+    """What the audit log says, newest first."""
+    found = store.audit_entries(limit=99)
+    assert {(entry.code, entry.peer) for entry in found} <= {("OK", socket.gethostname())}
+    return [(entry.user, entry.method, entry.resource, entry.project) for entry in found]
+
+
+def test_what_is_purged_when_its_time_is_up_is_on_record(store: Store, clock: Clock) -> None:
+    """What somebody asked to purge has the entry of that call."""
+    for name in ("asked", "old"):
+        ended(store, clock, name)
+        store.delete_experiment(name, KEEP)
+    ended_study(store)
+    store.delete_study("s", KEEP)
+    store.purge_experiment("asked")
+    clock.advance(KEEP)
+    assert set(purge_all(store)) == {"asked", "old"}
+    assert purge_all(store) == []
+    rule = "retention rule of what is deleted"
+    assert acts_of(store) == [
+        (rule, "iplab.v1.ExperimentService/PurgeExperiment", "experiments/old", "default"),
+        (rule, "iplab.v1.StudyService/PurgeStudy", "studies/s", "default"),
+    ]
 
 
 def test_a_rule_leaves_what_a_running_study_needs(store: Store, clock: Clock) -> None:

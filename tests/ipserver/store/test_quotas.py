@@ -1,5 +1,7 @@
 """Limits of projects and users, on both databases."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -38,6 +40,22 @@ def test_live_experiments_are_counted_per_project_and_user(store):
     create(store, "c")  # another project
     store.cancel_experiment("a")
     create(store, "d", project="lab", owned_by="carol")
+
+
+def test_submissions_at_the_same_time_keep_to_a_limit(store):
+    store.accounts.set_quota("default", "", "live_experiments", 3)
+    together = threading.Barrier(8)
+
+    def accepted(number):
+        together.wait(60)
+        try:
+            return create(store, f"e{number}") is not None
+        except QuotaExceeded:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(accepted, range(8))) == 3
+    assert len(store.list_experiments(limit=9)) == 3
 
 
 def test_queued_runs_include_those_that_are_asked_for(store):

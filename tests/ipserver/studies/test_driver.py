@@ -8,10 +8,11 @@ from ipcore.randomness import probe_examples
 from ipserver import failpoints
 from ipserver.errors import Fenced, StoreUnavailable
 from ipserver.request.stored import stored_spec
+from ipserver.request.study import accept_study, check_study
 from ipserver.store.states import ExperimentState, RunState, StudyState
 from ipserver.studies import driver as driver_module
 from ipserver.studies.outputs import Outputs
-from tests.ipserver.studies.cases import Lab, ask, driver, runs_of
+from tests.ipserver.studies.cases import LIMITS, Lab, ask, driver, runs_of, study_request
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 
@@ -146,6 +147,37 @@ def test_cancelling_ends_the_experiments_and_keeps_what_is_known(store, lab):
     assert record.outcome.sentence.startswith("It was cancelled.")
     assert all(store.get_experiment(name).state.terminal for name in record.experiments)
     assert one.step() == 0
+
+
+def test_what_a_study_does_is_in_the_audit_log_once(store, lab):
+    record = ask(store)
+    one = driver(store)
+    one.step()
+    lab.train()
+    one.step()  # the second round
+    for _ in range(2):
+        one.step()
+    store.cancel_study("s")
+    for _ in range(3):
+        one.step()
+        lab.train()
+    record = store.get_study("s")
+    acts = [action for one in record.rounds for action in one.actions]
+    asked = [("Create" if "create" in it else "Extend", it["experiment"]) for it in acts]
+    assert {kind for kind, _ in asked} == {"Create", "Extend"}
+    found = store.audit_entries(limit=99)[::-1]
+    told = [(it.method.split("/")[1].removesuffix("Experiment"), it.resource.split("/")[1]) for it in found]
+    stopped = {name for kind, name in told if kind == "Cancel"}
+    assert told[: len(asked)] == asked
+    assert stopped
+    assert told[len(asked) :] == [("Cancel", name) for name in record.experiments if name in stopped]
+    assert {(it.user, it.project, it.code, it.calls) for it in found} == {("study s", "default", "OK", 1)}
+
+
+def test_the_audit_log_says_for_whom_a_study_works(store):
+    accept_study(store, study_request(), check_study(study_request(), LIMITS, None), "alice")
+    driver(store).step()
+    assert {entry.user for entry in store.audit_entries(limit=99)} == {"study s for alice"}
 
 
 def test_an_experiment_cancelled_by_hand_ends_the_study(store, lab):

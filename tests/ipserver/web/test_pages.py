@@ -3,6 +3,8 @@
 import base64
 import html
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -308,3 +310,13 @@ def test_notes_are_shown_and_what_is_deleted_says_so(page, client):
     assert f"Deleted. It can be undeleted until {gone.purge_time:%Y-%m-%d %H:%M} UTC." in words(answer)
     assert NASTY not in answer.text
     assert "/experiments/gone" not in page.get("/").text
+
+
+def test_the_page_starts_without_what_it_may_never_need():
+    """Its first figure loads numpy; the store is the API's alone."""
+    code = (
+        "import sys, ipserver.ops.parts, ipserver.web.app, ipserver.web.calls, ipserver.web.server; "
+        "print(sorted({'sqlalchemy', 'alembic', 'numpy', 'matplotlib', 'torch', 'ray'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

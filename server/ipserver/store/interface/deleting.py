@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from ipserver.store.interface.base import Transactions
+from ipserver.store.records.audit import OwnActs
 from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.studies import StudyRecord
 from ipserver.store.tables import experiments, studies
 from ipserver.store.transactions import deleting
 from ipserver.store.transactions.taken import require_free
+
+_OWN = OwnActs()
 
 
 class Deleting(Transactions):
@@ -41,7 +44,7 @@ class Deleting(Transactions):
         """
         return self._watched("delete", deleting.purge_experiment, id)
 
-    def delete_old_experiments(self, keep_seconds: float, limit: int) -> list[str]:
+    def delete_old_experiments(self, keep_seconds: float, limit: int, acts: OwnActs = _OWN) -> list[str]:
         """Delete experiments that ended longer ago than their projects keep them (limit `retention_days`).
 
         Experiments that were undeleted, and those of running studies, are left alone.
@@ -49,13 +52,14 @@ class Deleting(Transactions):
         Args:
             keep_seconds: As for `delete_experiment`.
             limit: Maximum number.
+            acts: How each of them gets into the audit log.
 
         Returns:
             Their ids.
         """
         if not any(quota.name == "retention_days" for quota in self.accounts.quotas()):
             return []
-        return self._watched("delete", deleting.delete_old, keep_seconds, limit)
+        return self._watched("delete", deleting.delete_old, keep_seconds, limit, acts)
 
     def delete_study(self, id: str, keep_seconds: float) -> StudyRecord:
         """Hide an ended study from listings, as `delete_experiment`; its experiments stay."""
@@ -77,17 +81,18 @@ class Deleting(Transactions):
         """As `require_free_experiment`, of studies."""
         self.database.read(require_free, studies, id)
 
-    def purged_experiments(self, quiet_seconds: float, limit: int) -> list[str]:
+    def purged_experiments(self, quiet_seconds: float, limit: int, acts: OwnActs = _OWN) -> list[str]:
         """Ids of experiments that are being purged; those whose time is up are from now on.
 
         Args:
             quiet_seconds: Only those whose last attempt ended at least this long ago, since a worker that was
                 cut off may still write for a while.
             limit: Maximum number.
+            acts: How those whose time is up get into the audit log.
         """
         if not self.database.read(deleting.any_due):
             return []
-        self._watched("purge", deleting.begin_due, limit)
+        self._watched("purge", deleting.begin_due, limit, acts)
         return self.database.read(deleting.purging, quiet_seconds, limit)
 
     def forget_purged_experiment(self, id: str) -> bool:
@@ -98,6 +103,12 @@ class Deleting(Transactions):
         """
         return self._watched("purge", deleting.forget_experiment, id)
 
-    def forget_purged_studies(self) -> int:
-        """Remove what the store knows of studies whose time is up; return their number."""
-        return self._watched("purge", deleting.forget_studies) if self.database.read(deleting.any_due) else 0
+    def forget_purged_studies(self, acts: OwnActs = _OWN) -> int:
+        """Remove what the store knows of studies whose time is up; return their number.
+
+        Args:
+            acts: How those that nobody asked to purge get into the audit log.
+        """
+        if not self.database.read(deleting.any_due):
+            return 0
+        return self._watched("purge", deleting.forget_studies, acts)

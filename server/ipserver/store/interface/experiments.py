@@ -65,7 +65,10 @@ class Experiments(Transactions):
             Fenced: The study's token is not current, or it is being cancelled.
             NotFound: There is no such experiment.
         """
-        return self._watched("extend", extending.extend, id, extension, study)
+        try:
+            return self._watched("extend", extending.extend, id, extension, study)
+        except extending.Overtaken:
+            return None
 
     def retry_failed(
         self, id: str, request_id: str = "", request_hash: str = "", index: int | None = None

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from ipserver import names
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.store.database import Transaction
+from ipserver.store.records.audit import OwnActs
 from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.studies import StudyRecord
 from ipserver.store.tables import (
@@ -32,14 +33,15 @@ from ipserver.store.tables import (
     studies,
     study_rounds,
 )
+from ipserver.store.transactions import auditing, projects, quotas
 from ipserver.store.transactions import experiments as experiment_store
-from ipserver.store.transactions import projects, quotas
 from ipserver.store.transactions import studies as study_store
 from ipserver.store.transactions.edits import Edit, editing
 from ipserver.store.transactions.updating import require_etag
 
 # Rows of one table that one transaction removes. This bounds how long other writers wait.
 _ROWS_AT_ONCE: Final = 2000
+_TIME_IS_UP: Final = "retention rule of what is deleted"
 _NOT_DELETED: Final = {"delete_time": None, "purge_time": None}
 
 
@@ -67,7 +69,7 @@ def undelete_experiment(transaction: Transaction, experiment: str) -> Experiment
     return experiment_store.get(transaction, experiment)
 
 
-def delete_old(transaction: Transaction, keep_seconds: float, limit: int) -> list[str]:
+def delete_old(transaction: Transaction, keep_seconds: float, limit: int, acts: OwnActs) -> list[str]:
     """See `Store.delete_old_experiments`."""
     now, old = transaction.now(), dict[str, float]()
     for project in projects.listing(transaction):
@@ -83,17 +85,21 @@ def delete_old(transaction: Transaction, keep_seconds: float, limit: int) -> lis
     # Locks of several experiments are taken in the order of their ids.
     free = [experiment for experiment in sorted(old) if _asked_by(transaction, experiment) is None][:limit]
     for experiment in free:
-        _delete_old(transaction, experiment, keep_seconds, old[experiment])
+        _delete_old(transaction, experiment, keep_seconds, old[experiment], acts)
     return free
 
 
-def _delete_old(transaction: Transaction, experiment: str, keep_seconds: float, days: float) -> None:
+def _delete_old(
+    transaction: Transaction, experiment: str, keep_seconds: float, days: float, acts: OwnActs
+) -> None:
     with editing(transaction, experiment) as edit:
         # Since it was found, it may have been extended, deleted or brought back.
         if edit.before.state.terminal and edit.before.delete_time is None and not edit.before.kept:
             edit.values |= _deleted(transaction, keep_seconds)
             text = f"it was deleted: its project keeps experiments for {days:g} days after their end"
             edit.event("notice", {"message": text})
+            rule = f"retention rule of project {edit.before.project}"
+            _note(transaction, acts, rule, "ExperimentService/DeleteExperiment", edit.before)
 
 
 def purge_experiment(transaction: Transaction, experiment: str) -> ExperimentRecord:
@@ -142,7 +148,7 @@ def any_due(transaction: Transaction) -> bool:
     return bool(transaction.connection.execute(sa.select(due)).scalar_one())
 
 
-def begin_due(transaction: Transaction, limit: int) -> None:
+def begin_due(transaction: Transaction, limit: int, acts: OwnActs) -> None:
     """Begin to purge some experiments whose time is up; from now on they cannot be undeleted."""
     now = transaction.now()
     due = sa.select(experiments.c.id).where(experiments.c.purge_time <= now, ~experiments.c.purging)
@@ -150,6 +156,7 @@ def begin_due(transaction: Transaction, limit: int) -> None:
         with editing(transaction, experiment) as edit:
             if edit.before.purge_time is not None and edit.before.purge_time <= now:
                 _begin(edit)
+                _note(transaction, acts, _TIME_IS_UP, "ExperimentService/PurgeExperiment", edit.before)
 
 
 def purging(transaction: Transaction, quiet_seconds: float, limit: int) -> list[str]:
@@ -190,7 +197,7 @@ def forget_experiment(transaction: Transaction, experiment: str) -> bool:
     return True
 
 
-def forget_studies(transaction: Transaction) -> int:
+def forget_studies(transaction: Transaction, acts: OwnActs) -> int:
     """See `Store.forget_purged_studies`."""
     connection = transaction.connection
     due = connection.execute(
@@ -200,7 +207,15 @@ def forget_studies(transaction: Transaction) -> int:
         connection.execute(sa.delete(study_rounds).where(study_rounds.c.study == row.id))
         connection.execute(sa.delete(studies).where(studies.c.id == row.id))
         _remember(transaction, row, names.study_name(row.id), "", 0.0)
+        if not row.purging:  # else somebody has asked for it, which is written down
+            _note(transaction, acts, _TIME_IS_UP, "StudyService/PurgeStudy", row)
     return len(due)
+
+
+def _note(transaction: Transaction, acts: OwnActs, rule: str, method: str, row: sa.Row[Any]) -> None:
+    """Write down what a rule has done to an experiment or study."""
+    named = names.study_name if method.startswith("Study") else names.experiment_name
+    auditing.add(transaction, acts.call(rule, method, named(row.id), row.project), "OK", acts.keep_seconds)
 
 
 def _begin(edit: Edit) -> None:

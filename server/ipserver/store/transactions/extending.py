@@ -19,6 +19,10 @@ from ipserver.store.transactions.taken import repeats
 from ipserver.store.transitions import extension_problem
 
 
+class Overtaken(Exception):
+    """The spec is not the one that an extension extends. It undoes the transaction, which changes nothing."""
+
+
 def find_request(transaction: Transaction, request_id: str, request_hash: str) -> ExperimentRecord | None:
     """See `Store.find_extension`."""
     row = transaction.connection.execute(
@@ -32,8 +36,12 @@ def extend(
     experiment: str,
     extension: Extension,
     study: tuple[str, int] | None = None,
-) -> ExperimentRecord | None:
-    """See `Store.extend_experiment`."""
+) -> ExperimentRecord:
+    """See `Store.extend_experiment`.
+
+    Raises:
+        Overtaken: Another extension came first.
+    """
     if study is not None:
         require_wanted(transaction, *study)
     with editing(transaction, experiment) as edit:
@@ -48,7 +56,7 @@ def extend(
         ):
             raise InvalidRequest([FieldViolation("name", text)])
         if edit.before.spec_hash != extension.extended_hash:
-            return None
+            raise Overtaken
         row = edit.before
         lock(transaction, row.project, "name")
         adding = {"live_experiments": int(row.state.terminal), "queued_runs": len(extension.runs)}

@@ -1,0 +1,86 @@
+"""Memory and work of kernel machines (`ipcore.limits.kernel_machine`). Standard library only.
+
+After T updates of B examples a machine has learned n = min(T B, training examples) of them, after fewer
+updates u. An update computes B u entries of the tangent kernel, an evaluation u for each of its inputs. Runs
+that see the same batches share them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ipcore.catalogue import DatasetInfo, output_dim
+from ipcore.config import PackConfig
+from ipcore.probes.paired import PAIRED_OUTPUTS
+
+ENTRIES: Final = 1 << 16
+"""Of a kernel at once: what is computed of so many stays in the cache."""
+_TENSORS: Final = 14  # of the shape of a kernel while one is computed
+# Time of an entry in a layer, in multiply-adds of a large product (75 ns and 45e9 a second).
+_ENTRY: Final = 3_400.0
+_DOUBLE: Final = 8
+_SINGLE: Final = 4
+
+
+def rows_at_once(used: int) -> int:
+    """Inputs whose kernel with `used` others is computed at once."""
+    return max(1, ENTRIES // max(used, 1))
+
+
+def used_examples(config: PackConfig, info: DatasetInfo) -> int:
+    """Training examples that some batch holds, n."""
+    return min(info.train_size - config.validation_size, config.steps * config.batch_size)
+
+
+def machine_bytes(config: PackConfig, info: DatasetInfo, inputs: int) -> int:
+    """Bytes of one machine: coefficients, velocities, and f_0 at what is learned and at other inputs."""
+    C, used = output_dim(config.loss, info), used_examples(config, info)
+    place = info.train_size - config.validation_size
+    return _DOUBLE * (used * (3 * C + config.hidden_layers + 2) + inputs * C + place)
+
+
+def kernel_bytes(config: PackConfig, info: DatasetInfo) -> int:
+    """Bytes that computing some rows of the kernel takes, whatever the number of machines."""
+    used = used_examples(config, info)
+    entries = min(rows_at_once(used), max(config.batch_size, info.test_size)) * used
+    return _DOUBLE * _TENSORS * entries + (_SINGLE + _DOUBLE) * used * info.input_dim
+
+
+def update_work(config: PackConfig, info: DatasetInfo) -> float:
+    """All updates of a machine, in multiply-adds that take as long."""
+    n, B, T = used_examples(config, info), config.batch_size, config.steps
+    growing = min(T, n // B)
+    entries = B * B * growing * (growing - 1) / 2 + (T - growing) * B * n
+    return entries * entry_work(config, info)
+
+
+def evaluation_work(config: PackConfig, info: DatasetInfo, inputs: int) -> float:
+    """An evaluation after the last update, in the same unit."""
+    return inputs * used_examples(config, info) * entry_work(config, info)
+
+
+def entry_work(config: PackConfig, info: DatasetInfo) -> float:
+    """Of one entry of the kernel, in the same unit."""
+    return _ENTRY * config.hidden_layers + info.input_dim
+
+
+def pairs(config: PackConfig) -> bool:
+    """Whether networks are recorded beside kernel machines of their own f_0."""
+    return config.probes is not None and PAIRED_OUTPUTS in config.probes.quantities
+
+
+def paired_bytes(config: PackConfig, info: DatasetInfo, runs: int) -> int:
+    """Bytes of the machines beside the runs of a pack, all counted as if their limit were one; 0: none."""
+    if not pairs(config):
+        return 0
+    # Of networks and machines on the test set, and what is added up of their difference.
+    outputs = 6 * _DOUBLE * info.test_size * output_dim(config.loss, info)
+    return runs * (machine_bytes(config, info, info.test_size) + outputs) + kernel_bytes(config, info)
+
+
+def slice_work(config: PackConfig, info: DatasetInfo) -> float:
+    """The most that a machine beside a run does before the clock is read: an update and an evaluation."""
+    if not pairs(config):
+        return 0.0
+    rows = config.batch_size + info.test_size
+    return rows * used_examples(config, info) * entry_work(config, info)
