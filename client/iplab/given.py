@@ -88,7 +88,7 @@ def seconds_of(field: str, given: object) -> float | None:
     """
     if given is None:
         return None
-    if isinstance(given, Real) and not isinstance(given, bool):
+    if isinstance(given, Real):
         return float(given)
     raise _wrong(field, f"{given!r} is no number of seconds")
 
