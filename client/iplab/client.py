@@ -10,6 +10,7 @@ from iplab.connection.batches import in_batches
 from iplab.connection.endpoint import find_way
 from iplab.connection.transport import Transport
 from iplab.display import listed
+from iplab.given import Handle
 from iplab.results.experiment import Experiment
 from iplab.results.listing import Listing
 from iplab.results.requests import experiment_name
@@ -70,7 +71,7 @@ def connect(
     return Client(Transport(*find_way(address, timeout, metadata, profile, token, credentials)))
 
 
-class Client:
+class Client(Handle):
     """A connection to a service. Thread-safe; close it, or use it in a `with` statement."""
 
     def __init__(self, transport: Transport) -> None:

@@ -1,4 +1,4 @@
-"""Which examples each run sees at each update, on the pack's device."""
+"""The examples of each run at each update, on the pack's device."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Batches:
         batches = self._examples // self._batch_size
         epoch, batch = divmod(step - 1, batches)
         if self._table is None or epoch != self._epoch:
-            self._table = None  # so that two epochs are never there at once
+            self._table = None  # so that two epochs are never in memory at once
             table = np.empty((batches, len(self._seeds), self._batch_size), dtype=np.int32)
             for row, seed in enumerate(self._seeds):
                 table[:, row] = epoch_batches(seed, epoch, self._examples, self._batch_size)

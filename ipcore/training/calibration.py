@@ -30,7 +30,7 @@ from ipcore.randomness import calibration_batches
 def calibrated_rates(
     pack: Engine, config: PackConfig, runs: Sequence[RunConfig], inputs: Inputs, labels: Tensor
 ) -> dict[int, tuple[float, ...]]:
-    """Position -> base rates of step 0, one per layer, of the runs that ask for calibration.
+    """Position -> base rates of step 0, one per layer, of the runs with calibration.
 
     Args:
         pack: Networks at step 0.
@@ -81,8 +81,8 @@ def calibrate(
         base_rates: The user's eta per run.
         factors: m^{-c_l(0) - 2 a_l} per run and layer (`ipcore.models.scales.rate_factors`).
         settings: Targets and caps per run.
-        biased: Whether a run's first layer has a bias that shares its rate. (Rates found for runs whose
-            biases have exponents of their own mean nothing.)
+        biased: Whether a run's first layer has a bias that shares its rate. (Rates of runs whose biases have
+            their own exponents are meaningless.)
 
     Returns:
         One rate per layer, first to last, per run. A layer whose update has no effect at all on the second

@@ -1,9 +1,9 @@
 """Checkpoints of a trainer: safetensors with a header, written whole or not at all.
 
-A checkpoint holds what cannot be computed again: effective weights and biases, the optimizer's velocity or
-moments, step, masks, calibrated rates. Batches, schedules and initial weights (which re-weighting and probes
-need again) are functions of the step and the seed. Training resumed from it is the uninterrupted one bit for
-bit, given the same kind of processor, thread count and versions; the header records these.
+A checkpoint holds the values that cannot be computed again: effective weights and biases, the optimizer's
+velocity or moments, step, masks, calibrated rates. Batches, schedules and initial weights (which re-weighting
+and probes need again) are functions of the step and the seed. Training resumed from it is the uninterrupted
+one bit for bit, given the same kind of processor, thread count and versions; the header records these.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ipcore.models.files import read_tensors, write_tensors
 
 
 class Resumable(Protocol):
-    """A trainer whose state can be written and taken over: of dense networks, or of limits."""
+    """A trainer with a state that checkpoints hold: of dense networks, or of limits."""
 
     @property
     def format(self) -> str:
-        """Of its checkpoints; to be raised when the content of `state`, or its meaning, changes."""
+        """Format of its checkpoints; to be raised when the content of `state`, or its meaning, changes."""
         ...
 
     @property
@@ -52,7 +52,7 @@ class Resumable(Protocol):
     def step(self) -> int: ...  # noqa: D102
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All that a checkpoint must hold, by name."""
+        """The tensors of a checkpoint, by name."""
         ...
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -20,9 +20,8 @@ class Evaluation:
 
     Attributes:
         loss: Mean over examples, in nats where it is a likelihood.
-        accuracy: Fraction of examples classified rightly (`ipcore.engine.losses.correct`), 0..1; None where
-            labels
-            are real-valued targets.
+        accuracy: Fraction of correctly classified examples (`ipcore.engine.losses.correct`), 0..1; None where
+            labels are real-valued targets.
     """
 
     loss: float

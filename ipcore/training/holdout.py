@@ -11,7 +11,7 @@ from ipcore.randomness import validation_permutation
 def split_training(dataset: Dataset, validation_size: int) -> tuple[Split, Split | None]:
     """The part of a training set that batches are drawn from, and the part held out.
 
-    Use it to evaluate a network that was trained with `PackConfig.validation_size` on what was held out.
+    Use it to evaluate a network that was trained with `PackConfig.validation_size` on the held-out examples.
 
     Args:
         dataset: Any.

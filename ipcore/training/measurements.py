@@ -1,4 +1,4 @@
-"""Measurements of a pack's networks between updates: on data that they are not trained on, and by probes."""
+"""Measurements of a pack's networks between updates: on held-out data, and by probes."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 
 class Measurements:
-    """Measures a pack and hands what it finds to a recorder.
+    """Measures a pack and passes the points to a recorder.
 
     Attributes:
-        prober: What looks inside the networks; None: nothing inside them is asked for.
-        paired: Kernel machines that train beside the networks; None: none are asked for.
+        prober: Prober of the networks; None: no probe measures inside them.
+        paired: Kernel machines that train beside the networks; None: there are none.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Measurements:
             runs: Runs of the pack.
             pack: The networks.
             dataset: What they train on.
-            validation: Part of its training set that is kept apart, if there is one.
+            validation: Held-out part of its training set, if there is one.
             inputs: Inputs of the training set, on the device.
             labels: Labels of the training set, on the device.
             clock: Seconds since 1970, for the times of points.
@@ -83,7 +83,7 @@ class Measurements:
             self.paired = machines(config, runs, seeds, pack, self._outputs(), dataset, inputs, labels)
 
     def held_out(self, recorder: Recorder, step: int) -> None:
-        """Evaluate all runs at once on what they are not trained on."""
+        """Evaluate all runs at once on the test and validation sets."""
         self._record(recorder, step, [evaluate_pack(self._pack, split) for split in self._splits.values()])
 
     def probes(self, recorder: Recorder, step: int, newest: Newest | None = None) -> None:

@@ -25,7 +25,7 @@ class PackEvaluation:
 
     Attributes:
         loss: Mean over examples, (K,); NaN for runs that were left out.
-        accuracy: Likewise, 0..1; None where labels are no classes.
+        accuracy: Likewise, 0..1; None if labels are not classes.
     """
 
     loss: npt.NDArray[np.float64]

@@ -25,7 +25,7 @@ _TINY: Final = PackConfig(
 _CPU_RUNS: Final = (8, 16, 32, 64, 128)
 _GPU_RUNS: Final = (16, 64, 256, 1024)
 _ROUNDS: Final = 3
-# A pack that is so much slower per run than the best does not fit into the cache any more.
+# A pack that is slower per run than the best by this factor does not fit into the cache.
 _TOLERANCE: Final = 1.1
 
 
@@ -41,7 +41,7 @@ def measure(
     Args:
         device: "cpu" or "cuda".
         threads: Threads inside an operation; None: torch's own setting.
-        seconds: About how long each of the `_ROUNDS` measurements of a size takes.
+        seconds: Approximate duration of each of the `_ROUNDS` measurements of a size.
         clock: In seconds; None: for one thread on the CPU its processor time, which other processes do not
             inflate.
     """

@@ -1,4 +1,4 @@
-"""What is recorded at which step, as a function of the configuration alone. Needs no torch.
+"""The recorded metrics of each step, as a function of the configuration alone. Needs no torch.
 
 Step s is the state after s updates, 0 <= s <= steps; update s uses batch s, s >= 1.
 """
@@ -16,7 +16,7 @@ from ipcore.catalogue import METRICS, PROBES
 from ipcore.config import PackConfig
 from ipcore.probes.quantities import probe_names
 
-# Of a limit that is an average over systems of particles: the error of the average (`ipcore.limits.trainer`).
+# For a limit that is an average over systems of particles, its error (`ipcore.limits.trainer`).
 LIMIT_ERROR: Final = "limit_error"
 
 
@@ -87,7 +87,7 @@ def points_per_run(config: PackConfig) -> int:
 
 
 def _multiples(interval: int, last: int, others: set[int]) -> int:
-    """How many steps 0..last are multiples of the interval (0: none is) or among some others."""
+    """Number of steps 0..last that are multiples of the interval (0: none is) or among some others."""
     if interval == 0:
         return len(others)
     return last // interval + 1 + sum(step % interval > 0 for step in others)

@@ -1,4 +1,4 @@
-"""Which runs of a pack still learn, and up to which step what is recorded of them counts."""
+"""The runs of a pack that still learn, and the last step at which points of the others count."""
 
 from __future__ import annotations
 

@@ -75,14 +75,14 @@ class Trainer:
     is not: from there on it stays in the batch but nothing of it is recorded.
 
     Attributes:
-        config: What the runs share.
+        config: Settings that the runs share.
         runs: The runs, by position.
         dataset: The dataset.
         device: Device that trains.
         threads: Threads inside an operation; None: torch's own setting.
         step: Updates done.
-        pack: The networks and what trains them.
-        measurements: What measures the networks between updates.
+        pack: The networks and their engine.
+        measurements: Measurements of the networks between updates.
 
     Raises:
         ConfigError: These runs cannot be trained as one pack on this dataset; names every reason.
@@ -114,8 +114,8 @@ class Trainer:
             threads: See the class.
             dtype: Number format of weights: single or double precision.
             clock: Seconds since 1970, for the times of points.
-            engine: What trains them; None: the fastest for the model.
-            data_seed: All runs see the batches of this seed; None: each those of its own.
+            engine: The engine that trains them; None: the fastest for the model.
+            data_seed: All runs see the batches of this seed; None: each run those of its own seed.
         """
         if config.infinite_width or config.deferred:
             raise ConfigError(["infinite_width, deferred: are for ipcore.limits.trainer.trainer_of"])
@@ -155,7 +155,7 @@ class Trainer:
 
     @property
     def dims(self) -> tuple[int, ...]:
-        """Input dimension and what each layer yields."""
+        """Input dimension and the output dimension of each layer."""
         return self.pack.shape.dims
 
     @property
@@ -165,7 +165,7 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing more to train: the last step is done, or every run is masked."""
+        """Whether training is over: the last step is done, or every run is masked."""
         return self.step >= self.config.steps or self._standing.all_masked
 
     @property
@@ -289,10 +289,10 @@ class Trainer:
             yield
 
     def _operations(self) -> Callable[[], None]:
-        """One update, as `ipcore.engine.replay` asks for it.
+        """One update, as `ipcore.engine.replay` runs it.
 
         It does not refer to the trainer, which would then refer to itself: a trainer's memory on a GPU is
-        free as soon as nobody holds it, not when Python next looks for cycles.
+        freed with its last reference, not when Python next looks for cycles.
         """
         pack, optimizer = self.pack, self._optimizer
         inputs, labels, batch, slot = self._inputs, self._labels, self._batch, self._batches.slot

@@ -1,4 +1,4 @@
-"""Whether a pack can be trained: every problem at once.
+"""Validation of packs: every problem at once.
 
 The trainer refuses what the service refuses at submission, so it can be used without a service.
 """
@@ -110,7 +110,7 @@ def _dataset_problems(config: PackConfig, dataset: Dataset) -> list[str]:
 
 
 def _run_problems(config: PackConfig, run: RunConfig, held: Range, *, sound: bool) -> list[str]:
-    """What is wrong with a run; its scales are looked at only in a pack that is sound otherwise."""
+    """Problems of a run; its scales are checked only in a pack without other problems."""
     problems = []
     depth = run.parameterization.hidden_layers
     if depth != config.layers - 1 and config.model == MLP:
@@ -132,7 +132,7 @@ def _run_problems(config: PackConfig, run: RunConfig, held: Range, *, sound: boo
 
 
 def _scale_problems(config: PackConfig, run: RunConfig, held: Range) -> list[str]:
-    """Powers of the width that the number format does not hold; the first of each kind."""
+    """Powers of the width beyond the number format; the first of each kind."""
     training = Training(
         batch_size=config.batch_size,
         optimizer=config.optimizer,
@@ -148,7 +148,7 @@ def _scale_problems(config: PackConfig, run: RunConfig, held: Range) -> list[str
 
 
 def _setting_problems(optimizer: str, run: RunConfig, held: Range) -> list[str]:
-    """Settings that the optimizer uses and that are out of range, and a decay that it has not."""
+    """Settings of the optimizer that are out of range, and a decay that it does not have."""
     if optimizer not in OPTIMIZERS:
         return []
     used, decay = OPTIMIZERS[optimizer].settings, run.settings.weight_decay

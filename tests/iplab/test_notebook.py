@@ -37,6 +37,14 @@ def shown(shell, source, **names):
         ("trained.metrics(names=['trainloss'])", "InvalidRequestError: "),
         ("trained.plot('rats')", "InvalidRequestError: "),
         ("list(trained.runs('wdith = 8'))", "InvalidRequestError: "),
+        ("client.experiment(7)", "InvalidRequestError: experiment: 7 is no text"),
+        ("client.get_study(None)", "InvalidRequestError: study: None is no text"),
+        ("trained.extend(seeds=3)", "InvalidRequestError: seeds: 3 is no list; write [3]"),
+        ("trained.extend(widths=[64.5])", "InvalidRequestError: widths: 64.5 is not a whole number"),
+        ("trained.extend(base_learning_rates='0.1')", "base_learning_rates: '0.1' is no list; write [0.1]"),
+        ("trained.wait(timeout='5')", "InvalidRequestError: timeout: '5' is no number of seconds"),
+        ("trained.plot('curves', by='widths')", "did you mean width?"),
+        ("client.create(trained.as_spec(), experiment_id='trained')", "client.experiment('trained')"),
     ],
 )
 def test_an_error_shows_the_own_line_and_the_message_alone(shell, client, trained, source, said):
@@ -46,6 +54,25 @@ def test_an_error_shows_the_own_line_and_the_message_alone(shell, client, traine
     assert source in text
     assert "transport" not in text and "grpc" not in text
     assert len(text.splitlines()) <= 4, text
+
+
+@pytest.mark.parametrize(
+    "wrong, near",
+    [
+        ("client.get_experiment", "'get_experiments' or 'experiment'"),
+        ("trained.sumary", "'summary'"),
+        ("trained.run(0).weight", "'weights'"),
+        ("trained.metrics().to_panda", "'to_pandas'"),
+    ],
+)
+def test_an_unknown_attribute_names_the_nearest(client, trained, wrong, near):
+    with pytest.raises(AttributeError, match=f"did you mean {near}?"):
+        eval(wrong, {"client": client, "trained": trained})
+    assert not hasattr(trained, "_repr_latex_") and not hasattr(trained, "zzzzzzzz")
+
+
+def test_a_single_metric_needs_no_list(trained):
+    assert set(trained.metrics(names="train_loss").names) == {"train_loss"}
 
 
 def test_an_error_in_a_function_of_a_file_shows_its_place(shell, tmp_path, client, monkeypatch):

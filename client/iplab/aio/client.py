@@ -11,6 +11,7 @@ from iplab.aio.listing import AsyncListing
 from iplab.aio.study import AsyncStudy
 from iplab.connection.async_transport import AsyncTransport
 from iplab.connection.endpoint import find_way
+from iplab.given import Handle
 from iplab.results.requests import experiment_name
 from iplab.specs.specfile import SpecSource
 from iplab.specs.submission import Submission
@@ -42,7 +43,7 @@ def connect(
     return AsyncClient(AsyncTransport(*find_way(address, timeout, metadata, profile, token, credentials)))
 
 
-class AsyncClient:
+class AsyncClient(Handle):
     """A connection to a service, for one event loop; close it, or use it in an `async with` statement."""
 
     def __init__(self, transport: AsyncTransport) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from iplab.errors import IplabError, TimedOutError, UnavailableError, WatchOverflowError
+from iplab.given import seconds_of
 
 _FIRST_DELAY: Final = 0.1
 _LAST_DELAY: Final = 2.0
@@ -30,6 +31,7 @@ class Resuming:
         say: Callable[[str], None] | None = None,
     ) -> None:
         self._name, self._timeout, self._patience, self._say = name, timeout, patience, say
+        timeout = seconds_of("timeout", timeout)
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._delay = _FIRST_DELAY
         self._lost: float | None = None  # since when the service has been away

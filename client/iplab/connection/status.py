@@ -73,7 +73,8 @@ def from_call(error: grpc.Call, address: str) -> IplabError:
     if kind is UnavailableError and not reason:
         return UnavailableError(
             f"no iplab service answers at {address} ({details}); "
-            "start one with `ipserver up`, or name another address (--address, IPLAB_ADDRESS)"
+            "start one with `ipserver up`, or name another address "
+            "(iplab.connect('HOST:PORT'), --address, IPLAB_ADDRESS)"
         )
     if kind is TimedOutError:
         return TimedOutError(f"no answer from {address} within the timeout ({details})")

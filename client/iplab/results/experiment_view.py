@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from iplab.given import Handle
 from iplab.results.reading import member, read
 from iplab.results.states import ExperimentState, Regime
 from iplab.specs.plain import time_of, to_plain
@@ -84,7 +85,7 @@ class Predictions(tuple[Prediction, ...]):
         return html.table_html(headings, rows) if rows else ""
 
 
-class ExperimentView(ExperimentFields):
+class ExperimentView(ExperimentFields, Handle):
     """The message that was read last.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from iplab.given import Handle
 from iplab.results.frames import pandas
 from iplab.results.settings import AXES, Settings
 from iplab.v1.run_service_pb2 import QueryMetricsResponse
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Metrics:
+class Metrics(Handle):
     """Recorded points, one per row, ordered by run, metric and step.
 
     Attributes:

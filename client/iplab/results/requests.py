@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
+from iplab import given
 from iplab.results.run_view import RunView
 from iplab.results.settings import Settings
 from iplab.results.summary import averaged
@@ -19,7 +20,7 @@ def experiment_name(experiment: str) -> str:
     >>> experiment_name("mine"), experiment_name("experiments/mine")
     ('experiments/mine', 'experiments/mine')
     """
-    return experiment if experiment.startswith("experiments/") else f"experiments/{experiment}"
+    return given.name_of("experiment", "experiments/", experiment)
 
 
 def run_name(experiment: str, run: int | str) -> str:
@@ -36,7 +37,11 @@ def metrics(
 ) -> run_service_pb2.QueryMetricsRequest:
     """Metric points of an experiment's runs; arguments as `Experiment.metrics`, `steps` first and last."""
     return run_service_pb2.QueryMetricsRequest(
-        parent=experiment, filter=filter, metrics=names, first_step=steps[0], last_step=steps[1]
+        parent=experiment,
+        filter=filter,
+        metrics=given.names_of(names),
+        first_step=steps[0],
+        last_step=steps[1],
     )
 
 
@@ -45,9 +50,9 @@ def summary(experiment: str, filter: str) -> run_service_pb2.SummarizeRunsReques
     return run_service_pb2.SummarizeRunsRequest(parent=experiment, filter=filter, values=averaged().values())
 
 
-def request_id(given: str | None) -> str:
+def request_id(chosen: str | None) -> str:
     """The id of a request: a new one if none is given, so that its repetitions are one; "": none."""
-    return str(uuid.uuid4()) if given is None else given
+    return str(uuid.uuid4()) if chosen is None else chosen
 
 
 def extension(
@@ -62,9 +67,9 @@ def extension(
     """More runs of an experiment; arguments as `Experiment.extend`."""
     return experiment_service.ExtendExperimentRequest(
         name=experiment,
-        seeds=seeds,
-        widths=widths,
-        base_learning_rates=base_learning_rates,
+        seeds=given.numbers_of("seeds", int, seeds),
+        widths=given.numbers_of("widths", int, widths),
+        base_learning_rates=given.numbers_of("base_learning_rates", float, base_learning_rates),
         request_id=request_id(given_id),
         validate_only=validate_only,
     )

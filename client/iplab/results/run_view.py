@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ipcore.catalogue.widths import plain_width, width_of
+from iplab.given import Handle
 from iplab.results.numbers import number
 from iplab.results.reading import computed, member, read
 from iplab.results.settings import AXES, Settings
@@ -58,7 +59,7 @@ class Attempt:
     end_time: datetime | None
 
 
-class RunView(RunFields, RunSummaryFields):
+class RunView(RunFields, RunSummaryFields, Handle):
     """The message that was read last.
 
     Attributes:

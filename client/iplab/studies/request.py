@@ -10,6 +10,7 @@ from google.protobuf import json_format
 
 from ipcore.errors import unknown
 from iplab.errors import InvalidRequestError, Violation
+from iplab.given import name_of
 from iplab.specs.updating import set_masked
 from iplab.v1 import study_pb2, study_service_pb2
 
@@ -102,7 +103,7 @@ def study_name(study: str) -> str:
     >>> study_name("mine"), study_name("studies/mine")
     ('studies/mine', 'studies/mine')
     """
-    return study if study.startswith("studies/") else f"studies/{study}"
+    return name_of("study", "studies/", study)
 
 
 def update(

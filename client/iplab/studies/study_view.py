@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 
+from iplab.given import Handle
 from iplab.results.reading import member, read
 from iplab.results.states import StudyReason, StudyState, StudyVerdict
 from iplab.specs.plain import to_plain
@@ -12,7 +13,7 @@ from iplab.v1 import study_pb2
 from iplab.v1.fields import StudyFields
 
 
-class StudyView(StudyFields):
+class StudyView(StudyFields, Handle):
     """A question with its answer, as of the last time it was read.
 
     Attributes:

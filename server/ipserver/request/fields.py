@@ -125,7 +125,13 @@ def value_problem(field: FieldDescriptor, value: Any, limits: Limits) -> str:
 
 def _entries(message: Message) -> Mapping[str, Any] | None:
     """The catalogue's table in which a message names an entry, if its entries have settings."""
-    field = fields_of(message).get("name")
+    kind: Any = type(message)
+    return _table(kind)
+
+
+@cache
+def _table(kind: Any) -> Mapping[str, Any] | None:
+    field = _fields(kind).get("name")
     setting = None if field is None else setting_of(field)
     choice = None if setting is None else setting.choice
     if choice is None or not all(hasattr(entry, "settings") for entry in choice.names.values()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -108,19 +108,20 @@ def insert_runs(transaction: Transaction, experiment: str, points: Sequence[NewR
     )
 
 
+# Built once: every submission executes both.
+_BY_ID: Final = sa.select(experiments).where(experiments.c.id == sa.bindparam("wanted"))
+_BY_REQUEST: Final = sa.select(experiments).where(experiments.c.request_id == sa.bindparam("wanted"))
+
+
 def find_request(transaction: Transaction, request_id: str, request_hash: str) -> ExperimentRecord | None:
     """See `Store.find_request`."""
-    row = transaction.connection.execute(
-        sa.select(experiments).where(experiments.c.request_id == request_id)
-    ).one_or_none()
+    row = transaction.connection.execute(_BY_REQUEST, {"wanted": request_id}).one_or_none()
     return experiment_record(row) if repeats(row, request_id, request_hash) else None
 
 
 def get(transaction: Transaction, experiment: str) -> ExperimentRecord:
     """See `Store.get_experiment`."""
-    row = transaction.connection.execute(
-        sa.select(experiments).where(experiments.c.id == experiment)
-    ).one_or_none()
+    row = transaction.connection.execute(_BY_ID, {"wanted": experiment}).one_or_none()
     if row is None:
         raise no_experiment(transaction, experiment)
     return experiment_record(row)

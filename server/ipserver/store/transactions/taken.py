@@ -34,14 +34,16 @@ def require_free(transaction: Transaction, table: sa.Table, id: str) -> None:
         table: `experiments` or `studies`.
         id: The id.
     """
-    kind, name = (
-        ("experiment", names.experiment_name(id)) if table is experiments else ("study", names.study_name(id))
+    kind, name, taken = (
+        ("experiment", names.experiment_name(id), f"client.experiment({id!r}) or `iplab show {id}`")
+        if table is experiments
+        else ("study", names.study_name(id), f"client.get_study({id!r}) or `iplab study show {id}`")
     )
     found = transaction.connection.execute(_LOOKS[table.name], {"id": id, "name": name}).one()
     if found.taken and found.delete_time is not None:
         raise AlreadyExists(f"{kind} {id!r} was deleted but not purged; undelete it, or choose another id")
     if found.taken:
-        raise AlreadyExists(f"{kind} {id!r} exists already; choose another id")
+        raise AlreadyExists(f"{kind} {id!r} exists already; choose another id, or take that one: {taken}")
     if found.purged:
         raise AlreadyExists(f"{kind} {id!r} was purged, and ids are not used again; choose another id")
 

@@ -1,0 +1,97 @@
+"""What callers give to the SDK's methods: a wrong type or name is answered by what is right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, TypeVar
+
+from iplab.errors import InvalidRequestError, Violation
+
+Number = TypeVar("Number", int, float)
+
+
+class Handle:
+    """An object of the SDK: an unknown attribute names those with a similar name."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # else every attribute would be known to type checkers
+
+        def __getattr__(self, name: str) -> object:
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if not name.startswith("_"):
+                known = [each for each in dir(type(self)) if not each.startswith("_")]
+                if near := difflib.get_close_matches(name, known, n=2):
+                    message += f"; did you mean {' or '.join(map(repr, near))}?"
+            raise AttributeError(message, name=name, obj=self)
+
+
+def name_of(kind: str, collection: str, given: str) -> str:
+    """The name of a resource, from its id or its name.
+
+    Args:
+        kind: What it is, for the message.
+        collection: What its name begins with, "experiments/".
+        given: Id or name.
+
+    Raises:
+        InvalidRequestError: It is no text.
+
+    >>> name_of("experiment", "experiments/", "mine")
+    'experiments/mine'
+    """
+    if not isinstance(given, str):
+        raise _wrong(kind, f"{given!r} is no text; write the id of one, as 'mine'")
+    return given if given.startswith(collection) else f"{collection}{given}"
+
+
+def names_of(given: str | Iterable[str]) -> list[str]:
+    """Several names; a single text is one.
+
+    >>> names_of("train_loss"), names_of(("a", "b"))
+    (['train_loss'], ['a', 'b'])
+    """
+    return [given] if isinstance(given, str) else list(given)
+
+
+def numbers_of(field: str, kind: type[Number], given: Iterable[Number]) -> list[Number]:
+    """Several numbers.
+
+    Args:
+        field: Its name in messages.
+        kind: int or float.
+        given: What was given.
+
+    Raises:
+        InvalidRequestError: It is no list, or something in it is no such number.
+
+    >>> numbers_of("seeds", int, range(2))
+    [0, 1]
+    """
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise _wrong(field, f"{given!r} is no list; write [{given}]")
+    found = list(given)
+    wanted, words = (Integral, "a whole number") if kind is int else (Real, "a number")
+    for one in found:
+        if not isinstance(one, wanted) or isinstance(one, bool):
+            raise _wrong(field, f"{one!r} is not {words}")
+    return [kind(one) for one in found]
+
+
+def seconds_of(field: str, given: object) -> float | None:
+    """A time in seconds; None: no limit.
+
+    Raises:
+        InvalidRequestError: It is no number.
+    """
+    if given is None:
+        return None
+    if isinstance(given, Real):
+        return float(given)
+    raise _wrong(field, f"{given!r} is no number of seconds")
+
+
+def _wrong(field: str, message: str) -> InvalidRequestError:
+    return InvalidRequestError([Violation(field, message)])
