@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipcore.catalogue import DATASETS, REGISTERED, DatasetInfo, dataset_info, registered_file
 from ipcore.errors import DataError
 from ipserver.request.problems import Problems, unknown
-from ipserver.store.records.cluster import CapacityReport
+from ipserver.store.records.cluster import CapacityReport, DatasetReport
 
 _WHEN_SEEN = "(A new file is known after about 15 seconds.)"
 
@@ -36,14 +36,23 @@ def check_dataset(
     return info
 
 
-def dataset_warnings(name: str, capacity: CapacityReport) -> list[str]:
-    """Warnings about what a dispatcher's report does not say of a dataset, or could not verify."""
-    report = next((report for report in capacity.datasets if report.name == name), None)
-    if report is None:
-        if name in DATASETS:
-            return [f"whether the dataset {name!r} is there is not known: no dispatcher told"]
-        return []  # families need no files; an unknown registered file is refused
-    return [f"dataset {name!r}: {report.info.note}"] if report.info and report.info.note else []
+def dataset_notes(name: str, capacity: CapacityReport | None) -> list[str]:
+    """Warnings about what a dispatcher could not verify of a dataset. They hold for what is trained on it."""
+    report = _report(name, capacity)
+    return [f"dataset {name!r}: {report.info.note}"] if report and report.info and report.info.note else []
+
+
+def unknown_dataset(name: str, capacity: CapacityReport) -> list[str]:
+    """A warning if no dispatcher's last report speaks of a dataset that needs files."""
+    # Families need no files; an unknown registered file is refused.
+    if name in DATASETS and _report(name, capacity) is None:
+        return [f"whether the dataset {name!r} is there is not known: no dispatcher told"]
+    return []
+
+
+def _report(name: str, capacity: CapacityReport | None) -> DatasetReport | None:
+    reports = capacity.datasets if capacity else ()
+    return next((report for report in reports if report.name == name), None)
 
 
 def _check_registered(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipcore.catalogue import DatasetInfo, loss_misfit
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import resource_request
-from ipserver.request.datasets import check_dataset, dataset_warnings
+from ipserver.request.datasets import check_dataset, unknown_dataset
 from ipserver.request.problems import Problems, shown
 from ipserver.store.records.cluster import CapacityReport
 
@@ -75,13 +75,13 @@ def _check_amount(amount: float, field: str, problems: Problems) -> bool:
 
 
 def capacity_warnings(spec: pb.ExperimentSpec, capacity: CapacityReport | None) -> list[str]:
-    """Warnings from the last capacity report. They never refuse a request, since clusters grow."""
+    """Warnings from the last capacity report, while runs wait. They never refuse, since clusters grow."""
     if capacity is None:
         return [
             "no dispatcher has reported yet: whether the dataset and the resources are there is not known; "
             "the runs wait until one starts"
         ]
-    warnings = dataset_warnings(spec.dataset, capacity)
+    warnings = unknown_dataset(spec.dataset, capacity)
     warnings += [
         f"a pack asks for {name}={amount:g} but the cluster had {capacity.resources.get(name, 0.0):g} "
         "when last seen; its runs wait until there is more"

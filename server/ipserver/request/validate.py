@@ -19,6 +19,7 @@ from ipserver import names
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.checking import check_fields, check_value
 from ipserver.request.convert import pack_config
+from ipserver.request.datasets import dataset_notes
 from ipserver.request.defaults import spec_hash, with_defaults
 from ipserver.request.expand import expand, networks
 from ipserver.request.fields import fields_of
@@ -157,6 +158,7 @@ def check_spec(
         (
             *parameterization_warnings(spec),
             *decay_warnings(spec),
+            *dataset_notes(spec.dataset, capacity),
             *prediction_warnings(spec),
             *limit_warnings(spec),
         ),
