@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 from iplab.display.commands import Choice, CommandGroup
-from iplab.display.terminal import folded, shown_on
+from iplab.display.terminal import echo, folded, shown_on
 from ipserver.cli_accounts import add_account_commands
 from ipserver.environment.loading import loading
 from ipserver.environment.logs import configure_logs
@@ -72,7 +72,7 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
             _replace_missing_temporary_folder(settings)
             function(settings, **others)
         except ServiceError as error:
-            click.echo(shown_on(sys.stderr, f"ipserver: {error}"), err=True)
+            echo(shown_on(sys.stderr, f"ipserver: {error}"), err=True)
             sys.exit(2)
 
     command.__doc__ = function.__doc__
@@ -221,7 +221,7 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
         raise StartupError(f"there is no MLflow store in {settings.home}; start `ipserver up` there first")
     free_address(f"127.0.0.1:{port}")
     uri = settings.mlflow_uri
-    click.echo(f"MLflow on http://127.0.0.1:{port}{MLFLOW_EXPERIMENTS}")
+    echo(f"MLflow on http://127.0.0.1:{port}{MLFLOW_EXPERIMENTS}")
     _say(f'over {without_password(uri)}; opened without that end, MLflow shows "GenAI", without runs')
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
     # The URI may hold a password and every user of the machine can read command lines, so it is passed in
@@ -263,14 +263,12 @@ def doctor_command(settings: Settings, *, as_json: bool, part: str | None) -> No
         for finding in examine(settings, needs=PARTS[part] if part else EVERYTHING):
             findings.append(finding)
             if not as_json:
-                click.echo(_line(finding.level, finding.check, finding.text))
+                echo(_line(finding.level, finding.check, finding.text))
     wrong = sum(finding.level is Level.WRONG for finding in findings)
     if as_json:
-        click.echo(
-            json.dumps({"wrong": wrong, "findings": [asdict(finding) for finding in findings]}, indent=2)
-        )
+        echo(json.dumps({"wrong": wrong, "findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
-        click.echo(f"{wrong} wrong" if wrong else "nothing is wrong")
+        echo(f"{wrong} wrong" if wrong else "nothing is wrong")
     sys.exit(1 if wrong else 0)
 
 
@@ -286,7 +284,7 @@ def _line(level: str, check: str, text: str) -> str:
 
 def _say(text: str) -> None:
     """One line on standard output, folded on a terminal."""
-    click.echo(shown_on(sys.stdout, text))
+    echo(shown_on(sys.stdout, text))
 
 
 @main.command("backup")
@@ -307,7 +305,7 @@ def backup_command(settings: Settings, *, destination: Path) -> None:
     if made.passed:
         _say(f"{made.passed} checkpoints were replaced meanwhile; their packs repeat a few more steps")
     for location in made.missing:
-        click.echo(f"missing or damaged in {settings.artifact_root}: {location}", err=True)
+        echo(f"missing or damaged in {settings.artifact_root}: {location}", err=True)
     sys.exit(1 if made.missing else 0)
 
 
@@ -333,11 +331,11 @@ def settings_command(settings: Settings, *, as_json: bool) -> None:
     """List every setting with its variable, value and meaning. Secrets are not shown."""
     shown = {f"IPLAB_{name.upper()}": (value, name) for name, value in settings.shown().items()}
     if as_json:
-        click.echo(json.dumps({variable: str(value) for variable, (value, _) in shown.items()}, indent=2))
+        echo(json.dumps({variable: str(value) for variable, (value, _) in shown.items()}, indent=2))
         return
     for variable, (value, name) in shown.items():
-        click.echo(f"{variable}={value}")
-        click.echo(folded(Settings.model_fields[name].description or "", indent=4))
+        echo(f"{variable}={value}")
+        echo(folded(Settings.model_fields[name].description or "", indent=4))
 
 
 add_account_commands(main, _options, _with_settings)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from iplab.display.commands import Choice, CommandGroup
-from iplab.display.terminal import shown_on
+from iplab.display.terminal import echo, shown_on
 from ipserver.environment.settings import Settings
 from ipserver.errors import ServiceError, StartupError
 from ipserver.names import ID_RULE, is_experiment_id
@@ -70,7 +70,7 @@ def _add_token(main: click.Group, options: Decorator, with_settings: Decorator) 
         if user.startswith("group:"):
             raise StartupError(f"{user!r} is a group; a token stands for one user")
         with _changing(settings, "token create", f"users/{user}") as accounts:
-            click.echo(accounts.create_token(user, days * _DAY, note[:200]))
+            echo(accounts.create_token(user, days * _DAY, note[:200]))
 
     @token_group.command("list")
     @_JSON
@@ -79,7 +79,7 @@ def _add_token(main: click.Group, options: Decorator, with_settings: Decorator) 
         """List all tokens with their last use; the tokens themselves are not kept."""
         records = _accounts(settings).tokens()
         if as_json:
-            click.echo(json.dumps([asdict(one) | {"state": one.state} for one in records], indent=2))
+            echo(json.dumps([asdict(one) | {"state": one.state} for one in records], indent=2))
             return
         rows = (
             (one.id, one.user, one.state, _day(one.expire_time), _minute(one.last_use_time), one.note)
@@ -94,7 +94,7 @@ def _add_token(main: click.Group, options: Decorator, with_settings: Decorator) 
         """Revoke the token with the id TOKEN. It is refused within a minute, open watches included."""
         with _changing(settings, "token revoke", f"tokens/{token}") as accounts:
             record = accounts.revoke_token(token)
-        click.echo(f"token {record.id} of {record.user} is revoked")
+        echo(f"token {record.id} of {record.user} is revoked")
 
 
 def _add_project(main: click.Group, options: Decorator, with_settings: Decorator) -> None:
@@ -113,7 +113,7 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
         with _changing(settings, "project create", f"projects/{project}") as accounts:
             accounts.create_project(project)
         said = f"project {project} is there; `ipserver project grant {project} USER ROLE` lets users in"
-        click.echo(shown_on(sys.stdout, said))
+        echo(shown_on(sys.stdout, said))
 
     @project_group.command("list")
     @_JSON
@@ -127,7 +127,7 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
                 {"project": one.project, "principal": one.principal, "role": one.role.name.lower()}
                 for one in grants
             ]
-            click.echo(json.dumps({"projects": accounts.projects(), "grants": listed}, indent=2))
+            echo(json.dumps({"projects": accounts.projects(), "grants": listed}, indent=2))
             return
         rows = [(one.project, one.principal, one.role.name.lower()) for one in grants]
         rows += [(name, "", "") for name in accounts.projects() if name not in {row[0] for row in rows}]
@@ -147,7 +147,7 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
         with _changing(settings, f"project grant {role}", f"projects/{project}/users/{user}") as accounts:
             accounts.grant(project, user, Role[role.upper()])
         where = "every project" if project == EVERY else f"project {project}"
-        click.echo(f"{user} is {role} in {where}")
+        echo(f"{user} is {role} in {where}")
 
     @project_group.command("deny")
     @click.argument("project")
@@ -159,7 +159,7 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
             had = accounts.deny(project, user)
         if not had:
             raise StartupError(f"{user} has no role in {project}; `ipserver project list` shows all")
-        click.echo(f"{user} has no role in {project} any more")
+        echo(f"{user} has no role in {project} any more")
 
 
 def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) -> None:
@@ -188,7 +188,7 @@ def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) 
         with _changing(settings, f"quota set {name} {value}", subject) as accounts:
             accounts.set_quota(project, user, name, amount)
         whose = f"project {project}" + (f", user {user}" if user else "")
-        click.echo(f"{whose}: {name} {value}")
+        echo(f"{whose}: {name} {value}")
 
     @quota_group.command("list")
     @_JSON
@@ -197,7 +197,7 @@ def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) 
         """List the limits that were set; `iplab quota` shows what is used."""
         found = _accounts(settings).quotas()
         if as_json:
-            click.echo(json.dumps([asdict(one) for one in found], indent=2))
+            echo(json.dumps([asdict(one) for one in found], indent=2))
             return
         rows = ((one.project, one.user or "(all)", one.name, f"{one.value:,.10g}") for one in found)
         _print_table(("project", "user", "limit", "at most"), rows)
@@ -270,4 +270,4 @@ def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = [head, *rows]
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
     for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -15,7 +15,7 @@ from iplab.cli.theory_options import (
     setting_options,
     theory_errors,
 )
-from iplab.display.terminal import folded
+from iplab.display.terminal import echo, folded
 from iplab.results.states import Regime
 
 if TYPE_CHECKING:
@@ -122,9 +122,9 @@ def analyze(
         return
     print_text(preset, found, decimals)
     regime = Regime.read(found.regime.name)
-    click.echo(folded(f"{found.regime.value.replace('_', ' ')} means: {regime.meaning}"))
+    echo(folded(f"{found.regime.value.replace('_', ' ')} means: {regime.meaning}"))
     if not isinstance(rate, str):
-        click.echo(folded(f"base rate: {rate}"))
+        echo(folded(f"base rate: {rate}"))
 
 
 def _alignment(forward: str, backward: str, initial: str, hidden_layers: int) -> str | Alignment | None:

@@ -82,7 +82,7 @@ class App(CommandGroup):
             code = super().main(args, standalone_mode=False, **extra)
             sys.stdout.flush()
         except click.Abort:
-            click.echo("interrupted", err=True)
+            terminal.echo("interrupted", err=True)
             code = INTERRUPTED
         except click.ClickException as error:
             _show(error)
@@ -122,7 +122,7 @@ def _show(error: click.ClickException) -> None:
     """As click shows it, with long lines folded on a terminal."""
     shown = io.StringIO()
     error.show(file=shown)
-    click.echo(terminal.shown_on(sys.stderr, shown.getvalue().rstrip("\n")), err=True)
+    terminal.echo(terminal.shown_on(sys.stderr, shown.getvalue().rstrip("\n")), err=True)
 
 
 def _of_file(error: OSError) -> str:
@@ -141,7 +141,7 @@ def _of_file(error: OSError) -> str:
 
 def _complain(error: object) -> None:
     """An error on standard error: folded on a terminal, one line elsewhere, for programs."""
-    click.echo(terminal.shown_on(sys.stderr, f"error: {error}"), err=True)
+    terminal.echo(terminal.shown_on(sys.stderr, f"error: {error}"), err=True)
 
 
 def _add_address(command: click.Command) -> None:
@@ -186,7 +186,7 @@ def json_option(command: Command) -> Command:
 
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(value, indent=2))
+    terminal.echo(json.dumps(value, indent=2))
 
 
 def print_json_list(values: Iterable[object]) -> None:
@@ -195,12 +195,12 @@ def print_json_list(values: Iterable[object]) -> None:
     for value in values:
         sys.stdout.write(f"{start}  {json.dumps(value)}")
         start = ",\n"
-    click.echo("[]" if start == "[\n" else "\n]")
+    terminal.echo("[]" if start == "[\n" else "\n]")
 
 
 def note(message: str) -> None:
     """For people, on standard error."""
-    click.echo(folded(message), err=True)
+    terminal.echo(folded(message), err=True)
 
 
 def warn(message: str) -> None:

@@ -17,6 +17,7 @@ from iplab.cli.app import (
 from iplab.cli.study_answer import finish
 from iplab.cli.submit import numbers_of
 from iplab.display.commands import Choice
+from iplab.display.terminal import echo
 
 # Questions with one line for people, and their own options.
 ASKED: Final[Mapping[str, str]] = {
@@ -88,9 +89,9 @@ def ask_command(question: str) -> click.Command:
             for text in asked.warnings:
                 warn(text)
             if options["dry_run"]:
-                print_json(asked.to_dict()) if options["as_json"] else click.echo("the study is good")
+                print_json(asked.to_dict()) if options["as_json"] else echo("the study is good")
             elif options["detach"]:
-                print_json(asked.to_dict()) if options["as_json"] else click.echo(asked.id)
+                print_json(asked.to_dict()) if options["as_json"] else echo(asked.id)
             else:
                 note(f"study {asked.id}; it goes on without you: iplab study watch {asked.id}")
                 finish(context, asked, options["picture"], as_json=options["as_json"])

@@ -8,7 +8,7 @@ import click
 
 from ipcore.catalogue.activations import POWERS
 from iplab.cli.app import Service, json_option, print_json
-from iplab.display.terminal import folded
+from iplab.display.terminal import echo, folded
 
 if TYPE_CHECKING:
     from iplab.v1.catalog_service_pb2 import Catalog, Dataset
@@ -35,10 +35,10 @@ def catalog(service: Service, *, as_json: bool) -> None:
     for field in found.DESCRIPTOR.fields:
         if field.message_type is None:  # lists of names
             powers = [f"{POWERS} (a rational p >= 1)"] if field.name == "activations" else []
-            click.echo(folded(f"{field.name}: {', '.join([*getattr(found, field.name), *powers])}"))
+            echo(folded(f"{field.name}: {', '.join([*getattr(found, field.name), *powers])}"))
     limits = plain["limits"]
     if isinstance(limits, dict):
-        click.echo(folded("limits: " + ", ".join(f"{name} {value}" for name, value in limits.items())))
+        echo(folded("limits: " + ", ".join(f"{name} {value}" for name, value in limits.items())))
 
 
 def _print_datasets(found: Catalog) -> None:
@@ -53,7 +53,7 @@ def _print_datasets(found: Catalog) -> None:
     print_table(table_of(headings, rows, folding={"description"}))
     for d in found.datasets:
         if d.problem or d.note:
-            click.echo(folded(f"{d.name}: {d.problem or d.note}"))
+            echo(folded(f"{d.name}: {d.problem or d.note}"))
 
 
 def _outputs(dataset: Dataset) -> str | None:
@@ -65,11 +65,11 @@ def _outputs(dataset: Dataset) -> str | None:
 def _print_families(found: Catalog) -> None:
     from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - as above
 
-    click.echo("\nfamilies of datasets, as 'parity:d=20,k=3':")
+    echo("\nfamilies of datasets, as 'parity:d=20,k=3':")
     for family in found.families:
-        click.echo()
+        echo()
         rows = [(p.name, p.default_value, p.allowed, p.description) for p in family.parameters]
         headings = [family.name, "default", "allowed", "meaning"]
         title = f"{family.name}: {family.description}"
         print_table(table_of(headings, rows, title=title, folding={"allowed", "meaning"}))
-    click.echo()
+    echo()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import DISAGREES, Service, json_option, note, print_json
-from iplab.display.terminal import folded
+from iplab.display.terminal import echo, folded
 from iplab.results.numbers import SETTING_DIGITS, decimals, number
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def check(
             report.plot().save(plot)
         except (ValueError, OSError, ImportError) as error:
             raise click.UsageError(f"--plot: there is no picture: {error}") from error
-        click.echo(f"saved {plot}", err=True)
+        echo(f"saved {plot}", err=True)
     if report.disagrees:
         context.exit(DISAGREES)
 
@@ -103,17 +103,17 @@ def print_report(report: Report, *, why: bool = False) -> None:
     found = answers(report)
     many = len(found) > _FEW
     if many:
-        click.echo(folded(overview(found)))
+        echo(folded(overview(found)))
     for answer in found:
-        click.echo(folded(answer.sentence, indent=2 if many else 0))
+        echo(folded(answer.sentence, indent=2 if many else 0))
     if why and report.checks:
-        click.echo()
+        echo()
         _print_tables(report)
     if not report.checks:
         # What was measured without a prediction is the answer then.
         for text in report.notes:
             if text.startswith(_MEASURED):
-                click.echo(folded(text))
+                echo(folded(text))
         note("nothing could be compared with theory")
     left = [text for text in report.notes if report.checks or not text.startswith(_MEASURED)]
     notes = left if why else _alike(left)
@@ -150,14 +150,14 @@ def _print_tables(report: Report) -> None:
         print_table(table_of(_HEADINGS, [_row(check) for check in checks], _title(subject), folding=()))
         for conclusion in report.conclusions:
             if conclusion.subject == subject:
-                click.echo(folded(f"{subject.parameterization}: {conclusion.sentence}"))
+                echo(folded(f"{subject.parameterization}: {conclusion.sentence}"))
         for check in checks:
             if check.verdict is not Verdict.AGREES:
-                click.echo(folded(check.sentence, indent=4))
+                echo(folded(check.sentence, indent=4))
         for check in checks:
             if check.kind == "LIMIT":
                 print_table(table_of(_PARTS, _parts(check), f"{check.name}, {_after(check)}", folding=()))
-        click.echo()
+        echo()
 
 
 def _after(check: Check) -> str:

@@ -7,6 +7,7 @@ from click.shell_completion import get_completion_class
 
 from iplab.cli.app import json_option, print_json
 from iplab.display.commands import Choice
+from iplab.display.terminal import echo
 
 _SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_IPLAB_COMPLETE"
@@ -34,4 +35,4 @@ def completion(context: click.Context, shell: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"shell": shell, "source": source})
     else:
-        click.echo(source)
+        echo(source)

@@ -12,7 +12,7 @@ import click
 
 from ipcore.catalogue.widths import plain_width
 from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
-from iplab.display.terminal import folded
+from iplab.display.terminal import echo, folded
 from iplab.results.numbers import counted
 from iplab.results.settings import AXES
 
@@ -124,7 +124,7 @@ def weights(
                 plain = asdict(artifact) | {"create_time": time_text(artifact.create_time)}
                 print_json(plain | {"file": str(saved)})
             else:
-                click.echo(str(saved))
+                echo(str(saved))
             return
         loaded = parse_weights(found.read(artifact))
     headings = ["name", "shape", "dtype", "mean", "sd"]
@@ -138,4 +138,4 @@ def weights(
         return
     print_table(table_of(headings, rows))
     for key, value in sorted(loaded.metadata.items()):
-        click.echo(folded(f"{key}: {value}"))
+        echo(folded(f"{key}: {value}"))

@@ -13,7 +13,7 @@ from iplab.cli.app import Service, json_option, no_match, note, print_json, prin
 from iplab.cli.edit import deletion
 from iplab.cli.results import brief, headline, print_results
 from iplab.display.sorting import in_order, order_by
-from iplab.display.terminal import folded, visible
+from iplab.display.terminal import echo, folded, visible
 from iplab.results.numbers import SETTING_DIGITS, counted, number
 from iplab.results.states import ExperimentState
 
@@ -159,24 +159,24 @@ def print_experiment(
     experiment: Experiment, rows: Sequence[SummaryRow], best: Sequence[BestRate] | None = None
 ) -> None:
     """State, counts, warnings and the results table."""
-    click.echo(headline(experiment))
+    echo(headline(experiment))
     if experiment.display_name:
-        click.echo(folded(experiment.display_name))
+        echo(folded(experiment.display_name))
     if experiment.delete_time is not None:
-        click.echo(f"it {deletion(experiment)}")
+        echo(f"it {deletion(experiment)}")
     for line in experiment.notes.splitlines():
-        click.echo(folded(line))
+        echo(folded(line))
     if not experiment.state.terminal:
-        click.echo(f"{experiment.committed_steps} of {experiment.total_steps} steps")
+        echo(f"{experiment.committed_steps} of {experiment.total_steps} steps")
     if (place := experiment.queue_place) is not None:
         begins = place.expected_start_time
         when = f"; it is likely to start about {begins:%Y-%m-%d %H:%M} UTC" if begins else ""
         packs = "1 pack is" if place.packs_before == 1 else f"{place.packs_before} packs are"
-        click.echo(f"{packs} likely to start before it{when}")
+        echo(f"{packs} likely to start before it{when}")
     if experiment.mlflow_pending_runs:
-        click.echo(f"MLflow does not hold {counted(experiment.mlflow_pending_runs, 'run')} in full yet")
+        echo(f"MLflow does not hold {counted(experiment.mlflow_pending_runs, 'run')} in full yet")
     for warning in experiment.warnings:
-        click.echo(folded(f"warning: {brief(warning, 'more: --json')}"))
+        echo(folded(f"warning: {brief(warning, 'more: --json')}"))
     print_results(experiment, rows, best)
     # A hundred runs often fail for the same reason; one of each is enough here, `runs --json` has them all.
     reasons: dict[str, Run] = {}
@@ -184,7 +184,7 @@ def print_experiment(
         if failed.failure:
             reasons.setdefault(failed.failure.message, failed)
     for message, failed in reasons.items():
-        click.echo(folded(f"{failed.id} failed: {message} (more: iplab show {experiment.id} {failed.id})"))
+        echo(folded(f"{failed.id} failed: {message} (more: iplab show {experiment.id} {failed.id})"))
 
 
 def print_run(run: Run) -> None:
@@ -192,36 +192,36 @@ def print_run(run: Run) -> None:
     from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - as above
     from iplab.results.summary import label  # noqa: PLC0415 - as above
 
-    click.echo(f"{run.id} is {run.state}: {run.committed_steps} of {run.steps} steps")
+    echo(f"{run.id} is {run.state}: {run.committed_steps} of {run.steps} steps")
     rate = number(run.base_learning_rate, SETTING_DIGITS)
     settings = (
         f"{run.parameterization}, {run.hidden_layers} hidden layers, width {run.width}, {run.activation}, "
         f"base learning rate {rate}, seed {run.seed}; predicted regime: {run.predicted_regime.words} "
         f"({run.predicted_regime.meaning})"
     )
-    click.echo(folded(settings))
+    echo(folded(settings))
     if run.calibrated_rates:
         rates = ", ".join(number(rate) for rate in run.calibrated_rates)
-        click.echo(folded(f"calibrated rates of step 0: {rates}"))
+        echo(folded(f"calibrated rates of step 0: {rates}"))
     results = run.results
     results["diverged_step"] = results.pop("diverged_step")  # after all that was measured before it
     for name, value in results.items():
         if value is not None:
-            click.echo(f"{label(name)}: {number(value, SETTING_DIGITS)}")
+            echo(f"{label(name)}: {number(value, SETTING_DIGITS)}")
     attempts = [
         (a.number, a.first_step, _clock(a.start_time), _clock(a.end_time), _ending(a)) for a in run.attempts
     ]
     if attempts:
-        click.echo()
+        echo()
         headings = ["attempt", "from step", "started (UTC)", "ended (UTC)", "ended by"]
         print_table(table_of(headings, attempts, folding=()))
     if run.failure:
-        click.echo()
-        click.echo(folded(f"failed, {run.failure.reason}: {run.failure.message}"))
+        echo()
+        echo(folded(f"failed, {run.failure.reason}: {run.failure.message}"))
         if run.failure.traceback:
-            click.echo(visible(run.failure.traceback.rstrip()))
+            echo(visible(run.failure.traceback.rstrip()))
         if run.failure.log_tail:
-            click.echo(visible(f"last lines of the worker's log:\n{run.failure.log_tail.rstrip()}"))
+            echo(visible(f"last lines of the worker's log:\n{run.failure.log_tail.rstrip()}"))
 
 
 def _ending(attempt: Attempt) -> str:

@@ -8,7 +8,7 @@ import click
 
 from iplab.cli.app import json_option, print_json
 from iplab.cli.theory_options import given_parameterization, setting_options, theory_errors
-from iplab.display.terminal import folded
+from iplab.display.terminal import echo, folded
 
 if TYPE_CHECKING:
     from ipcore.theory import Phases
@@ -70,9 +70,9 @@ def phases(
         return
     for line in f"{preset or 'custom'}, {found}".splitlines():
         text = line.lstrip()
-        click.echo(folded(text, indent=len(line) - len(text)))
+        echo(folded(text, indent=len(line) - len(text)))
     for text in decimals:
-        click.echo(folded(f"note: {text}"))
+        echo(folded(f"note: {text}"))
 
 
 def _ranges(free: tuple[str, ...]) -> dict[str, tuple[str, str]]:
@@ -97,4 +97,4 @@ def _plot(found: Phases, preset: str, file: str) -> None:
         PhaseDiagram(found, preset).save(file)
     except (PictureError, ImportError) as error:
         raise click.UsageError(f"--plot: {error}") from error
-    click.echo(f"saved {file}", err=True)
+    echo(f"saved {file}", err=True)

@@ -6,6 +6,7 @@ import click
 
 from iplab.cli.app import Service, folded, json_option, note, print_json
 from iplab.display.commands import Choice
+from iplab.display.terminal import echo
 
 # As `iplab.plotting.KINDS`, which loads numpy; a test compares them.
 KINDS = (
@@ -90,5 +91,5 @@ def plot(
     if as_json:
         print_json({"file": file, "kind": chosen, "caption": picture.caption, "rows": list(picture.rows())})
         return
-    click.echo(folded(picture.caption))
+    echo(folded(picture.caption))
     note(f"saved {file}")

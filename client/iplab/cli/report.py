@@ -9,6 +9,7 @@ import click
 
 import iplab
 from iplab.cli.app import Service, json_option, print_json
+from iplab.display.terminal import echo
 
 if TYPE_CHECKING:
     from iplab.client import Client
@@ -34,7 +35,7 @@ def report(service: Service, name: str, *, file: str | None, as_json: bool) -> N
     if as_json:
         print_json({"file": str(path), "bytes": path.stat().st_size})
     else:
-        click.echo(str(path))
+        echo(str(path))
 
 
 def _page(client: Client, name: str) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import click
-
 from iplab.cli.app import note
-from iplab.display.terminal import folded, visible
+from iplab.display.terminal import echo, folded, visible
 from iplab.results.numbers import SETTING_DIGITS, number
 
 # Characters of a warning in short.
@@ -82,19 +80,19 @@ def print_results(
     from iplab.results.best import advice, chosen_by  # noqa: PLC0415 - rich and views only where something is drawn
 
     if said := divergence(experiment):
-        click.echo(folded(said))
+        echo(folded(said))
     if experiment.all_diverged:
         return
     if best is not None:
         print_table(best_table(best))
         if best:
-            click.echo(folded(f"rates were chosen by {chosen_by(best[0].criterion)}"))
+            echo(folded(f"rates were chosen by {chosen_by(best[0].criterion)}"))
         if said := advice(best):
-            click.echo(folded(said))
+            echo(folded(said))
     elif rows and not _fruitless(experiment):
         print_table(summary_table(rows))
         regimes = dict.fromkeys(row.predicted_regime for row in rows)
-        click.echo(folded("; ".join(f"{regime.words}: {regime.meaning}" for regime in regimes)))
+        echo(folded("; ".join(f"{regime.words}: {regime.meaning}" for regime in regimes)))
         groups = {(row.parameterization, row.hidden_layers, row.width, row.activation) for row in rows}
         if len(groups) < len(rows):
             note(f"the best rate of each group: iplab show {experiment.id} --best")

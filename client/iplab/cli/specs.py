@@ -13,7 +13,7 @@ import click
 from iplab.cli.app import Service, json_option, note, print_json, warn
 from iplab.cli.results import brief
 from iplab.cli.submit import going_on
-from iplab.display.terminal import folded, visible
+from iplab.display.terminal import echo, folded, visible
 from iplab.results.numbers import counted, number
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def init(file: str, *, force: bool, as_json: bool) -> None:
     from iplab.specs.template import template  # noqa: PLC0415 - this command alone
 
     if file == "-":
-        click.echo(template("spec.yaml"), nl=False)
+        echo(template("spec.yaml"), nl=False)
         return
     try:
         with Path(file).open("w" if force else "x", encoding="utf-8") as target:
@@ -46,7 +46,7 @@ def init(file: str, *, force: bool, as_json: bool) -> None:
     if as_json:
         print_json({"file": file})
     else:
-        click.echo(f"{visible(file)} is written; next: iplab submit {visible(file)} --dry-run")
+        echo(f"{visible(file)} is written; next: iplab submit {visible(file)} --dry-run")
 
 
 @click.command()
@@ -106,11 +106,11 @@ def clone(
         if as_json:
             print_json(made.to_dict())
         elif dry_run:
-            click.echo(
+            echo(
                 f"the spec is good: {counted(made.counts.total, 'run')}, {counted(made.total_steps, 'step')}"
             )
         else:
-            click.echo(made.id)
+            echo(made.id)
         if made.spec_hash == found.spec_hash:
             note(f"its spec is that of {found.id}: the same numbers come out again")
 
@@ -124,7 +124,7 @@ def _write(output: str, origin: str, spec: dict[str, object]) -> None:
         sys.stdout.write(text)
     else:
         Path(output).write_text(text, encoding="utf-8")
-        click.echo(f"{visible(output)} is written")
+        echo(f"{visible(output)} is written")
 
 
 def _numbers(value: object) -> object:
@@ -161,7 +161,7 @@ def diff(service: Service, first: str, second: str, *, metric: str, as_json: boo
         print_json(_plain(found))
         return
     names = left.id, right.id
-    click.echo(folded(_sentence(found, names)))
+    echo(folded(_sentence(found, names)))
     _print_specs(found, names)
     _print_results(found, names)
 
@@ -200,7 +200,7 @@ def _print_specs(found: Comparison, names: tuple[str, str]) -> None:
 
     if found.specs:
         rows = [(path, _short(mine), _short(theirs)) for path, mine, theirs in found.specs]
-        click.echo()
+        echo()
         print_table(table_of(["field", *names], rows))
 
 
@@ -225,7 +225,7 @@ def _print_results(found: Comparison, names: tuple[str, str]) -> None:
         for pair in found.pairs
     ]
     headings = [found.axes[place].replace("_", " ") for place in varying]
-    click.echo()
+    echo()
     print_table(
         table_of([*headings, "seeds", *names, "difference (95 %)"], rows, found.metric.replace("_", " "))
     )

@@ -13,7 +13,7 @@ from iplab.cli.app import NOTHING_DONE, Service, json_option, note, print_json, 
 from iplab.cli.results import brief
 from iplab.cli.watch import finish
 from iplab.display.pace import duration
-from iplab.display.terminal import folded
+from iplab.display.terminal import echo, folded
 from iplab.results.numbers import counted
 
 if TYPE_CHECKING:
@@ -78,22 +78,22 @@ def submit(
         for warning in experiment.warnings:
             warn(warning if dry_run else brief(warning, "more: --dry-run"))
         if follow:
-            click.echo(f"submitted {experiment.id}", err=True)
+            echo(f"submitted {experiment.id}", err=True)
             finish(experiment, as_json=as_json)
         elif as_json:
             plain = experiment.to_dict()
             print_json({k: v for k, v in plain.items() if not (dry_run and k in _ONLY_CREATED)})
         elif dry_run:
             memory = experiment.run_memory_bytes / 2**20
-            click.echo(
+            echo(
                 f"the spec is good: {counted(experiment.counts.total, 'run')}, "
                 f"{counted(experiment.total_steps, 'step')}, at most about {memory:.1f} MiB a run"
             )
             if experiment.estimated_seconds:
                 rough = duration(experiment.estimated_seconds)
-                click.echo(folded(f"roughly {rough} of training: {experiment.estimate_basis}"))
+                echo(folded(f"roughly {rough} of training: {experiment.estimate_basis}"))
         else:
-            click.echo(experiment.id)
+            echo(experiment.id)
 
 
 @contextmanager
@@ -172,9 +172,9 @@ def retry(service: Service, experiment: str, run: str | None, *, follow: bool, a
         elif as_json:
             print_json(target.to_dict())
         elif run is not None:
-            click.echo(f"{target.id} is {target.state}")
+            echo(f"{target.id} is {target.state}")
         elif failed:
-            click.echo(f"{found.id} is {found.state}; trained again: {counted(failed, 'failed run')}")
+            echo(f"{found.id} is {found.state}; trained again: {counted(failed, 'failed run')}")
         else:
             note("nothing to retry: no run failed")
             click.get_current_context().exit(NOTHING_DONE)
@@ -226,7 +226,7 @@ def extend(
         else:
             would = "would have" if dry_run else "has"
             total = extended.counts.total
-            click.echo(f"{extended.id} {would} {total} runs, {total - before} of them new")
+            echo(f"{extended.id} {would} {total} runs, {total - before} of them new")
 
 
 def numbers_of(option: str, text: str | None, kind: type[Number]) -> list[Number]:
@@ -254,7 +254,7 @@ def _say(target: Experiment | Run, request: str, wanted: set[str], *, as_json: b
     if as_json:
         print_json(target.to_dict())
     else:
-        click.echo(f"{target.id} is {target.state}")
+        echo(f"{target.id} is {target.state}")
     if target.state.value in wanted:
         return
     if target.state.terminal:

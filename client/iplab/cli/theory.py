@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import json_option, print_json
-from iplab.display.terminal import folded
+from iplab.display.terminal import echo, folded
 
 if TYPE_CHECKING:
     from ipcore.theory import Parameterization, RatePhase
@@ -44,20 +44,20 @@ def parameterizations(*, hidden_layers: int, as_json: bool) -> None:
         )
         return
     entries = "first | hidden | last layer; layer by layer where hidden layers differ"
-    click.echo(folded(f"{hidden_layers} hidden layers; exponents: {entries}"))
+    echo(folded(f"{hidden_layers} hidden layers; exponents: {entries}"))
     for known, exponents in found:
-        click.echo()
-        click.echo(folded(f"{known.name}: {known.description}"))
+        echo()
+        echo(folded(f"{known.name}: {known.description}"))
         rates = _phases(exponents.phases)
         lines = [f"a = {_row(exponents.a)}", f"b = {_row(exponents.b)}", f"c = {rates}", *_beyond(exponents)]
         for line in (*lines, f"source: {known.source}"):
-            click.echo(folded(line, indent=4))
+            echo(folded(line, indent=4))
     shown = {known.name for known, _ in found}
     for known in PRESETS.values():
         if known.name not in shown:
             text = f"not at this depth: {known.name} (L <= {known.largest_depth}): {known.description}"
-            click.echo()
-            click.echo(folded(text))
+            echo()
+            echo(folded(text))
 
 
 def _phases(phases: Sequence[RatePhase]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ipcore.catalogue import ACTIVATIONS, ANALYSED_OPTIMIZERS, LOSSES
-from iplab.display.terminal import folded
+from iplab.display.terminal import echo, folded
 
 if TYPE_CHECKING:
     from ipcore.theory import Analysis, Completion, Parameterization
@@ -103,6 +103,6 @@ def print_text(preset: str, found: Analysis | Completion, decimals: Sequence[str
     """Print what theory says, folded on a terminal, then notes on decimals."""
     for line in f"{preset or 'custom'}, {found}".splitlines():
         text = line.lstrip()
-        click.echo(folded(text, indent=len(line) - len(text)))
+        echo(folded(text, indent=len(line) - len(text)))
     for note in decimals:
-        click.echo(folded(f"note: {note}"))
+        echo(folded(f"note: {note}"))

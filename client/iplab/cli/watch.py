@@ -12,6 +12,7 @@ import click
 import iplab
 from iplab.cli.app import ALL_DIVERGED, ENDED_BADLY, Service, json_option, print_json, warn
 from iplab.cli.results import divergence, headline, print_results
+from iplab.display.terminal import echo
 from iplab.results.states import ExperimentState
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def watch(service: Service, experiment: str, *, after: int, as_json: bool) -> No
             finish(found, as_json=False)
             return
         for event in found.watch(after):
-            click.echo(json.dumps(_event(event)))
+            echo(json.dumps(_event(event)))
         _exit(found.refresh())
 
 
@@ -46,16 +47,14 @@ def finish(experiment: Experiment, *, as_json: bool) -> None:
         experiment.wait()
     except (KeyboardInterrupt, iplab.UnavailableError) as error:
         back = "" if isinstance(error, KeyboardInterrupt) else " as soon as its service is back"
-        click.echo(
-            f"{experiment.id} goes on{back}; follow it again with: iplab watch {experiment.id}", err=True
-        )
+        echo(f"{experiment.id} goes on{back}; follow it again with: iplab watch {experiment.id}", err=True)
         raise
     if as_json:
         print_json(experiment.to_dict())
         if said := divergence(experiment):
             warn(said)
     else:
-        click.echo(headline(experiment))
+        echo(headline(experiment))
         print_results(experiment, experiment.summary())
     _exit(experiment)
 

@@ -101,7 +101,7 @@ class CommandGroup(click.Group):
         if args and args[0] == "help" and "help" not in self.commands:
             args = [*args[1:2], "--help"] if args[1:] else args
             if args == ["help"]:
-                click.echo(ctx.get_help())
+                terminal.echo(ctx.get_help())
                 ctx.exit()
         name, command, rest = super().resolve_command(ctx, args)
         if command is not None and name is not None:
