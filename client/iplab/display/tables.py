@@ -1,12 +1,14 @@
-"""Tables for people, shared by the command line and the examples."""
+"""Tables for people, shared by the command line, Python prompts and the examples."""
 
 from __future__ import annotations
 
 import errno
+import io
 import os
+import shutil
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from rich import box
 from rich.console import Console
@@ -44,14 +46,24 @@ class _Console(Console):
 def print_table(table: Table) -> None:
     """To standard output; fitted to the terminal's width only where there is a terminal."""
     console = _Console(file=sys.stdout)
-    width = console.width if console.is_terminal else _PIPED_WIDTH
-    drawn, needed = fitted(table, width, console.encoding)
-    console = _Console(file=sys.stdout, width=max(width, needed))
+    _draw(table, sys.stdout, console.width if console.is_terminal else _PIPED_WIDTH, console.encoding)
+
+
+def text_of(table: Table) -> str:
+    """What a Python prompt shows of a table, as wide as the terminal."""
+    lines = io.StringIO()
+    _draw(table, lines, shutil.get_terminal_size().columns, "utf-8")
+    return lines.getvalue().rstrip("\n")
+
+
+def _draw(table: Table, file: TextIO, width: int, encoding: str) -> None:
+    drawn, needed = fitted(table, width, encoding)
+    console = _Console(file=file, width=max(width, needed))
     if table.title:  # a narrow table would wrap its own title
         console.print(Text(visible(str(table.title))))
     console.print(drawn)
     if shortened := abbreviations(table, drawn):
-        print(folded("; ".join(f"{short}: {long}" for short, long in shortened.items())))
+        print(folded("; ".join(f"{short}: {long}" for short, long in shortened.items())), file=file)
 
 
 def table_of(

@@ -52,7 +52,7 @@ class BestRate(NetworkSettings):
 
 
 class BestRates(list[BestRate]):
-    """The best rates, a row per group of runs, in the grid's order; they show themselves in a notebook."""
+    """The best rates, a row per group of runs, in the grid's order; they show themselves as a table."""
 
     def to_pandas(self) -> pd.DataFrame:
         """A frame with a row per group; means are plain numbers.
@@ -65,6 +65,11 @@ class BestRates(list[BestRate]):
             {name: float(value) if isinstance(value, Spread) else value for name, value in row.items()}
             for row in rows
         )
+
+    def __repr__(self) -> str:
+        from iplab.display.tables import best_table, text_of  # noqa: PLC0415 - as below
+
+        return text_of(best_table(self)) if self else "no runs"
 
     def _repr_html_(self) -> str:
         from iplab.display import html  # noqa: PLC0415 - notebooks alone

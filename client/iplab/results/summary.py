@@ -134,7 +134,7 @@ class SummaryRow(NetworkSettings):
 
 
 class Summary(list[SummaryRow]):
-    """The rows of a results table, in the grid's order; it shows itself in a notebook."""
+    """The rows of a results table, in the grid's order; it shows itself at a prompt and in a notebook."""
 
     def to_pandas(self) -> pd.DataFrame:
         """A frame with a row per group of seeds; "test_loss" is a mean, beside it "test_loss_sd" and "_n".
@@ -143,6 +143,11 @@ class Summary(list[SummaryRow]):
             ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
         """
         return frame(row.to_flat_dict() for row in self)
+
+    def __repr__(self) -> str:
+        from iplab.display.tables import summary_table, text_of  # noqa: PLC0415 - as below
+
+        return text_of(summary_table(self)) if self else "no runs"
 
     def _repr_html_(self) -> str:
         from iplab.display import html  # noqa: PLC0415 - notebooks alone

@@ -10,8 +10,9 @@ from rich.console import Console
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from iplab.display.fitting import fitted
 from iplab.display.tables import best_table, print_table, runs_table, summary_table, table_of
+from iplab.results.best import BestRates
 from iplab.results.run import Run
-from iplab.results.summary import Spread
+from iplab.results.summary import Spread, Summary
 from iplab.v1 import run_pb2
 from tests.iplab.results.grouping import best_rates, summarize
 
@@ -256,3 +257,13 @@ def test_a_limit_has_infinite_width_and_an_error_of_its_own():
     assert "limit error" in text
     assert "limit error" not in drawn(summary_table(rows[:1]))
     assert "inf" in drawn(runs_table([limit, finite]))
+
+
+def test_a_prompt_shows_tables(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    runs = [run(seed, 0.5 + seed, 0.9) for seed in range(2)]
+    shown = (Summary, summarize(runs), summary_table), (BestRates, best_rates(runs), best_table)
+    for kind, found, table in shown:
+        print_table(table(found))
+        assert repr(kind(found)) == capsys.readouterr().out.rstrip("\n")
+    assert repr(Summary()) == repr(BestRates()) == "no runs"
