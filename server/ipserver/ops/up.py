@@ -66,6 +66,7 @@ class _Part:
     name: str
     process: subprocess.Popen[bytes]
     pulse: Pulses | Answering | None = None
+    logged: int = 0  # bytes in its log when it was started
     restarts: list[float] = field(default_factory=list)
 
 
@@ -86,7 +87,8 @@ def up(settings: Settings) -> None:
             last_report = _last_report(store, settings)
         names = [name for name in _PARTS if name != "web" or settings.web_address]
         _tell(f"starting the API, the dispatcher with Ray, and the forwarder; logs {settings.home / 'logs'}")
-        parts = [_Part(name, _start(settings, name), _pulse(settings, name)) for name in names]
+        logged = {name: _logged(settings, name) for name in names}
+        parts = [_Part(name, _start(settings, name), _pulse(settings, name), logged[name]) for name in names]
         try:
             _await_api(settings, parts, stop)
             _tell("the API answers; waiting for the dispatcher")
@@ -298,6 +300,7 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
             )
             if isinstance(part.pulse, Answering):
                 part.pulse.close()
+            part.logged = _logged(settings, part.name)
             part.process, part.pulse = _start(settings, part.name), _pulse(settings, part.name)
             _announce(settings, parts)
 
@@ -325,7 +328,17 @@ def _end(parts: list[_Part]) -> None:
             part.process.stdin.close()
 
 
+def _logged(settings: Settings, name: str) -> int:
+    try:
+        return log_file(settings, name).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _tail(settings: Settings, part: _Part, lines: int = 8) -> str:
+    """What a part has said since it was started, as far as the log was not rotated meanwhile."""
     path = log_file(settings, part.name)
-    text = path.read_text(errors="replace").splitlines()[-lines:]
-    return f"the end of {path}:\n" + "\n".join(text)
+    data = path.read_bytes()
+    said = data[part.logged :] if part.logged <= len(data) else data
+    text = said.decode(errors="replace").splitlines()[-lines:]
+    return f"the end of {path}:\n" + "\n".join(text) if text else f"it has written nothing to {path}"

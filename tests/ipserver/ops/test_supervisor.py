@@ -326,3 +326,19 @@ def test_the_readiness_line_comes_when_training_is_possible(start, tmp_path, mon
     assert shown_before[0].out == ""
     assert "starting the API" in shown_before[0].err, "a start of a minute is not silent"
     assert capsys.readouterr().out.startswith("iplab service at 127.0.0.1:")
+
+
+def test_what_a_part_said_before_its_start_is_not_shown(start, tmp_path):
+    settings = settings_in(tmp_path)
+    log = places.log_file(settings, "api")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("of the last start\n")
+    part = start("api", 0)
+    part.logged = up._logged(settings, "api")
+
+    assert up._tail(settings, part) == f"it has written nothing to {log}"
+    with log.open("a") as file:
+        file.write("no such file\n")
+    assert up._tail(settings, part) == f"the end of {log}:\nno such file"
+    log.write_text("rotated\n")
+    assert up._tail(settings, part).endswith(":\nrotated")
