@@ -82,7 +82,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     ) -> experiment_pb2.Experiment:
         """One experiment."""
         experiment = names.parse_experiment(request.name, "name")
-        return await self._blocking.run(self._placed, experiment)
+        return await self._blocking.run(self._converted, self._store.get_experiment, experiment)
 
     async def BatchGetExperiments(
         self, request: pb.BatchGetExperimentsRequest, context: Any
@@ -197,21 +197,25 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
                 yield pb.WatchExperimentResponse(events=part)
                 rest = rest[len(part) :]
 
-    @staticmethod
-    def _converted(call: Callable[[str], ExperimentRecord], experiment: str) -> experiment_pb2.Experiment:
-        return convert.experiment(call(experiment))
+    def _converted(
+        self, call: Callable[[str], ExperimentRecord], experiment: str
+    ) -> experiment_pb2.Experiment:
+        return self._answer(call(experiment))
 
-    def _placed(self, experiment: str) -> experiment_pb2.Experiment:
-        record = self._store.get_experiment(experiment)
-        message = convert.experiment(record)
-        if record.state is ExperimentState.QUEUED and (place := self._store.queue_place(experiment)):
+    def _answer(self, record: ExperimentRecord) -> experiment_pb2.Experiment:
+        message = self._warned(record)
+        if record.state is ExperimentState.QUEUED and (place := self._store.queue_place(record.id)):
             begins = convert.timestamp(place.expected_start)
             message.queue_place.CopyFrom(
                 experiment_pb2.QueuePlace(packs_before=place.packs_before, expected_start_time=begins)
             )
-        return self._warned(message) if record.state is ExperimentState.QUEUED else message
+        return message
 
-    def _warned(self, message: experiment_pb2.Experiment) -> experiment_pb2.Experiment:
+    def _warned(self, record: ExperimentRecord) -> experiment_pb2.Experiment:
+        message = convert.experiment(record)
+        return self._lacking(message) if record.state is ExperimentState.QUEUED else message
+
+    def _lacking(self, message: experiment_pb2.Experiment) -> experiment_pb2.Experiment:
         """With what the cluster lacks now; what is stored are the warnings that hold for good."""
         now = capacity_warnings(message.spec, self._store.capacity())
         message.warnings[:] = [*now, *message.warnings]
@@ -224,17 +228,13 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         if request.validate_only:
             return self._preview(request)
         return self._warned(
-            convert.experiment(
-                create(self._store, request, self._limits, owned_by=user, require_room=self._room.require)
-            )
+            create(self._store, request, self._limits, owned_by=user, require_room=self._room.require)
         )
 
     def _extend(self, experiment: str, request: pb.ExtendExperimentRequest) -> experiment_pb2.Experiment:
         if not request.validate_only:
             return self._warned(
-                convert.experiment(
-                    extend(self._store, experiment, request, self._limits, require_room=self._room.require)
-                )
+                extend(self._store, experiment, request, self._limits, require_room=self._room.require)
             )
         record = self._store.get_experiment(experiment)
         message = convert.experiment(record)
@@ -246,15 +246,15 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         message.counts.queued += len(extension.runs)
         message.total_steps += record.steps * len(extension.runs)
         message.warnings[:] = extension.warnings
-        return self._warned(message)
+        return self._lacking(message)
 
     def _update(self, experiment: str, request: pb.UpdateExperimentRequest) -> experiment_pb2.Experiment:
         revision = check_update(request, self._store.get_experiment(experiment), self._limits)
-        return convert.experiment(self._store.update_experiment(experiment, revision))
+        return self._answer(self._store.update_experiment(experiment, revision))
 
     def _preview(self, request: pb.CreateExperimentRequest) -> experiment_pb2.Experiment:
         if first := repeated(self._store, request):
-            return convert.experiment(first)
+            return self._warned(first)
         checked = check_create(request, self._limits, self._store.capacity())
         if request.experiment_id:
             self._store.require_free_experiment(request.experiment_id)
@@ -276,4 +276,4 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
             spec_hash=checked.spec_hash,
             predictions=[theory.prediction(value) for value in predictions(checked.spec)],
         )
-        return self._warned(message)
+        return self._lacking(message)
