@@ -96,7 +96,9 @@ def _rows(found: Metrics) -> Iterator[tuple[object, ...]]:
 @click.option(
     "--which", default="final", show_default=True, help="final, initial, or the step they were kept at."
 )
-@click.option("--output", type=click.Path(), help="Save the safetensors file there (a file or a folder).")
+@click.option(
+    "-o", "--output", type=click.Path(), help="Save the safetensors file there (a file or a folder)."
+)
 @click.option("--force", is_flag=True, help="With --output: replace a file that is there.")
 @json_option
 @click.pass_obj

@@ -58,6 +58,7 @@ ranks, kernels, alignment, sizes, changes
 )
 @click.option("--filter", "filter_", default="", help="Which runs, as in `iplab runs`.")
 @click.option(
+    "-o",
     "--output",
     type=click.Path(dir_okay=False),
     help="File: .svg, .png, .pdf, or .csv for the numbers.  [default: EXPERIMENT-KIND.svg]",

@@ -63,6 +63,7 @@ def init(file: str, *, force: bool, as_json: bool) -> None:
     "--id", "experiment_id", default="", help="Id of the new experiment. Default: the service chooses."
 )
 @click.option(
+    "-o",
     "--output",
     type=click.Path(dir_okay=False),
     help="Write the spec to this file (-: standard output); submit nothing.",

@@ -105,8 +105,7 @@ def going_on(experiment_id: str | None) -> Iterator[None]:
         raise
     except iplab.AlreadyExistsError as error:
         raise iplab.AlreadyExistsError(
-            f"{error}. What is there: iplab show {experiment_id}; more runs for it: iplab extend "
-            f"{experiment_id}"
+            f"{error}; more runs for it: `iplab extend {experiment_id}`"
         ) from error
 
 

@@ -30,15 +30,36 @@ class Choice(click.Choice[str]):
             raise click.BadParameter(message, ctx, param) from error
 
 
+# Options of other programs, by what ours are called.
+_ELSEWHERE: Final = {
+    "output": ("o", "out", "save", "file", "to"),
+    "metric": ("name", "key"),
+    "limit": ("n", "head", "top", "max", "count"),
+    "filter": ("where", "query", "select"),
+    "by": ("group_by", "groupby", "hue"),
+    "sort": ("order_by", "sort_by", "order"),
+    "kind": ("type", "plot"),
+}
+_OURS: Final = {other: ours for ours, others in _ELSEWHERE.items() for other in others}
+
+
 def _meant(option: str, command: click.Command) -> str | None:
-    """The option that another name in use means: `--lr` is `--base-learning-rates`; None if none is."""
-    known = [name for entry in command.params if isinstance(entry, click.Option) for name in entry.opts]
-    return next((name for name in known if _field(name) == _field(option)), None)
+    """The option that was meant: by another name in use (`--lr`), or the nearest; None if none is near."""
+    options = [entry for entry in command.params if isinstance(entry, click.Option)]
+    known = {name: _field(name) for entry in options for name in entry.opts if name.startswith("--")}
+    word, field = _word(option), _field(option)
+    named = (field, _OURS.get(word), _OURS.get(word.removesuffix("s")))
+    meant = next((ours for ours in named if ours in known.values()), nearest(field, list(known.values())))
+    return next((name for name, ours in known.items() if ours == meant), None)
+
+
+def _word(option: str) -> str:
+    return option.lstrip("-").replace("-", "_").lower()
 
 
 def _field(option: str) -> str:
     """The field that an option is about, without a plural."""
-    name = option.lstrip("-").replace("-", "_").lower()
+    name = _word(option)
     return OTHER_NAMES.get(name, OTHER_NAMES.get(name.removesuffix("s"), name)).removesuffix("s")
 
 
@@ -84,9 +105,11 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
-            if error.ctx is None or not (meant := _meant(error.option_name, error.ctx.command)):
+            if error.ctx is None:
                 raise
-            message = f"No such option {error.option_name!r}. Did you mean {meant!r}?"
+            meant = _meant(error.option_name, error.ctx.command)
+            advice = f"Did you mean {meant!r}?" if meant else f"Help: {error.ctx.command_path} -h"
+            message = f"No such option {error.option_name!r}. {advice}"
             raise click.NoSuchOption(error.option_name, message, ctx=error.ctx) from None
         except click.MissingParameter as error:
             option = error.param

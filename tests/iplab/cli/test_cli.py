@@ -68,7 +68,7 @@ def test_an_id_that_is_taken_is_wrong_usage_and_what_goes_on_with_it_is_named(ip
         result = iplab(*arguments, "--id", "trained")
         assert (result.exit_code, result.stdout) == (2, "")
         assert "experiment 'trained' exists already; choose another id" in result.stderr
-        assert "iplab show trained; more runs for it: iplab extend trained" in result.stderr
+        assert "`iplab show trained`; more runs for it: `iplab extend trained`" in result.stderr
 
 
 def test_an_empty_id_is_refused(iplab, spec_file):
@@ -301,6 +301,9 @@ def test_help_is_had_in_every_way():
         (["show", "traned"], "did you mean 'trained'"),
         (["show", "trained", "99"], "its 8 runs are 0 to 7"),
         (["runs", "trained", "--limt", "3"], "Did you mean '--limit'"),
+        (["metrics", "trained", "--names", "x"], "Did you mean '--metric'"),
+        (["plot", "trained", "--save", "x"], "Did you mean '--output'"),
+        (["metrics", "trained", "--xyzzy"], "Help: iplab metrics -h"),
         (["extend", "trained", "--rates", "1"], "Did you mean '--base-learning-rates'"),
         (["extend", "trained", "--lr", "1"], "Did you mean '--base-learning-rates'"),
         (["study", "rate-transfer", "--depth", "1"], "Did you mean '--hidden-layers'"),
