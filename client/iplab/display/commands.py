@@ -108,8 +108,9 @@ class CommandGroup(click.Group):
             if error.ctx is None:
                 raise
             meant = _meant(error.option_name, error.ctx.command)
-            advice = f"Did you mean {meant!r}?" if meant else f"Help: {error.ctx.command_path} -h"
-            message = f"No such option {error.option_name!r}. {advice}"
+            message = f"No such option {error.option_name!r}." + (
+                f" Did you mean {meant!r}?" if meant else ""
+            )
             raise click.NoSuchOption(error.option_name, message, ctx=error.ctx) from None
         except click.MissingParameter as error:
             option = error.param

@@ -303,7 +303,7 @@ def test_help_is_had_in_every_way():
         (["runs", "trained", "--limt", "3"], "Did you mean '--limit'"),
         (["metrics", "trained", "--names", "x"], "Did you mean '--metric'"),
         (["plot", "trained", "--save", "x"], "Did you mean '--output'"),
-        (["metrics", "trained", "--xyzzy"], "Help: iplab metrics -h"),
+        (["metrics", "trained", "--xyzzy"], "No such option '--xyzzy'.\n"),
         (["extend", "trained", "--rates", "1"], "Did you mean '--base-learning-rates'"),
         (["extend", "trained", "--lr", "1"], "Did you mean '--base-learning-rates'"),
         (["study", "rate-transfer", "--depth", "1"], "Did you mean '--hidden-layers'"),
