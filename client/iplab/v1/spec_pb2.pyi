@@ -563,7 +563,9 @@ class Recording(_message.Message):
     last update.
     """
     weights: _builtins.str
-    """Which weights are kept, by the name of the choice in the catalogue."""
+    """Which weights are kept, by the name of the choice in the catalogue. Left out in a spec of networks without
+    matrices (infinite width, deferred weights): "none".
+    """
     weights_interval: _builtins.int
     """Updates between kept weights. Required >= 1 with weights "every", otherwise 0."""
     @_builtins.property

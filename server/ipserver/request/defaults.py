@@ -25,8 +25,9 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     """A copy of a spec with every default written out.
 
     A label that is not given becomes the preset's name. With infinite width among the widths the outputs are
-    recorded that the check of distances to it reads. "cheaper" deferred weights get the width from which they
-    are. Fields without a default stay as they are.
+    recorded that the check of distances to it reads. With networks that have no matrices (infinite width,
+    deferred weights) no weights are kept, where the spec does not ask for them. "cheaper" deferred weights
+    get the width from which they are. Fields without a default stay as they are.
 
     >>> with_defaults(pb.ExperimentSpec(dataset="digits")).optimizer.name
     'sgd'
@@ -34,6 +35,8 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     filled = pb.ExperimentSpec()
     filled.CopyFrom(spec)
     filled.dataset = canonical_name(spec.dataset)
+    if not spec.record.weights and (spec.grid.infinite_width or spec.deferred_weights):
+        filled.record.weights = "none"
     fill(filled)
     if spec.HasField("model"):
         _fill_model(filled.model)

@@ -88,6 +88,15 @@ def test_infinity_may_be_the_only_width():
     assert (config.width, config.replicas) == (4096, 4)
 
 
+@pytest.mark.parametrize("field", ["infinite width", "deferred weights", ""])
+def test_networks_without_matrices_keep_no_weights_unless_asked(field):
+    spec = ExperimentSpec(deferred_weights="always" if field == "deferred weights" else "")
+    spec.grid.infinite_width = field == "infinite width"
+    assert with_defaults(spec).record.weights == ("none" if field else "final")
+    spec.record.weights = "every"
+    assert with_defaults(spec).record.weights == "every"
+
+
 def test_specs_without_it_keep_their_hash():
     """The bytes of a spec of before these fields existed, and its hash."""
     filled = with_defaults(changed().experiment.spec)
