@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from iplab.v1 import run_pb2
 from iplab.v1 import run_service_pb2 as pb
@@ -21,9 +22,13 @@ from ipserver.api.unmatched import run_value, unmatched_runs
 from ipserver.artifacts import ArtifactStore
 from ipserver.request.retry import retry_failed
 from ipserver.store.records.filters import ALL
+from ipserver.store.records.runs import AttemptRecord, RunRecord
 
 if TYPE_CHECKING:
     from ipserver.store import Store
+
+# Experiments whose predictions are kept.
+_REMEMBERED: Final = 256
 
 
 class RunService(pb_grpc.RunServiceServicer):
@@ -53,21 +58,22 @@ class RunService(pb_grpc.RunServiceServicer):
         self._tokens = tokens
         self._files = files
         self._room = room
+        self._regimes: Mapping[str, convert.Regimes] = {}
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> run_pb2.Run:
         """One run, with its attempts."""
         run = names.parse_run(request.name, "name")
-        record = await self._blocking.run(self._store.get_run, run.experiment, run.index)
-        attempts = await self._blocking.run(self._store.attempts, run.experiment, run.index)
-        return convert.run(record, await self._regimes(run.experiment), attempts)
+        return await self._blocking.run(self._one, self._store.get_run, run.experiment, run.index, True)
 
     async def BatchGetRuns(self, request: pb.BatchGetRunsRequest, context: Any) -> pb.BatchGetRunsResponse:
         """Several runs, in the order of the request."""
         experiment = names.parse_experiment(request.parent, "parent")
         indices = names.parse_runs_of(experiment, request.names, "names")
-        records = await self._blocking.run(self._store.get_runs, experiment, indices)
-        regimes = await self._regimes(experiment)
-        return pb.BatchGetRunsResponse(runs=paging.whole(convert.run(one, regimes) for one in records))
+
+        def found() -> list[run_pb2.Run]:
+            return paging.whole(self._converted(experiment, self._store.get_runs(experiment, indices)))
+
+        return pb.BatchGetRunsResponse(runs=await self._blocking.run(found))
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
         """Runs by index, or in another order."""
@@ -78,17 +84,14 @@ class RunService(pb_grpc.RunServiceServicer):
         scope = ("runs", request.parent, request.filter, *([request.order_by] if order else []))
         place = self._tokens.read(request.page_token, *scope)
         after = int(place[0]) if place and not order else -1
-        records = await self._blocking.run(
-            self._store.list_runs,
-            experiment,
-            where,
-            limit=size + 1,
-            after=after,
-            order=order,
-            place=place or (),
-        )
-        regimes = await self._regimes(experiment)
-        page = paging.fitting([convert.run(record, regimes) for record in records[:size]])
+
+        def found() -> tuple[list[RunRecord], list[run_pb2.Run]]:
+            records = self._store.list_runs(
+                experiment, where, limit=size + 1, after=after, order=order, place=place or ()
+            )
+            return records, paging.fitting(self._converted(experiment, records[:size]))
+
+        records, page = await self._blocking.run(found)
         token = ""
         if len(records) > len(page):
             last = records[len(page) - 1]
@@ -106,19 +109,33 @@ class RunService(pb_grpc.RunServiceServicer):
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> run_pb2.Run:
         """Ask one run to stop."""
         run = names.parse_run(request.name, "name")
-        record = await self._blocking.run(self._store.cancel_run, run.experiment, run.index)
-        return convert.run(record, await self._regimes(run.experiment))
+        return await self._blocking.run(self._one, self._store.cancel_run, run.experiment, run.index)
 
     async def RetryRun(self, request: pb.RetryRunRequest, context: Any) -> run_pb2.Run:
         """Train one failed run again."""
         run = names.parse_run(request.name, "name")
         retry = partial(retry_failed, require_room=self._room.require)
         await self._blocking.run(retry, self._store, request, run.experiment, run.index)
-        record = await self._blocking.run(self._store.get_run, run.experiment, run.index)
-        return convert.run(record, await self._regimes(run.experiment))
+        return await self._blocking.run(self._one, self._store.get_run, run.experiment, run.index)
 
-    async def _regimes(self, experiment: str) -> convert.Regimes:
-        return await self._blocking.run(lambda: convert.regimes(self._store.get_experiment(experiment)))
+    def _one(
+        self, call: Callable[[str, int], RunRecord], experiment: str, index: int, attempts: bool = False
+    ) -> run_pb2.Run:
+        record = call(experiment, index)
+        found = self._store.attempts(experiment, index) if attempts else ()
+        return self._converted(experiment, [record], found)[0]
+
+    def _converted(
+        self, experiment: str, records: Sequence[RunRecord], attempts: Sequence[AttemptRecord] = ()
+    ) -> list[run_pb2.Run]:
+        """Runs with what theory predicts for them, which is read once: later it can only become more."""
+        networks = {(record.parameterization, record.hidden_layers, record.activation) for record in records}
+        regimes = self._regimes.get(experiment, {})
+        if not networks <= regimes.keys():
+            regimes = convert.regimes(self._store.get_experiment(experiment))
+            # A new one: threads read the old one meanwhile.
+            self._regimes = {experiment: regimes, **dict(islice(self._regimes.items(), _REMEMBERED - 1))}
+        return [convert.run(record, regimes, attempts) for record in records]
 
     async def QueryMetrics(
         self, request: pb.QueryMetricsRequest, context: Any
