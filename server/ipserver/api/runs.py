@@ -63,7 +63,9 @@ class RunService(pb_grpc.RunServiceServicer):
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> run_pb2.Run:
         """One run, with its attempts."""
         run = names.parse_run(request.name, "name")
-        return await self._blocking.run(self._one, self._store.get_run, run.experiment, run.index, True)
+        return await self._blocking.run(
+            self._one, self._store.get_run, run.experiment, run.index, attempts=True
+        )
 
     async def BatchGetRuns(self, request: pb.BatchGetRunsRequest, context: Any) -> pb.BatchGetRunsResponse:
         """Several runs, in the order of the request."""
@@ -119,7 +121,7 @@ class RunService(pb_grpc.RunServiceServicer):
         return await self._blocking.run(self._one, self._store.get_run, run.experiment, run.index)
 
     def _one(
-        self, call: Callable[[str, int], RunRecord], experiment: str, index: int, attempts: bool = False
+        self, call: Callable[[str, int], RunRecord], experiment: str, index: int, *, attempts: bool = False
     ) -> run_pb2.Run:
         record = call(experiment, index)
         found = self._store.attempts(experiment, index) if attempts else ()
@@ -128,10 +130,9 @@ class RunService(pb_grpc.RunServiceServicer):
     def _converted(
         self, experiment: str, records: Sequence[RunRecord], attempts: Sequence[AttemptRecord] = ()
     ) -> list[run_pb2.Run]:
-        """Runs with what theory predicts for them, which is read once: later it can only become more."""
-        networks = {(record.parameterization, record.hidden_layers, record.activation) for record in records}
-        regimes = self._regimes.get(experiment, {})
-        if not networks <= regimes.keys():
+        """Runs with what theory predicts for them: read once, since extensions keep it."""
+        regimes = self._regimes.get(experiment)
+        if regimes is None:
             regimes = convert.regimes(self._store.get_experiment(experiment))
             # A new one: threads read the old one meanwhile.
             self._regimes = {experiment: regimes, **dict(islice(self._regimes.items(), _REMEMBERED - 1))}
