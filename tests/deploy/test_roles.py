@@ -61,7 +61,10 @@ def s3():
 
 
 def _run(command: list[str | Path], **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("IPLAB_", "AWS_"))}
+    # Variables of this process that other tests and its own forwarders set do not count.
+    clean = {
+        name: os.environ[name] for name in os.environ if not name.startswith(("IPLAB_", "AWS_", "MLFLOW_"))
+    }
     path = f"{Path(sys.executable).parent}:{clean['PATH']}"
     return subprocess.run(
         command,
@@ -162,8 +165,7 @@ def mlflow(tmp_path: Path):
             (folder / name).write_text(value)
         given = {"IPLAB_SECRETS": str(folder), "MLFLOW_DEFAULT_ARTIFACT_ROOT": "s3://lab/mlflow"}
         path = f"{fake.parent}:{os.environ['PATH']}"
-        command = [*("env", *(f"--unset={name}" for name in os.environ if name.startswith("MLFLOW_")))]
-        return _run([*command, DEPLOY / "bin/mlflow-server"], **{**given, "PATH": path, **environment})
+        return _run([DEPLOY / "bin/mlflow-server"], **{**given, "PATH": path, **environment})
 
     return run
 
