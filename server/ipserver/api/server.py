@@ -36,14 +36,13 @@ from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.api.access import Authenticate, Authorize, rules
 from ipserver.api.audit import AuditService
 from ipserver.api.auditing import AuditChanges, AuditLog, AuditRefused
-from ipserver.api.authentication import TRUST_SECONDS, Authenticator
+from ipserver.api.authentication import TRUST_SECONDS, Authenticator, Provider
 from ipserver.api.blocking import Blocking
 from ipserver.api.calls import AccessLines, Call, Observe, method_name
 from ipserver.api.catalog import CatalogService
 from ipserver.api.experiments import ExperimentService
 from ipserver.api.gate import MOST_SPEC_BYTES, Gate
 from ipserver.api.heavy import Heavy
-from ipserver.api.oidc import Oidc, OidcSettings
 from ipserver.api.paging import PageTokens
 from ipserver.api.parameterizations import ParameterizationService
 from ipserver.api.quotas import QuotaService
@@ -123,7 +122,7 @@ class ApiConfig:
         room: Whether anything new is accepted.
         audit_seconds: How long the audit log keeps calls.
         auth: Whether callers must show a token.
-        oidc: Identity provider whose tokens are accepted too; None: none.
+        provider: Identity provider whose tokens are accepted too; None: none.
         trust_seconds: How long an answer about a token is believed.
         observers: Called with every call that has ended, on the event loop.
     """
@@ -144,7 +143,7 @@ class ApiConfig:
     room: Room = field(default_factory=Room)
     audit_seconds: float = 365 * 86_400.0
     auth: bool = False
-    oidc: OidcSettings | None = None
+    provider: Provider | None = None
     trust_seconds: float = TRUST_SECONDS
     observers: tuple[Callable[[Call], None], ...] = ()
 
@@ -236,9 +235,8 @@ async def serve(
 
 def _interceptors(store: Store, blocking: Blocking, audit: AuditLog, config: ApiConfig) -> list[Any]:
     """In front of every method, from the outside in."""
-    provider = Oidc(config.oidc) if config.oidc is not None else None
     authenticator = Authenticator(
-        store, blocking, required=config.auth, provider=provider, trust_seconds=config.trust_seconds
+        store, blocking, required=config.auth, provider=config.provider, trust_seconds=config.trust_seconds
     )
     rates = Rates(store, blocking) if config.auth else None
     needed = rules(name for name in SERVICES if name.startswith("iplab."))

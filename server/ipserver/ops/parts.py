@@ -24,6 +24,7 @@ from ipserver.ops.places import _SUPERVISED, _owner, free_address, heartbeat_fil
 
 if TYPE_CHECKING:
     from ipserver.api.calls import Call
+    from ipserver.api.oidc import Oidc
 
 _log = logging.getLogger(__name__)
 # The dispatcher reports that it is there, and `ipserver up` that the service is, when a worker can train.
@@ -34,8 +35,7 @@ _BEAT_SECONDS = 2.0
 def run_api(settings: Settings) -> None:
     """Serve gRPC until a stop signal."""
     with loading():
-        from ipserver.api.oidc import OidcSettings  # noqa: PLC0415 - only this part needs it
-        from ipserver.api.room import Room  # noqa: PLC0415 - as above
+        from ipserver.api.room import Room  # noqa: PLC0415 - only this part needs it
         from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
         from ipserver.ops.startup import open_service  # noqa: PLC0415 - the store, which the page does without
         from ipserver.request.limits import limits_with  # noqa: PLC0415
@@ -60,15 +60,7 @@ def run_api(settings: Settings) -> None:
         room=Room(settings.disks, settings.min_free_bytes),
         audit_seconds=settings.audit_seconds,
         auth=settings.auth,
-        oidc=OidcSettings(
-            settings.oidc_issuer,
-            settings.oidc_audience,
-            settings.oidc_jwks,
-            settings.oidc_user_claim,
-            settings.oidc_groups_claim,
-        )
-        if settings.oidc_issuer
-        else None,
+        provider=_identity_provider(settings),
         observers=tuple(observers),
     )
     stop = stop_event()
@@ -83,6 +75,22 @@ def run_api(settings: Settings) -> None:
         await serve(store, config, stop=ended)
 
     asyncio.run(main())
+
+
+def _identity_provider(settings: Settings) -> Oidc | None:
+    if not settings.oidc_issuer:
+        return None
+    from ipserver.api.oidc import Oidc, OidcSettings  # noqa: PLC0415 - a tenth of the start of the API
+
+    return Oidc(
+        OidcSettings(
+            settings.oidc_issuer,
+            settings.oidc_audience,
+            settings.oidc_jwks,
+            settings.oidc_user_claim,
+            settings.oidc_groups_claim,
+        )
+    )
 
 
 def run_dispatch(settings: Settings) -> None:

@@ -162,8 +162,8 @@ async def test_a_user_of_a_provider_on_a_real_socket_is_served(running):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         issuer = f"http://127.0.0.1:{server.server_port}"
-        oidc = OidcSettings(issuer, "iplab", groups_claim="groups")
-        async with running(auth=True, oidc=oidc) as api:
+        provider = Oidc(OidcSettings(issuer, "iplab", groups_claim="groups"))
+        async with running(auth=True, provider=provider) as api:
             api.store.accounts.grant("default", "group:theory", Role.READER)
             sent = token(signer, iss=issuer, exp=2**33)
             listed = await api.experiments.ListExperiments(
