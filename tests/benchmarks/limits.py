@@ -42,7 +42,7 @@ def run(particles: int = 32768) -> dict[str, Any]:
     few = Split(dataset.test.inputs[:INPUTS], dataset.test.labels[:INPUTS])
     dataset = replace(dataset, test=few)
     rate = _multiply_adds_a_second()
-    dense = {layers: _seconds(lambda layers=layers: _dense(dataset, layers)) for layers in _DEPTHS}
+    dense = {layers: _seconds(partial(_dense, dataset, layers)) for layers in _DEPTHS}
     rows = []
     for name in ("hpz", "ip-llr"):
         for layers in _DEPTHS:
