@@ -140,7 +140,7 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
 
     Args:
         store: Knows the projects of resources.
-        blocking: Pool for its calls.
+        blocking: Thread pool for calls of the store.
         rules: Rules of all methods, by path.
         rates: Counter of requests per second; None: they are not limited.
     """

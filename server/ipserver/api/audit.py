@@ -25,7 +25,7 @@ class AuditService(pb_grpc.AuditServiceServicer):
 
     Args:
         store: Where entries are.
-        blocking: Pool for its calls.
+        blocking: Thread pool for calls of the store.
         tokens: Page tokens.
     """
 

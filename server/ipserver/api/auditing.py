@@ -51,7 +51,7 @@ class AuditLog:
 
     Args:
         store: Where they are kept.
-        blocking: Pool for its calls.
+        blocking: Thread pool for calls of the store.
         keep_seconds: How long they are kept.
         monotonic: Clock, in seconds.
         counts_seconds: After how long what was only counted is written.

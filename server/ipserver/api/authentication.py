@@ -37,7 +37,7 @@ class Authenticator:
 
     Args:
         store: Where tokens and roles are.
-        blocking: Pool for its calls.
+        blocking: Thread pool for calls of the store.
         required: Whether callers must show a token; otherwise everyone may do everything.
         provider: Checks tokens of an identity provider; None: there is none.
         monotonic: Clock, in seconds.

@@ -23,8 +23,8 @@ class CatalogService(pb_grpc.CatalogServiceServicer):
 
     Args:
         store: Where the last capacity report is.
-        blocking: Pool for its calls.
-        limits: What specs are checked against.
+        blocking: Thread pool for calls of the store.
+        limits: Limits on specs.
     """
 
     def __init__(self, store: Store, blocking: Blocking, limits: Limits) -> None:

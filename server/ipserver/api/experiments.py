@@ -42,13 +42,13 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
 
     Args:
         store: Where experiments are.
-        blocking: Pool for its calls.
+        blocking: Thread pool for calls of the store.
         bulk: Pool for requests that are checked and expanded.
         hub: Where events come from.
         tokens: Page tokens.
-        limits: What specs are checked against.
+        limits: Limits on specs.
         deleted_seconds: How long a deleted experiment can be undeleted.
-        room: Whether anything new is accepted.
+        room: Refuses new work when disks are nearly full.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class QuotaService(pb_grpc.QuotaServiceServicer):
 
     Args:
         store: Where limits are.
-        blocking: Pool for its calls.
+        blocking: Thread pool for calls of the store.
     """
 
     def __init__(self, store: Store, blocking: Blocking) -> None:

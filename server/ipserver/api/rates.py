@@ -24,7 +24,7 @@ class Rates:
 
     Args:
         store: Where limits are.
-        blocking: Pool for its calls.
+        blocking: Thread pool for calls of the store.
         monotonic: Clock, in seconds.
     """
 

@@ -108,7 +108,7 @@ class ApiConfig:
     Attributes:
         address: HOST:PORT to listen on; port 0 takes a free one.
         artifact_root: Where artifacts' files lie.
-        limits: What specs are checked against.
+        limits: Limits on specs.
         workers: Threads for the store and for files.
         processes: Processes for long computations; see `Heavy`.
         watch_interval: Seconds between two looks for new events.
@@ -119,7 +119,7 @@ class ApiConfig:
         health_address: HOST:PORT of a second port for health checks only, unencrypted; "": none.
         connection_age: Seconds after which clients are asked to connect again.
         deleted_seconds: How long what is deleted can be undeleted.
-        room: Whether anything new is accepted.
+        room: Refuses new work when disks are nearly full.
         audit_seconds: How long the audit log keeps calls.
         auth: Whether callers must show a token.
         provider: Identity provider whose tokens are accepted too; None: none.

@@ -37,14 +37,14 @@ class StudyService(pb_grpc.StudyServiceServicer):
 
     Args:
         store: Where studies are.
-        blocking: Pool for its calls.
+        blocking: Thread pool for calls of the store.
         heavy: Processes for checking requests.
         tokens: Makes page tokens.
-        limits: What specs are checked against.
+        limits: Limits on specs.
         stopping: Set when the server stops, to end all watches.
         interval: Seconds between two looks of a watch.
         deleted_seconds: How long a deleted study can be undeleted.
-        room: Whether anything new is accepted.
+        room: Refuses new work when disks are nearly full.
     """
 
     def __init__(

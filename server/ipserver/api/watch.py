@@ -77,7 +77,7 @@ class WatchHub:
 
     Args:
         store: Where events are.
-        blocking: Pool for its calls.
+        blocking: Thread pool for calls of the store.
         interval: Seconds between two looks at the store.
         capacity: Events that a watcher may be behind.
     """
