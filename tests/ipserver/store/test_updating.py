@@ -85,6 +85,6 @@ def test_a_limit_of_the_priority_counts_when_it_is_raised(store: Store) -> None:
 def test_labels_stay_few(store: Store) -> None:
     labels = {f"k{n}": "" for n in range(32)}
     store.create_experiment(new_experiment(labels=labels), new_runs(1))
-    with pytest.raises(InvalidRequest, match="would be 33 labels"):
+    with pytest.raises(InvalidRequest, match="would result in 33 labels"):
         store.update_experiment("e", Revision(labels={"more": "1"}))
     assert store.update_experiment("e", Revision(labels={"more": "1", "k0": None})).labels["more"] == "1"
