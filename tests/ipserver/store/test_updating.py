@@ -51,7 +51,7 @@ def test_the_etag_stands_for_what_can_be_updated(store: Store) -> None:
     assert store.get_experiment("e").etag == first, "progress does not change it"
     second = store.update_experiment("e", Revision(etag=first, values={"notes": "mine"})).etag
     assert second != first
-    with pytest.raises(EtagMismatch, match=f"{second!r} now"):
+    with pytest.raises(EtagMismatch, match=f"now {second!r}"):
         store.update_experiment("e", Revision(etag=first, values={"notes": "yours"}))
     assert store.get_experiment("e").notes == "mine"
     changes = ({"display_name": "x"}, {"priority": 1}, {"labels": {"a": "b"}}, {"notes": "n"})
