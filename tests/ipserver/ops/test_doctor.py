@@ -404,7 +404,7 @@ def test_the_settings_are_those_of_the_service_that_runs(settings, tmp_path, mon
 
 def test_data_that_is_not_there_or_damaged(settings, tmp_path):
     data = tmp_path / "data"
-    assert f"the folder {data} is not there" in wrong(changed(settings, data=str(data)))["data"]
+    assert f"the folder {data} does not exist" in wrong(changed(settings, data=str(data)))["data"]
 
     (data / "registered").mkdir(parents=True)
     inputs, labels = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])

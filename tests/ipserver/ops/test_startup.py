@@ -268,7 +268,7 @@ def test_artifacts_that_were_deleted_are_missed_until_somebody_says_so(roots):
     files = open_artifacts(settings.artifact_root)
     files.delete([MARK])
 
-    with pytest.raises(StartupError, match=rf"{MARK} is not there") as caught:
+    with pytest.raises(StartupError, match=rf"{MARK} is missing there") as caught:
         open_service(settings, write=True)
     assert f"not at {settings.artifact_root}" not in str(caught.value)
 
@@ -320,9 +320,7 @@ def test_an_artifact_root_without_write_permission_is_named(tmp_path):
 
     with pytest.raises(NotReady, match=r"IPLAB_ARTIFACTS: the folder /proc/\d+ cannot be written"):
         open_service(settings, write=True)
-    with pytest.raises(
-        NotReady, match=r"carries no \.iplab-store yet, .* a dispatcher writes it at its first"
-    ):
+    with pytest.raises(NotReady, match=r"has no \.iplab-store yet, .* a dispatcher writes it at its first"):
         open_service(settings, write=False)
 
 
@@ -554,7 +552,7 @@ def test_a_kill_at_any_moment_of_the_set_up_leaves_a_home_that_can_be_used(tmp_p
 def test_a_data_folder_that_is_not_there_ends_it(tmp_path):
     settings = settings_in(tmp_path, data=str(tmp_path / "absent"))
     with pytest.raises(
-        NotReady, match=r"IPLAB_DATA: the folder .*/absent is not there; name another .--data"
+        NotReady, match=r"IPLAB_DATA: the folder .*/absent does not exist; name another .--data"
     ):
         check_data(settings)
     (tmp_path / "absent").touch()
@@ -564,4 +562,4 @@ def test_a_data_folder_that_is_not_there_ends_it(tmp_path):
     check_data(settings_in(tmp_path))
     done = CliRunner().invoke(main, ["up", "--home", str(tmp_path / "home"), "--data", "/nowhere/at/all"])
     assert done.exit_code == 2
-    assert "the folder /nowhere/at/all is not there" in done.output
+    assert "the folder /nowhere/at/all does not exist" in done.output
