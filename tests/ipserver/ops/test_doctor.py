@@ -441,7 +441,7 @@ def test_a_disk_that_is_nearly_full(settings):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
     told = {f["check"]: f["text"] for f in json.loads(done.stdout)["findings"] if f["level"] == "wrong"}
-    assert f"IPLAB_ARTIFACTS: 16 MiB free at {settings.home}/artifacts; make room" in told["space"]
+    assert f"IPLAB_ARTIFACTS: 16 MiB free at {settings.home}/artifacts; free space" in told["space"]
 
 
 def test_a_variable_that_no_setting_is_called(settings, monkeypatch):
