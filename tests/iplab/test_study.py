@@ -138,7 +138,7 @@ def test_studies_are_changed_ended_and_deleted_alike(anywhere):
     assert (dict(study.labels), study.notes, study.priority) == ({"paper": "3"}, "two\nlines", 2)
     same = study.etag
     assert study.update(priority=2, etag=same).etag == same
-    with pytest.raises(iplab.EtagMismatchError, match="read it again, and decide again"):
+    with pytest.raises(iplab.EtagMismatchError, match="read it again before you change it"):
         study.update(display_name="late", etag=first)
     with pytest.raises(
         iplab.InvalidRequestError, match="it is RUNNING; cancel it, and delete it when it has"
@@ -157,7 +157,7 @@ def test_studies_are_changed_ended_and_deleted_alike(anywhere):
         client.study("coordinate-check", SPEC, budget="400 runs", study_id="alike")
     assert study.undelete().delete_time is None
     study.delete().purge()
-    with pytest.raises(iplab.InvalidRequestError, match="it is being purged, and cannot be brought back"):
+    with pytest.raises(iplab.InvalidRequestError, match="it is being purged and cannot be undeleted"):
         study.undelete()
     with pytest.raises(iplab.NotFoundError, match="there is no study 'nothing'"):
         client.get_study("nothing")

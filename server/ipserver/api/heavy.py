@@ -1,6 +1,6 @@
-"""Long computations: they run in separate processes, which are ended at their deadline.
+"""Runs long computations in separate processes, which are ended at a deadline.
 
-Threads would share the interpreter with the event loop and with all short calls, and cannot be ended.
+Threads would share the interpreter with the event loop and all short calls, and cannot be ended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 M = TypeVar("M", bound=Message)
 
-# Seconds that one answer may take, and its bytes: clients refuse more than 4 MiB unless told otherwise.
+# Deadline in seconds and largest size in bytes of an answer; by default clients refuse more than 4 MiB.
 SECONDS: Final = 20.0
 MOST_BYTES: Final = 4_000_000
 
@@ -32,13 +32,13 @@ _store_here: Store | None = None
 
 
 class Heavy:
-    """Processes for long computations; they start with the first call.
+    """A pool of processes for long computations, started by the first call.
 
     Args:
         store: The store that functions may read. Each process opens it again.
-        workers: Number of processes. Further calls wait on the event loop, where a cancelled one costs
-            nothing. 0: one thread of this process; its calls are not ended at their deadline.
-        seconds: How long a function may run.
+        workers: Number of processes. Further calls wait on the event loop, where cancelling them is free. 0
+            uses one thread of this process, whose calls are not ended at their deadline.
+        seconds: Deadline of a call.
     """
 
     def __init__(self, store: Store, workers: int = 2, seconds: float = SECONDS) -> None:
@@ -51,12 +51,12 @@ class Heavy:
         self._closed = False
 
     async def run(self, function: Callable[P, M], *args: P.args, **kwargs: P.kwargs) -> M:
-        """Call a function of a module and return its answer. Its exceptions are raised here.
+        """Call a module-level function and return its result. Its exceptions are raised here.
 
-        A caller that is cancelled ends the work too.
+        Cancelling the caller ends the computation.
 
         Raises:
-            TooExpensive: It took too long, or its answer is too large.
+            TooExpensive: The call exceeded its deadline, or the answer is too large.
         """
         return await self._answer(function, args, kwargs)
 
@@ -100,7 +100,7 @@ class Heavy:
         return scheduled
 
     def _pool(self) -> ProcessPool:
-        # Spawned: a process that was forked while gRPC's threads run may hang.
+        # Spawned, because a process forked while gRPC's threads run may hang.
         return ProcessPool(
             self._workers,
             initializer=_open,

@@ -1,4 +1,4 @@
-"""Requests per second of projects and users: token buckets of this process."""
+"""Limits requests per second of projects and users, by token buckets in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ipserver.store import Store
 
 _NAME: Final = "requests_per_second"
-# Limits are read again after this time.
+# Seconds after which limits are read again.
 _SECONDS: Final = 15.0
 _MOST_BUCKETS: Final = 10_000
 
@@ -23,8 +23,8 @@ class Rates:
     """Refuses requests above the limits per second, with a burst of one second's worth.
 
     Args:
-        store: Where limits are.
-        blocking: Pool for its calls.
+        store: The store of limits.
+        blocking: Thread pool for calls of the store.
         monotonic: Clock, in seconds.
     """
 
@@ -36,7 +36,7 @@ class Rates:
         self._monotonic = monotonic
         self._limits: dict[tuple[str, str, str], float] = {}
         self._read = float("-inf")
-        # By project and user: the tokens of the bucket, and the time at which they were counted.
+        # Token buckets by project and user: tokens left, and the time at which they were counted.
         self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
 
     async def take(self, project: str, user: str) -> None:
@@ -63,5 +63,5 @@ class Rates:
             text = f"{whose} may send {rate:g} requests per second; ask again {when}"
             raise RateExceeded(text, subject, _NAME, seconds, project=project)
         if len(self._buckets) >= _MOST_BUCKETS:
-            self._buckets.clear()  # everyone starts with a second's worth again
+            self._buckets.clear()  # all buckets start full again
         self._buckets[project, user] = left - 1.0, now
