@@ -6,6 +6,7 @@ Threads would share the interpreter with the event loop and all short calls, and
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,7 @@ M = TypeVar("M", bound=Message)
 SECONDS: Final = 20.0
 MOST_BYTES: Final = 4_000_000
 
+_log = logging.getLogger(__name__)
 _store_here: Store | None = None
 
 
@@ -44,13 +46,9 @@ class Heavy:
         self._seconds = seconds
         self._slots = asyncio.Semaphore(max(workers, 1))
         self._thread = None if workers else ThreadPoolExecutor(1, thread_name_prefix="api-heavy")
-        # Spawned, because a process forked while gRPC's threads run may hang.
-        self._processes = ProcessPool(
-            max(workers, 1),
-            initializer=_open,
-            initargs=(store.database.engine.url.render_as_string(hide_password=False),),
-            context=multiprocessing.get_context("spawn"),
-        )
+        self._workers = max(workers, 1)
+        self._processes = self._pool()
+        self._closed = False
 
     async def run(self, function: Callable[P, M], *args: P.args, **kwargs: P.kwargs) -> M:
         """Call a module-level function and return its result. Its exceptions are raised here.
@@ -91,13 +89,28 @@ class Heavy:
     ) -> Future[M]:
         if self._thread is not None:
             return self._thread.submit(function, *args, **kwargs)
+        if not self._processes.active and not self._closed:
+            # A process that cannot import what it needs (files are being replaced) breaks a pool for good.
+            _log.error("the processes for long computations are started anew: their pool was broken")
+            self._processes.stop()  # type: ignore[no-untyped-call]  # its stubs lack it
+            self._processes = self._pool()
         scheduled: Future[M] = self._processes.schedule(
             function, args=args, kwargs=kwargs, timeout=self._seconds
         )
         return scheduled
 
+    def _pool(self) -> ProcessPool:
+        # Spawned, because a process forked while gRPC's threads run may hang.
+        return ProcessPool(
+            self._workers,
+            initializer=_open,
+            initargs=(self._store.database.engine.url.render_as_string(hide_password=False),),
+            context=multiprocessing.get_context("spawn"),
+        )
+
     def close(self) -> None:
         """End the processes at once."""
+        self._closed = True
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
         self._processes.stop()  # type: ignore[no-untyped-call]  # its stubs lack it
