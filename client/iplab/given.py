@@ -62,7 +62,7 @@ def name_of(kind: str, collection: str, given: str) -> str:
     'experiments/mine'
     """
     if not isinstance(given, str):
-        raise _wrong(kind, f"{given!r} is no text; write the id of one, as 'mine'")
+        raise _wrong(kind, f"{given!r} is not text; write the id of one, as 'mine'")
     return given if given.startswith(collection) else f"{collection}{given}"
 
 
@@ -90,7 +90,7 @@ def numbers_of(field: str, kind: type[Number], given: Iterable[Number]) -> list[
     [0, 1]
     """
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise _wrong(field, f"{given!r} is no list; write [{given}]")
+        raise _wrong(field, f"{given!r} is not a list; write [{given}]")
     found = list(given)
     wanted, words = (Integral, "a whole number") if kind is int else (Real, "a number")
     for one in found:
@@ -109,7 +109,7 @@ def seconds_of(field: str, given: object) -> float | None:
         return None
     if isinstance(given, Real):
         return float(given)
-    raise _wrong(field, f"{given!r} is no number of seconds")
+    raise _wrong(field, f"{given!r} is not a number of seconds")
 
 
 def _wrong(field: str, message: str) -> InvalidRequestError:

@@ -38,12 +38,15 @@ def shown(shell, source, **names):
         ("trained.metrics(names=['trainloss'])", "InvalidRequestError: "),
         ("trained.plot('rats')", "InvalidRequestError: "),
         ("list(trained.runs('wdith = 8'))", "InvalidRequestError: "),
-        ("client.experiment(7)", "InvalidRequestError: experiment: 7 is no text"),
-        ("client.get_study(None)", "InvalidRequestError: study: None is no text"),
-        ("trained.extend(seeds=3)", "InvalidRequestError: seeds: 3 is no list; write [3]"),
+        ("client.experiment(7)", "InvalidRequestError: experiment: 7 is not text"),
+        ("client.get_study(None)", "InvalidRequestError: study: None is not text"),
+        ("trained.extend(seeds=3)", "InvalidRequestError: seeds: 3 is not a list; write [3]"),
         ("trained.extend(widths=[64.5])", "InvalidRequestError: widths: 64.5 is not a whole number"),
-        ("trained.extend(base_learning_rates='0.1')", "base_learning_rates: '0.1' is no list; write [0.1]"),
-        ("trained.wait(timeout='5')", "InvalidRequestError: timeout: '5' is no number of seconds"),
+        (
+            "trained.extend(base_learning_rates='0.1')",
+            "base_learning_rates: '0.1' is not a list; write [0.1]",
+        ),
+        ("trained.wait(timeout='5')", "InvalidRequestError: timeout: '5' is not a number of seconds"),
         ("trained.plot('curves', by='widths')", "did you mean width?"),
         ("client.create(trained.as_spec(), experiment_id='trained')", "client.experiment('trained')"),
     ],
@@ -215,7 +218,7 @@ def test_a_cell_whose_waiting_is_stopped_says_that_the_training_goes_on(shell):
             result = shell.run_cell(f"{call}, show=True, console=console)")
         assert isinstance(result.error_in_exec, KeyboardInterrupt)
         shown = [each.data["text/html"] for each in output.outputs if "text/html" in each.data]
-        assert f"{goes_on} goes on: wait() waits again" in shown[-1]
+        assert f"{goes_on} continues: wait() waits again" in shown[-1]
         text = "\n".join(result.error_in_exec._render_traceback_())
         assert text.endswith("WaitingStopped") and "progress.py" not in text
 

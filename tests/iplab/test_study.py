@@ -437,7 +437,7 @@ def test_the_same_request_asks_once(client):
 def test_wrong_questions_are_named(client):
     with pytest.raises(iplab.InvalidRequestError, match="rate-transfer, stationarity"):
         client.study("weather", SPEC, budget="400 runs")
-    with pytest.raises(iplab.InvalidRequestError, match="is no setting of rate-transfer"):
+    with pytest.raises(iplab.InvalidRequestError, match="is not a setting of rate-transfer"):
         client.study("rate-transfer", SPEC, budget="400 runs", step=1)
     with pytest.raises(iplab.InvalidRequestError, match="give at least"):
         client.study("coordinate-check", SPEC, budget="5 runs")
@@ -449,7 +449,7 @@ def test_wrong_questions_are_named(client):
 
 @pytest.mark.parametrize("text", ["", "10", "10 parsecs", "x m", "1.5 runs", "10m,"])
 def test_budgets_that_are_none(text):
-    with pytest.raises(iplab.InvalidRequestError, match="is no amount"):
+    with pytest.raises(iplab.InvalidRequestError, match="is not an amount"):
         budget_of(text)
 
 
@@ -491,7 +491,7 @@ def test_the_command_line_ends_with_the_answer(iplab_cli, service, tmp_path):
     )
     assert "(deleted)" in iplab_cli("studies", "--deleted").stdout
     assert "it is deleted" in iplab_cli("study", "show", "told").stdout
-    assert iplab_cli("study", "undelete", "told").stdout.startswith("told is there; it is not deleted; its ")
+    assert iplab_cli("study", "undelete", "told").stdout.startswith("told exists; it is not deleted; its ")
     iplab_cli("study", "delete", "told")
     assert iplab_cli("study", "purge", "told", "--yes").stdout.startswith("told is being purged; its ")
 
@@ -511,5 +511,5 @@ def test_exit_codes_tell_the_verdict(iplab_cli, service, tmp_path):
     wrong = iplab_cli(*asked.split(), "--budget", "5 runs")
     assert wrong.exit_code == 2
     assert "study.spec.budget.runs: 5 runs decide nothing" in wrong.stderr
-    assert iplab_cli(*asked.split(), "--budget", "400 runs", "--dry-run").stdout == "the study is good\n"
+    assert iplab_cli(*asked.split(), "--budget", "400 runs", "--dry-run").stdout == "the study is valid\n"
     assert iplab_cli("study", "show", "nothing").exit_code == 4
