@@ -1,4 +1,4 @@
-"""Files of a run: listed, read and checked."""
+"""Lists, reads and checks files of runs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Artifact:
     """A file that a run has produced.
 
     Attributes:
-        path: Within the run: "weights/final.safetensors".
-        size_bytes: Its size.
+        path: Path within the run: "weights/final.safetensors".
+        size_bytes: Size in bytes.
         sha256: SHA-256 of its bytes, in hexadecimal.
         step: Updates done when it was written.
         create_time: When it was committed (UTC).

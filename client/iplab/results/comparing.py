@@ -29,7 +29,7 @@ _Key = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Runs of both experiments that are held against each other.
+    """Runs of both experiments that are compared with each other.
 
     Attributes:
         settings: Values of the axes of the grid; "a / b" where the experiments share no value.
