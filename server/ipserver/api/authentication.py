@@ -93,7 +93,10 @@ class Authenticator:
     def _check(self, token: str) -> Caller:
         if not token.startswith(PREFIX):
             if self._provider is None:
-                raise Unauthenticated("the token is none of this service, which has no identity provider")
+                raise Unauthenticated(
+                    "this service did not make the token, and knows no identity provider that could have; "
+                    "ask its operator for one: `ipserver token create`"
+                )
             user, principals = self._provider.principals(token)
             return Caller(user, self._accounts.roles(principals))
         record = self._accounts.verify_token(token)
