@@ -22,7 +22,27 @@ from typing import Final
 _LONGEST: Final = 200
 
 
-class IpcoreError(Exception):
+# A notebook shows no frames of these packages.
+_HIDDEN: Final = {"iplab", "ipcore", "IPython", "grpc", "contextlib"}
+
+
+class Brief(BaseException):
+    """Base of exceptions that a notebook shows as the caller's own lines and the message."""
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython asks for it; `%debug` and `traceback.print_exc()` still have every frame."""
+        import traceback  # noqa: PLC0415 - notebooks alone
+
+        frames = [frame for frame, _ in traceback.walk_tb(self.__traceback__)]
+        lines = []
+        for frame, at in zip(frames, traceback.extract_tb(self.__traceback__), strict=True):
+            if str(frame.f_globals.get("__name__")).partition(".")[0] not in _HIDDEN:
+                cell = "ipykernel_" in at.filename or at.filename.startswith("<ipython-input")
+                lines.append(f"{'line' if cell else f'{at.filename}, line'} {at.lineno}: {at.line}")
+        return [*lines, f"{type(self).__name__}: {self}".removesuffix(": ")]
+
+
+class IpcoreError(Brief, Exception):
     """Base of the errors that training, data and files raise."""
 
 

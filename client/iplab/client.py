@@ -10,9 +10,11 @@ from iplab.connection.batches import in_batches
 from iplab.connection.endpoint import find_way
 from iplab.connection.transport import Transport
 from iplab.display import listed
+from iplab.display.notebook import teach
 from iplab.given import Handle
 from iplab.results.experiment import Experiment
 from iplab.results.listing import Listing
+from iplab.results.presets import Presets
 from iplab.results.requests import experiment_name
 from iplab.specs.specfile import SpecSource
 from iplab.specs.submission import Submission
@@ -76,6 +78,7 @@ class Client(Handle):
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        teach()
 
     def __enter__(self) -> Self:
         return self
@@ -329,13 +332,11 @@ class Client(Handle):
         method = self._transport.audit.ListAuditEntries
         yield from self._transport.listing(method, request, lambda page: page.entries, limit)
 
-    def parameterizations(
-        self, hidden_layers: int = 3
-    ) -> list[parameterization_service_pb2.Parameterization]:
+    def parameterizations(self, hidden_layers: int = 3) -> Presets:
         """The presets that specs may name, with their exponents at a depth, as the service has them.
 
         `ipcore.theory` has the same in process; this is what this service will train.
         """
         request = parameterization_service_pb2.ListParameterizationsRequest(hidden_layers=hidden_layers)
         answer = self._transport.call(self._transport.parameterizations.ListParameterizations, request)
-        return list(answer.parameterizations)
+        return Presets(answer.parameterizations)

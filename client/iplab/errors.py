@@ -22,35 +22,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Final
 
-_HERE: Final = str(PurePath(__file__).parent)
+from ipcore.errors import Brief
 
 
-class IplabError(Exception):
+class IplabError(Brief, Exception):
     """Base of all errors that the SDK raises on purpose."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows: the caller's own lines and the message, without the SDK's inside.
-
-        IPython asks for it; `%debug` and `traceback.print_exc()` still have every frame.
-        """
-        import traceback  # noqa: PLC0415 - notebooks alone
-
-        lines = []
-        for frame in traceback.extract_tb(self.__traceback__):
-            if not _inside(frame.filename):
-                cell = "ipykernel_" in frame.filename or frame.filename.startswith("<ipython-input")
-                place = "line" if cell else f"{frame.filename}, line"
-                lines.append(f"{place} {frame.lineno}: {frame.line}")
-        return [*lines, f"{type(self).__name__}: {self}"]
-
-
-def _inside(file: str) -> bool:
-    """Whether it belongs to the SDK, or to what runs a notebook's cells."""
-    parts = PurePath(file).parts
-    return file.startswith(_HERE) or "IPython" in parts or "contextlib.py" in parts or "grpc" in parts
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from ipcore.errors import Brief
 from iplab.errors import InvalidRequestError, Violation
 
 Number = TypeVar("Number", int, float)
 
+# From 0 to 1; difflib's own .6 finds "labels" for "best".
+_SIMILAR: Final = 0.65
+
+
+class UnknownAttributeError(Brief, AttributeError):
+    """An object of the SDK has no attribute of that name."""
+
 
 class Handle:
-    """An object of the SDK: an unknown attribute names those with a similar name."""
+    """An object of the SDK: an unknown attribute names those with a similar name, or all methods."""
 
     __slots__ = ()
 
@@ -23,9 +31,20 @@ class Handle:
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
             if not name.startswith("_"):
                 known = [each for each in dir(type(self)) if not each.startswith("_")]
-                if near := difflib.get_close_matches(name, known, n=2):
+                if near := _near(name, known):
                     message += f"; did you mean {' or '.join(map(repr, near))}?"
-            raise AttributeError(message, name=name, obj=self)
+                else:
+                    methods = [each for each in known if callable(getattr(type(self), each))]
+                    message += f"; its methods: {', '.join(methods)}"
+            raise UnknownAttributeError(message, name=name, obj=self)
+
+
+def _near(name: str, known: Iterable[str]) -> list[str]:
+    """At most two names: those that begin so ("best": "best_rates"), then similar ones."""
+    known = list(known)
+    begin = [each for each in known if each.startswith(name)]
+    similar = difflib.get_close_matches(name, known, n=2, cutoff=_SIMILAR)
+    return list(dict.fromkeys([*begin, *similar]))[:2]
 
 
 def name_of(kind: str, collection: str, given: str) -> str:
@@ -43,7 +62,7 @@ def name_of(kind: str, collection: str, given: str) -> str:
     'experiments/mine'
     """
     if not isinstance(given, str):
-        raise _wrong(kind, f"{given!r} is no text; write the id of one, as 'mine'")
+        raise _wrong(kind, f"{given!r} is not text; write the id of one, as 'mine'")
     return given if given.startswith(collection) else f"{collection}{given}"
 
 
@@ -71,7 +90,7 @@ def numbers_of(field: str, kind: type[Number], given: Iterable[Number]) -> list[
     [0, 1]
     """
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise _wrong(field, f"{given!r} is no list; write [{given}]")
+        raise _wrong(field, f"{given!r} is not a list; write [{given}]")
     found = list(given)
     wanted, words = (Integral, "a whole number") if kind is int else (Real, "a number")
     for one in found:
@@ -90,7 +109,7 @@ def seconds_of(field: str, given: object) -> float | None:
         return None
     if isinstance(given, Real):
         return float(given)
-    raise _wrong(field, f"{given!r} is no number of seconds")
+    raise _wrong(field, f"{given!r} is not a number of seconds")
 
 
 def _wrong(field: str, message: str) -> InvalidRequestError:

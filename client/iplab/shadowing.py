@@ -64,8 +64,8 @@ def require_libraries(program: str, names: tuple[str, ...]) -> None:
         if found := _replaced(folder or os.curdir, names):
             sys.stderr.write(
                 f"{program}: PYTHONPATH names {folder or 'the working folder'}, where {', '.join(found)} "
-                "would be loaded in the place of the library;\n"
-                "    rename the file, or take the folder out of PYTHONPATH\n"
+                "would be loaded instead of the library;\n"
+                "    rename the file, or remove the folder from PYTHONPATH\n"
             )
             sys.exit(2)
 

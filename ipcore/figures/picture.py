@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ipcore.errors import Brief
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -28,7 +30,7 @@ _METADATA: Final[Mapping[str, dict[str, Any]]] = {
 _CAPTION: Final = {".svg": "Description", ".png": "Description", ".pdf": "Subject"}
 
 
-class PictureError(ValueError):
+class PictureError(Brief, ValueError):
     """Nothing to draw, or a file of an unknown kind; the message says which there are."""
 
 

@@ -15,6 +15,7 @@ from ipcore.theory.report import analysis_text
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.trajectory import LayerAlignment
 from ipcore.theory.wording import who_moves
+from ipcore.theory.written import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class StepSizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Written):
     """The result of an analysis.
 
     Attributes:
@@ -114,10 +115,6 @@ class Analysis:
 
     def __str__(self) -> str:
         return analysis_text(self)
-
-    def __rich__(self) -> str:
-        """For rich, which would print a dataclass field by field."""
-        return str(self)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; exponents are exact texts, null: exactly zero."""

@@ -34,12 +34,13 @@ from ipcore.theory.report import completion_text
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.stable_rates import MAX_POINT_LAYERS, MAX_POINTS, ParetoPoint, StableRates, stable_rates
 from ipcore.theory.targets import KINDS, largest_changes
+from ipcore.theory.written import Written
 
 _ZERO: Final = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Written):
     """Rates that complete (a, b).
 
     Attributes:
@@ -81,10 +82,6 @@ class Completion:
 
     def __str__(self) -> str:
         return completion_text(self)
-
-    def __rich__(self) -> str:
-        """For rich, which would print a dataclass field by field."""
-        return str(self)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; exponents are exact texts."""

@@ -28,6 +28,7 @@ from ipcore.theory.plane.locate import label_at
 from ipcore.theory.regime import FeatureMove, Regime, decide, enough_for
 from ipcore.theory.rules import Rules
 from ipcore.theory.trajectory import trajectory
+from ipcore.theory.written import Written
 
 MAX_PHASES_LAYERS: Final = 20
 MAX_PHASES_WORK: Final = 2_000_000  # additions and comparisons: some twenty seconds
@@ -66,7 +67,7 @@ class Marked:
 
 
 @dataclass(frozen=True, slots=True)
-class Phases:
+class Phases(Written):
     """A rectangle of two free exponents (x, y), each point of which has one phase.
 
     Attributes:

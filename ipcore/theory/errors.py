@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from ipcore.errors import Brief
+
 _LONGEST: Final = 60
 _MOST: Final = 20  # problems that a message lists
 
 
-class TheoryError(ValueError):
+class TheoryError(Brief, ValueError):
     """A parameterization that cannot be built or analysed.
 
     Attributes:

@@ -23,6 +23,7 @@ from ipcore.theory.checks import check_depth
 from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.exponents import as_exponent, exact
 from ipcore.theory.names import check_name
+from ipcore.theory.written import Written
 
 _HALF: Final = Fraction(1, 2)
 _ONE: Final = Fraction(1)
@@ -35,7 +36,7 @@ Given = Sequence[str | Fraction | int] | str | Fraction | int
 
 
 @dataclass(frozen=True, slots=True)
-class Alignment:
+class Alignment(Written):
     """Exponents of alignment, each between 1/2 and 1.
 
     Attributes:

@@ -25,6 +25,7 @@ from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rate_search import counts_often, largest_bounded
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.trajectory import Trajectory, layer_alignment, trajectory
+from ipcore.theory.written import Written
 
 MAX_ITERATED_LAYERS: Final = 100
 MAX_POWER_LAYERS: Final = 200  # of powers of ReLU, where a call takes two seconds
@@ -35,7 +36,7 @@ _LONG: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
-class LargestRate:
+class LargestRate(Written):
     """Exponents of the largest stable base rate in the width.
 
     Attributes:

@@ -17,6 +17,7 @@ from typing import Any
 from ipcore.theory.checks import MAX_HIDDEN_LAYERS, check_start, exact_row, values_of
 from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.writing import as_data, table_of
+from ipcore.theory.written import Written
 
 Exponents = tuple[Fraction, ...]
 
@@ -97,7 +98,7 @@ class Reweighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Parameterization:
+class Parameterization(Written):
     """Exponents of an abc-parameterization of a network with L hidden layers.
 
     Attributes:

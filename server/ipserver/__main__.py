@@ -1,10 +1,10 @@
-"""`ipserver` and `python -m ipserver`: what must be right before anything else is imported."""
+"""`ipserver` and `python -m ipserver`: set-up that must come before all other imports."""
 
 import os
 import sys
 
-# `-m` puts the working folder first on the search path; a `json.py` there would take the library's place. It
-# stays where this package itself lies there.
+# `-m` puts the working folder first on the search path, where a `json.py` would replace the library. It is
+# removed unless this package itself is there.
 _OWN = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - pathlib loads more
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != _OWN:
     del sys.path[0]
@@ -17,8 +17,8 @@ _OPEN_FILES = 65_536
 
 
 def main() -> None:
-    """The command line."""
-    # Whatever this process and those that it starts write is its user's alone: databases, weights, logs.
+    """Run the command line."""
+    # Files of this process and its children (databases, weights, logs) are accessible only to its user.
     os.umask(0o077)
     forget_retired(os.environ)
     require_libraries("ipserver", SERVER)
@@ -31,9 +31,9 @@ def main() -> None:
 
 
 def _allow_open_files() -> None:
-    """Raise the limit of open files, which shells often set to 1024 or 256, as far as this process may.
+    """Raise the limit of open files, which shells often set to 1024 or 256, as far as permitted.
 
-    Every client of the API takes one, and so does every connection to the store.
+    Every client of the API and every connection to the store uses one.
     """
     import resource  # noqa: PLC0415 - see above
 

@@ -38,7 +38,7 @@ from ipserver.errors import ServiceError, StartupError
 from ipserver.names import MLFLOW_EXPERIMENTS
 
 _OPTIONS = (
-    click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME)."),
+    click.option("--home", type=click.Path(), help="Folder of all files of the service (IPLAB_HOME)."),
     click.option("--data", type=click.Path(), help="Folder of datasets (IPLAB_DATA)."),
     click.option("--address", help="HOST:PORT of the API; port 0 takes a free one (IPLAB_ADDRESS)."),
     click.option("--web", help="HOST:PORT of the web page on loopback, or off (IPLAB_WEB)."),
@@ -83,7 +83,7 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
 def _replace_missing_user(settings: Settings) -> None:
     """Set LOGNAME and HOME if the system knows no user, as for a bare user id in a container.
 
-    Libraries that ask for them would fail: MLflow at import, torch when it compiles.
+    Libraries that need them would fail: MLflow at import, torch at compilation.
     """
     try:
         Path.home()
@@ -96,12 +96,12 @@ def _replace_missing_user(settings: Settings) -> None:
 
 
 def _replace_missing_temporary_folder(settings: Settings) -> None:
-    """Set TMPDIR if no temporary folder can be written, as in a container whose root is read-only."""
+    """Set TMPDIR if no temporary folder is writable, as in a container with a read-only root."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
         folder = settings.home / "tmp"
-        with suppress(OSError):  # the home folder cannot be written either, which is told when it is used
+        with suppress(OSError):  # the home folder is not writable either, which is reported when it is used
             folder.mkdir(0o700, parents=True, exist_ok=True)
             os.environ["TMPDIR"] = str(folder)
 
@@ -222,7 +222,7 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
     free_address(f"127.0.0.1:{port}")
     uri = settings.mlflow_uri
     echo(f"MLflow on http://127.0.0.1:{port}{MLFLOW_EXPERIMENTS}")
-    _say(f'over {without_password(uri)}; opened without that end, MLflow shows "GenAI", without runs')
+    _say(f'over {without_password(uri)}; opened without the part after #, MLflow shows "GenAI", without runs')
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
     # The URI may hold a password and every user of the machine can read command lines, so it is passed in
     # the environment.
@@ -246,11 +246,11 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
     "--for",
     "part",
     type=Choice(["api", "dispatch", "forward"]),
-    help="Check only what this part reaches, as in its container.",
+    help="Check only what this part uses, as in its container.",
 )
 @_with_settings
 def doctor_command(settings: Settings, *, as_json: bool, part: str | None) -> None:
-    """Report what is wrong with this installation and how to mend it.
+    """Find problems of this installation and say how to correct them.
 
     Checks store, schema, clock, artifacts, Ray, data, MLflow and free space, with this part's settings.
     Exit code 1 if something is wrong.
@@ -283,7 +283,7 @@ def _line(level: str, check: str, text: str) -> str:
 
 
 def _say(text: str) -> None:
-    """One line on standard output, folded on a terminal."""
+    """Print one line, wrapped on a terminal."""
     echo(shown_on(sys.stdout, text))
 
 

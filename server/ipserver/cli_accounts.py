@@ -1,7 +1,7 @@
-"""`ipserver token`, `ipserver project`, `ipserver quota`: who may do what on this service, and how much.
+"""`ipserver token`, `ipserver project`, `ipserver quota`: tokens, roles and limits of users.
 
-They write to the store, so they work on the machine of any part, with its settings; a service that runs
-follows within 30 seconds. What they change is in the audit log, under the user of the operating system.
+They write to the store, so they work on the machine of any part, with its settings. A running service follows
+within 30 seconds. The audit log records their changes, under the user of the operating system.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 
 
 def add_account_commands(main: click.Group, options: Decorator, with_settings: Decorator) -> None:
-    """Add the commands.
+    """Add these commands to a group.
 
     Args:
-        main: Group that gets them.
+        main: The group.
         options: Decorator that adds the options of all settings.
         with_settings: Decorator that passes the resolved settings first.
     """
@@ -59,10 +59,10 @@ def _add_token(main: click.Group, options: Decorator, with_settings: Decorator) 
     @token_group.command("create")
     @click.argument("user")
     @click.option("--days", type=click.FloatRange(0, 3650, min_open=True), default=90.0, show_default=True)
-    @click.option("--note", default="", help="What it is for, such as the machine.")
+    @click.option("--note", default="", help="Purpose of the token, such as the machine.")
     @with_settings
     def token_create(settings: Settings, *, user: str, days: float, note: str) -> None:
-        """Make a token of USER and print it, this once.
+        """Create a token for USER and print it. It cannot be shown again.
 
         The user needs a role: `ipserver project grant`.
         """
@@ -76,7 +76,7 @@ def _add_token(main: click.Group, options: Decorator, with_settings: Decorator) 
     @_JSON
     @with_settings
     def token_list(settings: Settings, *, as_json: bool) -> None:
-        """List all tokens with their last use; the tokens themselves are not kept."""
+        """List all tokens with their last use, without their secrets."""
         records = _accounts(settings).tokens()
         if as_json:
             echo(json.dumps([asdict(one) | {"state": one.state} for one in records], indent=2))
@@ -91,7 +91,7 @@ def _add_token(main: click.Group, options: Decorator, with_settings: Decorator) 
     @click.argument("token")
     @with_settings
     def token_revoke(settings: Settings, *, token: str) -> None:
-        """Revoke the token with the id TOKEN. It is refused within a minute, open watches included."""
+        """Revoke the token with the id TOKEN. It takes effect within a minute, also for open watches."""
         with _changing(settings, "token revoke", f"tokens/{token}") as accounts:
             record = accounts.revoke_token(token)
         echo(f"token {record.id} of {record.user} is revoked")
@@ -107,19 +107,19 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
     @click.argument("project")
     @with_settings
     def project_create(settings: Settings, *, project: str) -> None:
-        """Make the project PROJECT."""
+        """Create the project PROJECT."""
         if not is_experiment_id(project):
             raise StartupError(f"{project!r} is not an id: {ID_RULE}")
         with _changing(settings, "project create", f"projects/{project}") as accounts:
             accounts.create_project(project)
-        said = f"project {project} is there; `ipserver project grant {project} USER ROLE` lets users in"
+        said = f"project {project} exists; `ipserver project grant {project} USER ROLE` gives users access"
         echo(shown_on(sys.stdout, said))
 
     @project_group.command("list")
     @_JSON
     @with_settings
     def project_list(settings: Settings, *, as_json: bool) -> None:
-        """List the projects and who has which role in them."""
+        """List the projects and the roles of users in them."""
         accounts = _accounts(settings)
         grants = accounts.grants()
         if as_json:
@@ -141,7 +141,7 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
     def project_grant(settings: Settings, *, project: str, user: str, role: str) -> None:
         """Give USER the ROLE in PROJECT ("*": in every project).
 
-        USER is the name that tokens were made for, the user of a provider's token, or group:NAME.
+        USER is the user of a token of this service or of a provider's token, or group:NAME.
         """
         _require_user(user)
         with _changing(settings, f"project grant {role}", f"projects/{project}/users/{user}") as accounts:
@@ -154,12 +154,12 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
     @click.argument("user")
     @with_settings
     def project_deny(settings: Settings, *, project: str, user: str) -> None:
-        """Take the role of USER in PROJECT. It counts within a minute, for open watches too."""
+        """Revoke the role of USER in PROJECT. It takes effect within a minute, also for open watches."""
         with _changing(settings, "project deny", f"projects/{project}/users/{user}") as accounts:
             had = accounts.deny(project, user)
         if not had:
             raise StartupError(f"{user} has no role in {project}; `ipserver project list` shows all")
-        echo(f"{user} has no role in {project} any more")
+        echo(f"{user} no longer has a role in {project}")
 
 
 def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) -> None:
@@ -179,7 +179,7 @@ def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) 
     def quota_set(settings: Settings, *, project: str, name: str, value: str, user: str) -> None:
         """Set the limit NAME of PROJECT ("*": of each project) to VALUE, or remove it ("none").
 
-        What is over a new limit stays; nothing more is accepted until there is room.
+        Existing use above a new limit stays; nothing more is accepted until it is below the limit.
         """
         if user and user != EACH:
             _require_user(user)
@@ -194,7 +194,7 @@ def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) 
     @_JSON
     @with_settings
     def quota_list(settings: Settings, *, as_json: bool) -> None:
-        """List the limits that were set; `iplab quota` shows what is used."""
+        """List the limits that were set; `iplab quota` shows their use."""
         found = _accounts(settings).quotas()
         if as_json:
             echo(json.dumps([asdict(one) for one in found], indent=2))
@@ -215,13 +215,13 @@ def _amount(text: str) -> float | None:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise StartupError(f"{text!r} is no limit; write a number, or none to remove it")
+        raise StartupError(f"{text!r} is not a limit; write a number, or none to remove the limit")
     return value
 
 
 @contextmanager
 def _changing(settings: Settings, command: str, resource: str) -> Iterator[Accounts]:
-    """Let the block change something, and write into the audit log who did it by which command."""
+    """Context of a change, with an audit entry that names the user and the command."""
     from ipserver.api.status import status_code  # noqa: PLC0415 - commands load what they need
     from ipserver.store.companion import accompanied  # noqa: PLC0415
     from ipserver.store.records.audit import AuditedCall  # noqa: PLC0415
@@ -254,7 +254,7 @@ def _store(settings: Settings) -> Store:
 def _require_user(user: str) -> None:
     if not _USER.fullmatch(user):
         raise StartupError(
-            f"{user!r} is no user: at most 128 letters, digits and . _ @ | : + -, or group: and such a name"
+            f"{user!r} is not a user: up to 128 letters, digits and . _ @ | : + -, or group: and such a name"
         )
 
 

@@ -1,4 +1,4 @@
-"""Errors of the service. `ipserver.api.status` has the one table from these to gRPC status.
+"""Errors of the service. The table in `ipserver.api.status` maps them to gRPC status.
 
 ServiceError
 +-- InvalidRequest        every wrong field at once
@@ -9,7 +9,7 @@ ServiceError
 +-- EtagMismatch          the resource was changed since the caller read it
 +-- Fenced                a commit under a token that is no longer current (never leaves the service)
 +-- DatasetChanged        a registered file was replaced while an experiment trains on it (ends its runs)
-+-- TooExpensive          an answer that would take longer, or be larger, than one request may ask for
++-- TooExpensive          the answer would take too long or be too large
 +-- Unauthenticated       no token, or one that is unknown, expired or revoked
 +-- PermissionDenied      the caller's role in the project does not allow it
 +-- QuotaExceeded         a limit of the project or user is reached
@@ -19,7 +19,7 @@ ServiceError
 +-- StoreUnavailable
 +-- ArtifactsUnavailable
 +-- ClusterLost           the cluster that trainers run on is gone; the dispatcher must start again
-+-- StartupError          a part cannot start; for people at a terminal
++-- StartupError          a part cannot start; shown to users at a terminal
     +-- NotReady          a part cannot start yet: a service that it needs does not answer
 """
 
@@ -43,7 +43,7 @@ class FieldViolation:
 
 
 class ServiceError(Exception):
-    """Base of all errors that the service raises on purpose."""
+    """Base class of the service's errors."""
 
 
 class InvalidRequest(ServiceError):
@@ -59,19 +59,19 @@ class InvalidRequest(ServiceError):
         super().__init__(listing)
 
     def __reduce__(self) -> tuple[type[InvalidRequest], tuple[tuple[FieldViolation, ...]]]:
-        """Made again from its violations, where it comes from another process."""
+        """Pickle it by its violations, because it may come from another process."""
         return type(self), (self.violations,)
 
 
 class NotFound(ServiceError):
-    """No resource of that name."""
+    """There is no resource of this name."""
 
 
 class Concealed(NotFound):
-    """A resource or project in which the caller has no role: answered as one that does not exist.
+    """The caller has no role in the resource's project. The answer is the same as for a missing resource.
 
     Attributes:
-        resource: Its name.
+        resource: Name of the resource.
     """
 
     def __init__(self, message: str, resource: str) -> None:
@@ -80,7 +80,7 @@ class Concealed(NotFound):
 
 
 class AlreadyExists(ServiceError):
-    """The experiment id is taken."""
+    """The id of the experiment, study or project is taken."""
 
 
 class RequestIdReused(AlreadyExists):
@@ -88,7 +88,7 @@ class RequestIdReused(AlreadyExists):
 
 
 class EtagMismatch(ServiceError):
-    """The resource is no longer what the request's etag stands for; nothing was written."""
+    """The resource has changed since it had the request's etag; nothing was written."""
 
 
 class Fenced(ServiceError):
@@ -100,14 +100,14 @@ class DatasetChanged(ServiceError):
 
 
 class TooExpensive(ServiceError):
-    """A request whose answer would take too long or be too large; the message says what to reduce."""
+    """The answer would take too long or be too large; the message says what to reduce."""
 
 
 class Unauthenticated(ServiceError):
     """The caller shows no token, or one that is unknown, expired or revoked.
 
     Attributes:
-        user: Whose token it was; "": unknown.
+        user: The token's user; "" if unknown.
     """
 
     def __init__(self, message: str, user: str = "") -> None:
@@ -119,8 +119,8 @@ class PermissionDenied(ServiceError):
     """The caller's role in the project does not allow it.
 
     Attributes:
-        resource: Name of the resource concerned; "": none, or its project.
-        project: The project concerned; "": that of the resource, or none.
+        resource: Name of the resource concerned; "" if none.
+        project: The project concerned; "" if it is that of the resource, or none.
     """
 
     def __init__(self, message: str, resource: str = "", project: str = "") -> None:
@@ -133,10 +133,10 @@ class QuotaExceeded(ServiceError):
     """A limit of the project or user is reached.
 
     Attributes:
-        subject: Whose limit: "project:lab" or "project:lab/user:alice".
-        limit: Its name.
-        retry_seconds: Seconds after which a repetition may succeed; None: unknown.
-        never: Whether asking again for the same never helps.
+        subject: Subject of the limit: "project:lab" or "project:lab/user:alice".
+        limit: Name of the limit.
+        retry_seconds: Seconds after which a repetition may succeed; None if unknown.
+        never: Whether a repetition can never succeed.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Failpoints: places where a test can kill a process, stop it, or simulate a full disk. Inert otherwise.
+"""Failpoints: points where a test can kill or stop a process, or simulate a full disk. Otherwise inactive.
 
 The environment variable IPLAB_FAILPOINTS names a folder. A file in it that is named like a point
 ("commit.during") holds one line that says what happens to a process that passes this point:
@@ -33,12 +33,12 @@ POINTS: Final = {
     "create": "the API accepts an experiment (a transaction)",
     "extend": "the API adds runs to an experiment (a transaction)",
     "retry": "the API queues failed runs again (a transaction)",
-    "update": "the API changes what describes an experiment (a transaction)",
-    "delete": "the API deletes, undeletes or lets purge (a transaction)",
-    "purge": "a dispatcher removes rows of what is purged (a transaction)",
-    "audit": "the API writes a call down: in the transaction of what it changes, or in one of its own",
+    "update": "the API changes the name, labels, notes or priority of an experiment (a transaction)",
+    "delete": "the API deletes, undeletes or begins a purge (a transaction)",
+    "purge": "a dispatcher removes rows of purged experiments or studies (a transaction)",
+    "audit": "the API records a call: in the transaction of its changes, or in a separate one",
     "study": "the API accepts a study (a transaction)",
-    "round": "a dispatcher writes a round of a study down (a transaction)",
+    "round": "a dispatcher records a round of a study (a transaction)",
     "asked": "a dispatcher has taken all actions of a round (a transaction)",
     "verdict": "a dispatcher ends a study (a transaction)",
     "plan": "a dispatcher saves an experiment's packs (a transaction)",
@@ -47,8 +47,8 @@ POINTS: Final = {
     "end": "a dispatcher ends an attempt or gives it back (a transaction)",
     "checkpoint": "a trainer writes a checkpoint (a file)",
     "weights": "a trainer writes a weight file (a file)",
-    "send": "the forwarder sends a run's news; during: MLflow has the points, but no files and no status",
-    "mark": "the forwarder marks what MLflow has, and notes the runs' ids there (a transaction)",
+    "send": "the forwarder sends a run's new data; during: MLflow has the points, but no files and no status",
+    "mark": "the forwarder marks sent data, and records the runs' ids in MLflow (a transaction)",
 }
 _VARIABLE: Final = "IPLAB_FAILPOINTS"
 _POLL_SECONDS: Final = 0.01

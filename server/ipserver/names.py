@@ -13,16 +13,16 @@ T = TypeVar("T")
 _ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _RUN = re.compile(r"r(\d{5})")
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-# Short enough for the ids of its experiments.
+# Shorter than experiment ids, which contain it.
 _STUDY = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
 STUDY_ID_RULE = (
     "1-42 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen"
 )
-# The project of everything that names none.
+# The project of requests that name none.
 DEFAULT_PROJECT = "default"
-# Where MLflow's UI lists experiments with runs; without the parameter it opens under "GenAI", without runs.
+# Page of MLflow's UI that lists experiments with runs; without the parameter it opens "GenAI" without runs.
 MLFLOW_EXPERIMENTS = "/#/experiments?workflowType=machine_learning"
-# Labels that an experiment or study may have.
+# Maximum number of labels of an experiment or study.
 MOST_LABELS = 32
 ID_RULE = "1-63 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen"
 
@@ -100,7 +100,7 @@ def parse_runs_of(experiment: str, names: Sequence[str], field: str) -> list[int
     """The indices in names of runs of one experiment.
 
     Raises:
-        InvalidRequest: There are no names, or some are not those of its runs; all of them are named.
+        InvalidRequest: There are no names, or some are not names of its runs; names all of these.
     """
 
     def index(name: str, where: str) -> int:
@@ -115,15 +115,15 @@ def parse_runs_of(experiment: str, names: Sequence[str], field: str) -> list[int
 
 
 def parse_several(names: Sequence[str], field: str, parse: Callable[[str, str], T]) -> list[T]:
-    """What is in each of some names.
+    """Parse several names.
 
     Args:
-        names: As in a request.
-        field: Its repeated field.
-        parse: Reads one name; its second argument is the field.
+        names: The names in a request.
+        field: The repeated field of the request.
+        parse: Parses one name; its second argument is the field.
 
     Raises:
-        InvalidRequest: There are none, or some cannot be read; all of them are named.
+        InvalidRequest: There are no names, or some are malformed; names all of these.
 
     >>> parse_several(["experiments/a", "experiments/b"], "names", parse_experiment)
     ['a', 'b']
@@ -158,7 +158,7 @@ def study_name(study: str) -> str:
 
 
 def study_experiment(study: str, uid: str, number: int) -> str:
-    """The id of an experiment of a study; the uid keeps it apart from those of an older study.
+    """The id of an experiment of a study; the uid distinguishes it from those of an older study.
 
     >>> study_experiment("transfer", "0f3a5c61-0000", 3)
     'transfer-0f3a5c-3'

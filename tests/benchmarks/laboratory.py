@@ -12,13 +12,13 @@ over 10,000 runs is made, while another caller reads an experiment over and over
 from __future__ import annotations
 
 import asyncio
+import itertools
 import multiprocessing
 import os
 import statistics
 import tempfile
 import threading
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -38,16 +38,22 @@ from iplab.v1 import run_service_pb2 as runs
 from iplab.v1 import study_service_pb2 as studies
 from ipserver.store import Store, open_store
 from ipserver.store.records.packs import NewPack
+from ipserver.store.records.runs import Failure
+from ipserver.store.records.studies import StudyOutcome
+from ipserver.store.states import FailureReason, StudyState
 from tests.benchmarks import output
 from tests.benchmarks.durability import api, databases, watches
 from tests.benchmarks.forwarding import all_of
 from tests.ipserver.api.conftest import create_request
 from tests.ipserver.api.fuzzing import methods
-from tests.ipserver.studies.cases import study_request
+from tests.ipserver.studies.cases import ask, study_request
 from tests.ipserver.support import small_spec, submit
 
 CALLERS, WATCHES = 32, 500
 EXPERIMENTS, RUNS, PACK = 10, 10_000, 100
+# Nobody trains here: studies that have ended, and experiments that have failed, are prepared; and not more.
+ENDED: Final = 300
+_ENDED: Final = "what has ended"
 _LARGE: Final = "experiments/old-00000"
 _RUN: Final = f"{_LARGE}/runs/r00007"
 
@@ -152,6 +158,10 @@ def _cancel_run(name: str) -> Message:
     return runs.CancelRunRequest(name=f"experiments/{name}/runs/r00000")
 
 
+def _retry_run(name: str) -> Message:
+    return runs.RetryRunRequest(name=f"experiments/{name}/runs/r00000")
+
+
 def lives() -> dict[str, list[Call]]:
     """Calls that write, in the order of the life of what they write to."""
 
@@ -171,13 +181,20 @@ def lives() -> dict[str, list[Call]]:
         of("DeleteExperiment", experiments.DeleteExperimentRequest),
         of("PurgeExperiment", experiments.PurgeExperimentRequest),
     ]
-    # Without a dispatcher a cancelled study does not end, so that it cannot be deleted.
     study = [
         Call("StudyService/CreateStudy", study_request),
         Call("StudyService/UpdateStudy", _update_study),
         Call("StudyService/CancelStudy", _named(studies.CancelStudyRequest, "studies")),
     ]
-    return {"the life of an experiment": experiment, "the life of a study": study}
+    ended = [
+        Call("RunService/RetryRun", _retry_run),
+        Call("ExperimentService/RetryFailedRuns", _named(experiments.RetryFailedRunsRequest, "experiments")),
+        Call("StudyService/DeleteStudy", _named(studies.DeleteStudyRequest, "studies")),
+        Call("StudyService/UndeleteStudy", _named(studies.UndeleteStudyRequest, "studies")),
+        Call("StudyService/DeleteStudy", _named(studies.DeleteStudyRequest, "studies")),
+        Call("StudyService/PurgeStudy", _named(studies.PurgeStudyRequest, "studies")),
+    ]
+    return {"the life of an experiment": experiment, "the life of a study": study, _ENDED: ended}
 
 
 def scripts() -> dict[str, list[Call]]:
@@ -186,22 +203,26 @@ def scripts() -> dict[str, list[Call]]:
 
 
 Times = dict[str, list[float]]
+# Names that each script has used in this process.
+_used: Final[dict[str, Iterator[int]]] = defaultdict(itertools.count)
 
 
-def repeated(address: str, script: str, callers: int, seconds: float) -> tuple[Times, dict[str, str]]:
-    """Durations in ms and the last refusal, by call, of callers that repeat a script."""
+def repeated(address: str, script: str, callers: int, seconds: float) -> tuple[Times, dict[str, str], float]:
+    """Callers repeat a script: durations in ms and the last refusal, by call; and seconds in all."""
     calls = scripts()[script]
     times: list[Times] = [defaultdict(list) for _ in range(callers)]
     refused: list[dict[str, str]] = [{} for _ in range(callers)]
-    end = time.perf_counter() + seconds
+    begin = time.perf_counter()
 
     def work(number: int) -> None:
         with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
             asks = {call.method: channel.unary_stream(f"/iplab.v1.{call.method}") for call in calls}
-            while time.perf_counter() < end:
-                name = f"b{uuid.uuid4().hex[:12]}"
+            while time.perf_counter() < begin + seconds:
+                use = next(_used[script])
+                if script == _ENDED and use >= ENDED:
+                    return
                 for call in calls:
-                    data = call.request(name).SerializeToString()
+                    data = call.request(_name(script, use)).SerializeToString()
                     begun = time.perf_counter()
                     try:
                         _first(asks[call.method](data, timeout=60))
@@ -216,7 +237,13 @@ def repeated(address: str, script: str, callers: int, seconds: float) -> tuple[T
     for thread in threads:
         thread.join()
     together = {call.name: [t for own in times for t in own[call.name]] for call in calls}
-    return together, {name: text for own in refused for name, text in own.items()}
+    reasons = {name: text for own in refused for name, text in own.items()}
+    return together, reasons, time.perf_counter() - begin
+
+
+def _name(script: str, use: int) -> str:
+    """As "ended-00007"."""
+    return f"{script.rpartition(' ')[2].lower()}-{use:05d}"
 
 
 def _first(answers: Any) -> None:
@@ -230,9 +257,9 @@ def latencies(address: str, seconds: float) -> Iterator[dict[str, object]]:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         for script in scripts():
             print(f"  {script}", flush=True)
-            alone, _ = pool.apply(repeated, (address, script, 1, seconds / 2))
-            times, refused = pool.apply(repeated, (address, script, CALLERS, seconds))
-            yield from _rows(alone, times, refused, seconds)
+            alone, *_ = pool.apply(repeated, (address, script, 1, seconds / 2))
+            times, refused, taken = pool.apply(repeated, (address, script, CALLERS, seconds))
+            yield from _rows(alone, times, refused, taken)
 
 
 def _rows(alone: Times, times: Times, refused: dict[str, str], seconds: float) -> Iterator[dict[str, object]]:
@@ -276,6 +303,23 @@ def fill(store: Store, artifacts: Path) -> None:
     store.commit_slice("small", "p", pack.token, all_of(pack, artifacts, points=8))
 
 
+def fill_ended(store: Store) -> None:
+    """Experiments of which both packs have failed, and studies that have ended."""
+    for number in range(ENDED):
+        name = _name(_ENDED, number)
+        submit(store, small_spec(), name)
+        assert store.lease_unplanned("benchmark", 600) is not None
+        store.save_plan(name, "benchmark", [_pack("p", (0, 1)), _pack("q", (2, 3))])
+        while (pack := store.lease_pack(name, "benchmark", 600)) is not None:
+            broken = Failure(FailureReason.TRAINING_ERROR, "it broke")
+            store.end_attempt(name, pack.id, pack.token, failure=broken, retry=False)
+        ask(store, name)
+    answer = StudyOutcome("UNDECIDED", "BUDGET", "not enough runs")
+    while held := store.lease_studies("benchmark", 600):
+        for study in held:
+            store.finish_study(study.id, study.token, StudyState.SUCCEEDED, answer)
+
+
 def _pack(name: str, indices: tuple[int, ...]) -> NewPack:
     return NewPack(2, 16, "relu", id=name, run_indices=indices, steps=20, memory_bytes=1)
 
@@ -284,13 +328,13 @@ def others(dsn: str, address: str, process: int) -> dict[str, float]:
     """What one caller waits for the large things, in seconds or milliseconds."""
     with grpc.insecure_channel(address) as channel:
 
-        def ask(method: str, request: Message) -> float:
+        def wait(method: str, request: Message) -> float:
             begun = time.perf_counter()
             _first(channel.unary_stream(f"/iplab.v1.{method}")(request.SerializeToString(), timeout=120))
             return time.perf_counter() - begun
 
         large = create_request("large", grid={"seeds": list(range(RUNS // 2))})
-        found = {"10,000 runs accepted, s": ask("ExperimentService/CreateExperiment", large)}
+        found = {"10,000 runs accepted, s": wait("ExperimentService/CreateExperiment", large)}
         gets, done = list[float](), threading.Event()
 
         def read() -> None:
@@ -304,7 +348,7 @@ def others(dsn: str, address: str, process: int) -> dict[str, float]:
 
         reader = threading.Thread(target=read)
         reader.start()
-        found["report over 10,000 runs, s"] = ask(
+        found["report over 10,000 runs, s"] = wait(
             "ReportService/CheckExperiment", reports.CheckExperimentRequest(name=_LARGE)
         )
         done.set()
@@ -334,6 +378,7 @@ def main() -> None:
             begun = time.perf_counter()
             with open_store(dsn) as store:
                 fill(store, home / "artifacts")
+                fill_ended(store)
             print(
                 f"{name}: {EXPERIMENTS * RUNS:,} runs stored in {time.perf_counter() - begun:.0f} s",
                 flush=True,

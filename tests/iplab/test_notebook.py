@@ -11,6 +11,7 @@ from rich.console import Console
 import iplab
 from iplab.display.progress import follow, follow_study
 from iplab.results.experiment import Experiment
+from iplab.results.report import Check, Conclusion, Report, Subject, Verdict
 from iplab.v1 import experiment_pb2
 
 
@@ -37,12 +38,15 @@ def shown(shell, source, **names):
         ("trained.metrics(names=['trainloss'])", "InvalidRequestError: "),
         ("trained.plot('rats')", "InvalidRequestError: "),
         ("list(trained.runs('wdith = 8'))", "InvalidRequestError: "),
-        ("client.experiment(7)", "InvalidRequestError: experiment: 7 is no text"),
-        ("client.get_study(None)", "InvalidRequestError: study: None is no text"),
-        ("trained.extend(seeds=3)", "InvalidRequestError: seeds: 3 is no list; write [3]"),
+        ("client.experiment(7)", "InvalidRequestError: experiment: 7 is not text"),
+        ("client.get_study(None)", "InvalidRequestError: study: None is not text"),
+        ("trained.extend(seeds=3)", "InvalidRequestError: seeds: 3 is not a list; write [3]"),
         ("trained.extend(widths=[64.5])", "InvalidRequestError: widths: 64.5 is not a whole number"),
-        ("trained.extend(base_learning_rates='0.1')", "base_learning_rates: '0.1' is no list; write [0.1]"),
-        ("trained.wait(timeout='5')", "InvalidRequestError: timeout: '5' is no number of seconds"),
+        (
+            "trained.extend(base_learning_rates='0.1')",
+            "base_learning_rates: '0.1' is not a list; write [0.1]",
+        ),
+        ("trained.wait(timeout='5')", "InvalidRequestError: timeout: '5' is not a number of seconds"),
         ("trained.plot('curves', by='widths')", "did you mean width?"),
         ("client.create(trained.as_spec(), experiment_id='trained')", "client.experiment('trained')"),
     ],
@@ -69,6 +73,92 @@ def test_an_unknown_attribute_names_the_nearest(client, trained, wrong, near):
     with pytest.raises(AttributeError, match=f"did you mean {near}?"):
         eval(wrong, {"client": client, "trained": trained})
     assert not hasattr(trained, "_repr_latex_") and not hasattr(trained, "zzzzzzzz")
+
+
+def test_an_unknown_attribute_names_what_begins_so_or_all_methods(shell, client, trained):
+    text = shown(shell, "trained.best()", trained=trained)
+    assert text.splitlines()[-1].endswith(
+        "'Experiment' object has no attribute 'best'; did you mean 'best_rates'?"
+    )
+    assert "File" not in text
+    assert "its methods: audit, catalog," in shown(shell, "client.zzz", client=client)
+
+
+@pytest.mark.parametrize(
+    "source, said",
+    [
+        (
+            "iplab.theory.preset('mupp', hidden_layers=2)",
+            "TheoryError: unknown preset 'mupp'; did you mean 'mup'?",
+        ),
+        ("iplab.theory.analyze('mup')", "TheoryError: parameterization: must be a Parameterization"),
+        ("trained.plot('curves').save('x.bmp')", "PictureError: "),
+    ],
+)
+def test_errors_of_theory_and_figures_are_as_short(shell, trained, source, said):
+    text = shown(shell, source, iplab=iplab, trained=trained)
+    assert said in text
+    assert source in text
+    assert len(text.splitlines()) <= 3, text
+
+
+def displayed(shell, source, **names):
+    """The HTML of a cell's result, and what the cell shows beside it."""
+    shell.push(names)
+    with capture_output() as output:
+        result = shell.run_cell(source).result
+    data, _ = shell.display_formatter.format(result)
+    return data.get("text/html", ""), [each.data for each in output.outputs] if output.outputs else []
+
+
+@pytest.mark.parametrize("source", ["trained.summary()", "trained.best_rates()"])
+def test_a_table_is_shown_once(shell, monkeypatch, trained, source):
+    """Rich would display a table of its own for the text of each, as it does in every kernel."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    html, beside = displayed(shell, source, trained=trained)
+    assert "<table" in html
+    assert len(beside) <= 1  # the result itself
+
+
+def test_messages_of_the_service_are_tables_in_a_notebook(shell, client, trained):
+    shell.push({"iplab": iplab, "address": client._transport.address})
+    own = "iplab.connect(address)"
+    catalog, _ = displayed(shell, f"{own}.catalog()")
+    assert "<td" in catalog and "8x8 handwritten digits" in catalog and "<details>" in catalog
+    assert "relu, leaky_relu" in catalog
+    assert "project default: everyone is admin; no limits" in displayed(shell, f"{own}.quotas()")[0]
+    spec, _ = displayed(shell, "trained.spec", trained=trained)
+    assert "dataset: digits" in spec and "widths: [" in spec
+    presets, _ = displayed(shell, f"{own}.parameterizations(hidden_layers=2)")
+    row = presets.partition(">mup</td>")[2].partition("</tr>")[0]
+    assert ">0  1/2  1</td>" in row and ">-1  -1  -1</td>" in row  # a and c of muP
+
+
+def test_results_of_the_theory_are_shown_as_text(shell):
+    html, _ = displayed(shell, "iplab.theory.preset('mup', hidden_layers=2)", iplab=iplab)
+    assert "first | hidden | last" in html and "Fraction" not in html
+    html, _ = displayed(
+        shell, "iplab.theory.analyze(iplab.theory.preset('ip', hidden_layers=4))", iplab=iplab
+    )
+    assert "trivial: f_t - f_0 is at most of order m^(-2)" in html
+
+
+def test_a_report_shows_its_answers_and_folds_its_comparisons():
+    subject = Subject("mup", "mup", 2, "relu", 0.1, 3)
+    checks = [
+        Check(
+            kind="COORDINATE", subject=subject, quantity="h", layer=layer, step=1, predicted="0",
+            predicted_high="", upper_bound=False, tolerance=0.1, slope=0.0, low=-0.1, high=0.1, drift=None,
+            verdict=Verdict.AGREES, sentence=f"h^{layer} agrees", seeds=3, widths=(), values=(), lows=(),
+            highs=(),
+        )
+        for layer in (1, 2)
+    ]  # fmt: skip
+    told = Conclusion(subject, Verdict.AGREES, "2 of 2 sizes agree")
+    html = Report("experiments/e", tuple(checks), (told,), ("a note",))._repr_html_()
+    before, fold, details = html.partition("<details>")
+    assert fold and "2 of 2 sizes agree" in before and "a note" in before and "h^1 agrees" not in before
+    assert "every comparison: 2" in details and "h^1 agrees" in details and "h^2 agrees" in details
 
 
 def test_a_single_metric_needs_no_list(trained):
@@ -128,7 +218,9 @@ def test_a_cell_whose_waiting_is_stopped_says_that_the_training_goes_on(shell):
             result = shell.run_cell(f"{call}, show=True, console=console)")
         assert isinstance(result.error_in_exec, KeyboardInterrupt)
         shown = [each.data["text/html"] for each in output.outputs if "text/html" in each.data]
-        assert f"{goes_on} goes on: wait() waits again" in shown[-1]
+        assert f"{goes_on} continues: wait() waits again" in shown[-1]
+        text = "\n".join(result.error_in_exec._render_traceback_())
+        assert text.endswith("WaitingStopped") and "progress.py" not in text
 
 
 def test_a_cell_shows_rounds_of_a_study_and_how_many_runs_have_ended(shell):

@@ -259,7 +259,7 @@ def test_projects_and_tokens_from_the_command_line(tmp_path):
         (("project", "grant", "nowhere", "alice", "reader"), "there is no project 'nowhere'"),
         (("project", "create", "No Id"), "is not an id"),
         (("project", "deny", "default", "alice"), "alice has no role in default"),
-        (("token", "create", "alice\x1b[31m"), "is no user"),
+        (("token", "create", "alice\x1b[31m"), "is not a user"),
         (("token", "create", "group:all"), "is a group"),
         (("token", "revoke", "0" * 12), "there is no token"),
     ],

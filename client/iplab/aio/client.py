@@ -11,6 +11,7 @@ from iplab.aio.listing import AsyncListing
 from iplab.aio.study import AsyncStudy
 from iplab.connection.async_transport import AsyncTransport
 from iplab.connection.endpoint import find_way
+from iplab.display.notebook import teach
 from iplab.given import Handle
 from iplab.results.requests import experiment_name
 from iplab.specs.specfile import SpecSource
@@ -48,6 +49,7 @@ class AsyncClient(Handle):
 
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
+        teach()
 
     async def __aenter__(self) -> Self:
         return self

@@ -56,8 +56,8 @@ Exit codes:
     7  every run diverged (watch, submit --watch)
     8  there was nothing to do (cancel, pause, resume, retry)
     9  the study ended undecided
-  130  interrupted; the experiment or study goes on
-  141  nobody reads the output any more (| head)
+  130  interrupted; the experiment or study continues
+  141  the reader of the output has closed it (| head)
 """
 
 
@@ -148,7 +148,7 @@ def _of_file(error: OSError) -> str:
         return str(error)
     folder = Path(str(error.filename)).absolute().parent
     if not folder.is_dir():
-        return f"{error.filename}: there is no folder {folder}; make it, or name a file elsewhere"
+        return f"{error.filename}: there is no folder {folder}; create it, or name a file elsewhere"
     return f"{error.filename}: {error.strerror}"
 
 

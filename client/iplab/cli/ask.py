@@ -27,7 +27,7 @@ ASKED: Final[Mapping[str, str]] = {
     "equivalence": "Do two parameterizations become the same network?",
     "calibrated-rates": "By which power of the width do calibrated first rates grow?",
     "activation-gap": "How far apart are activations in accuracy and alignment?",
-    "phase-boundary": "Where, along one exponent, does a layer's own update stop to count?",
+    "phase-boundary": "Where, along one exponent, does a layer's own update cease to matter?",
     "limit": "Do outputs converge to those of an infinitely wide network?",
     "infinite-width": "How far are networks from infinite width, and which width is near enough?",
 }
@@ -42,7 +42,7 @@ _OWN: Final[Mapping[str, Sequence[Callable[[Any], Any]]]] = {
             "references",
             multiple=True,
             metavar="LABEL=NAME",
-            help="Compare LABEL with NAME, another label or a preset: what was intended. May be repeated.",
+            help="Compare LABEL with NAME, the intended label or preset. May be repeated.",
         ),
     ),
     "stationarity": (_STEP,),
@@ -53,11 +53,11 @@ _OWN: Final[Mapping[str, Sequence[Callable[[Any], Any]]]] = {
         ),
     ),
     "phase-boundary": (
-        click.option("--exponent", type=Choice(["a", "b", "c"]), help="Which is moved.  [default: c]"),
-        click.option("--layer", type=click.IntRange(0), help="Of which layer.  [default: all together]"),
+        click.option("--exponent", type=Choice(["a", "b", "c"]), help="Exponent to vary.  [default: c]"),
+        click.option("--layer", type=click.IntRange(0), help="Layer to vary it in.  [default: all together]"),
         click.option("--observed", type=click.IntRange(1), help="Layer that is measured.  [default: 1]"),
         _STEP,
-        click.option("--boundary", help="Where it should be, as 1/2.  [default: where theory has it]"),
+        click.option("--boundary", help="Expected boundary, such as 1/2.  [default: theory's]"),
     ),
     "limit": (_STEP, _WITHIN),
 }
@@ -89,11 +89,11 @@ def ask_command(question: str) -> click.Command:
             for text in asked.warnings:
                 warn(text)
             if options["dry_run"]:
-                print_json(asked.to_dict()) if options["as_json"] else echo("the study is good")
+                print_json(asked.to_dict()) if options["as_json"] else echo("the study is valid")
             elif options["detach"]:
                 print_json(asked.to_dict()) if options["as_json"] else echo(asked.id)
             else:
-                note(f"study {asked.id}; it goes on without you: iplab study watch {asked.id}")
+                note(f"study {asked.id} runs in the service; follow it with: iplab study watch {asked.id}")
                 finish(context, asked, options["picture"], as_json=options["as_json"])
 
     command: Any = ask
@@ -134,12 +134,12 @@ _COMMON: Final = (
     click.option(
         "--budget",
         required=True,
-        help="What it may spend: 10m, 400 runs, 2 core-hours; or several, by commas.",
+        help="Budget: 10m, 400 runs, 2 core-hours; or several, separated by commas.",
     ),
     click.option("--tolerance", type=float, help="Distance from a prediction that still agrees."),
     click.option("--error-rate", type=float, help="Probability of any wrong answer.  [default: 0.05]"),
     click.option("--id", "study_id", help="Id of the study. Default: the service chooses."),
-    click.option("--request-id", help="UUID; asking again under it asks nothing twice."),
+    click.option("--request-id", help="UUID; repeating it creates no second study."),
     click.option(
         "--picture", type=click.Path(dir_okay=False), help="Where to save the picture.  [default: ID.svg]"
     ),

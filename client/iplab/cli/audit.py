@@ -23,7 +23,8 @@ def audit(service: Service, *, filter_: str, limit: int, as_json: bool) -> None:
     """Show who changed what, when and from where, newest first, and what was refused.
 
     Of projects in which you are admin. Filters compare user, method, resource, project, peer, code (the name
-    of a gRPC status) and time. A result "?" is not known: the service ended before, or the call goes on.
+    of a gRPC status) and time. A result "?" is not known: the service ended before it, or the call has not
+    ended.
     """
     from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich is slow to load
     from iplab.specs.plain import to_plain  # noqa: PLC0415 - messages only after connecting

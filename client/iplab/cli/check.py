@@ -37,7 +37,7 @@ _PARTS = ("width", "distance", "95 % interval", "variance", "bias of its square"
     "references",
     multiple=True,
     metavar="LABEL=NAME",
-    help="Compare LABEL with NAME, another label or a preset: what was intended. May be repeated.",
+    help="Compare LABEL with NAME, the intended label or preset. May be repeated.",
 )
 @click.option(
     "--step", "steps", multiple=True, type=click.IntRange(0), help="Only at this step; may be repeated."
@@ -49,8 +49,8 @@ _PARTS = ("width", "distance", "95 % interval", "variance", "bias of its square"
 @click.option(
     "--alignment",
     is_flag=True,
-    help="Say where the network leaves the calculus, by the alignment that was recorded, and what theory "
-    "says with it.",
+    help="Say where the network departs from the calculus, by its recorded alignment, and what theory "
+    "predicts with it.",
 )
 @click.option("--why", is_flag=True, help="Show every comparison, and why it does not agree.")
 @json_option

@@ -30,7 +30,7 @@ def completion(context: click.Context, shell: str, *, as_json: bool) -> None:
     """See _HELP."""
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"this version of click knows no {shell}")
+        raise click.UsageError(f"this version of click does not support {shell}")
     source = kind(context.find_root().command, {}, "iplab", _VARIABLE).source()
     if as_json:
         print_json({"shell": shell, "source": source})

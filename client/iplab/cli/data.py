@@ -99,7 +99,7 @@ def _rows(found: Metrics) -> Iterator[tuple[object, ...]]:
 @click.option(
     "-o", "--output", type=click.Path(), help="Save the safetensors file there (a file or a folder)."
 )
-@click.option("--force", is_flag=True, help="With --output: replace a file that is there.")
+@click.option("--force", is_flag=True, help="With --output: replace an existing file.")
 @json_option
 @click.pass_obj
 def weights(

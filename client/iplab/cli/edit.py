@@ -22,7 +22,7 @@ def description_options(command: Decorated) -> Decorated:
     """Add the options of `update`, for `changes`."""
     for option in reversed(
         (
-            click.option("--display-name", default=None, help="Its name for people, on one line."),
+            click.option("--display-name", default=None, help="Display name, on one line."),
             click.option(
                 "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Set a label; may be repeated."
             ),
@@ -35,10 +35,10 @@ def description_options(command: Decorated) -> Decorated:
                 help="The same from a file; -: standard input.",
             ),
             click.option(
-                "--priority", default=None, type=int, help="Counts from the next scheduling decision on."
+                "--priority", default=None, type=int, help="Applies from the next scheduling decision on."
             ),
             click.option(
-                "--etag", default="", help="Change nothing unless this is its etag (show --json) now."
+                "--etag", default="", help="Change nothing unless this is its current etag (show --json)."
             ),
         )
     ):
@@ -143,7 +143,7 @@ def purge(service: Service, experiments: Sequence[str], *, yes: bool, as_json: b
     there. Needs the role admin.
     """
     if not yes:
-        click.confirm(f"Remove {', '.join(experiments)} for good?", abort=True, err=True)
+        click.confirm(f"Permanently remove {', '.join(experiments)}?", abort=True, err=True)
     _each(service, experiments, "purge", as_json=as_json)
 
 
@@ -163,7 +163,7 @@ def _each(
 def deletion(found: Experiment | Study) -> str:
     """Text about the deletion of a resource, and until when it can be undeleted."""
     if found.delete_time is None or found.purge_time is None:
-        return "is there; it is not deleted"
+        return "exists; it is not deleted"
     if found.purge_time <= datetime.now(UTC):
         return "is being purged"
     return f"is deleted; it can be undeleted until {found.purge_time:%Y-%m-%d %H:%M} UTC"

@@ -83,8 +83,8 @@ def _share(experiment: Experiment) -> str:
 @click.option(
     "--best",
     is_flag=True,
-    help="Of each parameterization, depth, width and activation the best base learning rate alone, chosen on "
-    "the validation set if there is one.",
+    help="Only the best base learning rate of each parameterization, depth, width and activation, chosen "
+    "on the validation set if there is one.",
 )
 @json_option
 @click.pass_obj
@@ -109,7 +109,7 @@ def show(
         if run is not None:
             if filter_ or sort or limit or best:
                 raise click.UsageError(
-                    "--filter, --sort, --limit and --best are of an experiment, not of a run"
+                    "--filter, --sort, --limit and --best apply to an experiment, not to a run"
                 )
             one = found.run(run_reference(run))
             if as_json:

@@ -26,7 +26,7 @@ _ALL_DIGITS = 15
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False), default="spec.yaml")
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @json_option
 def init(file: str, *, force: bool, as_json: bool) -> None:
     """Write a commented spec to FILE, to be changed and submitted; -: to standard output.
@@ -42,7 +42,7 @@ def init(file: str, *, force: bool, as_json: bool) -> None:
         with Path(file).open("w" if force else "x", encoding="utf-8") as target:
             target.write(template(file))
     except FileExistsError:
-        raise click.UsageError(f"{file} is there already; name another file, or --force") from None
+        raise click.UsageError(f"{file} exists already; name another file, or use --force") from None
     if as_json:
         print_json({"file": file})
     else:
@@ -110,7 +110,7 @@ def clone(
         else:
             echo(made.id)
         if made.spec_hash == found.spec_hash:
-            note(f"its spec is that of {found.id}: the same numbers come out again")
+            note(f"its spec equals that of {found.id}: it will have the same results")
 
 
 def _write(output: str, origin: str, spec: dict[str, object]) -> None:
@@ -140,7 +140,7 @@ def _numbers(value: object) -> object:
 @click.option(
     "--metric",
     default="",
-    help="What is compared, as final_test_loss. Default: the final test accuracy, or loss.",
+    help="Compared result, such as final_test_loss. Default: the final test accuracy, or loss.",
 )
 @json_option
 @click.pass_obj

@@ -125,7 +125,7 @@ def undelete_study(service: Service, name: str, *, as_json: bool) -> None:
 def purge_study(service: Service, name: str, *, yes: bool, as_json: bool) -> None:
     """Remove the deleted study NAME for good, now; its experiments stay. Needs the role admin."""
     if not yes:
-        click.confirm(f"Remove {name} for good?", abort=True, err=True)
+        click.confirm(f"Permanently remove {name}?", abort=True, err=True)
     with service.connect() as client:
         _say_deletion(client.get_study(name).purge(), as_json=as_json)
 

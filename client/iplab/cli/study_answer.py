@@ -54,7 +54,7 @@ def finish(context: click.Context, asked: Study, picture: str | None, *, as_json
     try:
         asked.wait()
     except KeyboardInterrupt:
-        note(f"{asked.id} goes on; follow it again with: iplab study watch {asked.id}")
+        note(f"{asked.id} continues; follow it again with: iplab study watch {asked.id}")
         raise
     path = _save_picture(asked, picture)
     if as_json:

@@ -45,7 +45,7 @@ _ONLY_CREATED = frozenset(
 @click.option(
     "--id", "experiment_id", default=None, help="Id of the experiment. Default: the service chooses."
 )
-@click.option("--request-id", default=None, help="UUID; submitting again under it creates nothing twice.")
+@click.option("--request-id", default=None, help="UUID; repeating it creates no second experiment.")
 @click.option(
     "--dry-run", is_flag=True, help="Check only: counts, memory, rough time, warnings; nothing is created."
 )
@@ -69,7 +69,7 @@ def submit(
     if dry_run and follow:
         raise click.UsageError("--dry-run creates nothing that --watch could follow; give one of them")
     if experiment_id == "":
-        raise click.UsageError("--id is empty; name an id, or leave --id out and the service chooses one")
+        raise click.UsageError("--id is empty; give an id, or leave --id out and the service chooses one")
     with service.connect() as client:
         with going_on(experiment_id):
             experiment = client.create(
@@ -95,11 +95,11 @@ def say_warnings(experiment: Experiment, *, dry_run: bool) -> None:
 
 
 def say_estimate(experiment: Experiment) -> None:
-    """What --dry-run says of a good spec: size, memory, rough time."""
+    """What --dry-run says of a valid spec: size, memory, rough time."""
     memory = experiment.run_memory_bytes / 2**20
     echo(
         folded(
-            f"the spec is good: {counted(experiment.counts.total, 'run')}, "
+            f"the spec is valid: {counted(experiment.counts.total, 'run')}, "
             f"{counted(experiment.total_steps, 'step')}, at most about {memory:.1f} MiB a run"
         )
     )
@@ -110,7 +110,7 @@ def say_estimate(experiment: Experiment) -> None:
 
 @contextmanager
 def going_on(experiment_id: str | None) -> Iterator[None]:
-    """Where an id is taken, name what goes on with what is there."""
+    """Add to an error about a taken id how to extend the existing experiment."""
     try:
         yield
     except iplab.RequestIdReusedError:
@@ -196,7 +196,7 @@ def retry(service: Service, experiment: str, run: str | None, *, follow: bool, a
 @click.option("--seeds", metavar="LIST", help="Seeds to add, as 8..15 or 8,9,12.")
 @click.option("--widths", metavar="LIST", help="Widths to add, as 512,1024.")
 @click.option("--base-learning-rates", "rates", metavar="LIST", help="Base rates to add, as 0.1,0.2.")
-@click.option("--request-id", default=None, help="UUID; extending again under it adds nothing twice.")
+@click.option("--request-id", default=None, help="UUID; repeating it adds nothing twice.")
 @click.option("--dry-run", is_flag=True, help="Check only; nothing is added.")
 @click.option("--watch", "follow", is_flag=True, help="Follow it to its end, as `iplab watch`.")
 @json_option
@@ -216,7 +216,7 @@ def extend(
     """Add seeds, widths or base learning rates to EXPERIMENT.
 
     The new runs are numbered after the others and get the numbers that they would have had from the start. An
-    experiment that has ended goes on until they have ended too.
+    experiment that has ended continues until they have ended too.
     """
     if dry_run and follow:
         raise click.UsageError("--dry-run adds nothing that --watch could follow; give one of them")
@@ -252,7 +252,7 @@ def numbers_of(option: str, text: str | None, kind: type[Number]) -> list[Number
             ends = int(first), int(last)
         except ValueError:
             allowed = "numbers as 0.1,0.2" if kind is float else "whole numbers as 8,9,12 or 8..15"
-            raise click.UsageError(f"{option} {text!r}: {part!r} is no number; write {allowed}") from None
+            raise click.UsageError(f"{option} {text!r}: {part!r} is not a number; write {allowed}") from None
         if not 0 <= ends[1] - ends[0] < _MOST_NUMBERS:
             wrong = "runs backwards" if ends[1] < ends[0] else f"is more than {_MOST_NUMBERS:,} numbers"
             raise click.UsageError(f"{option} {text!r}: {part!r} {wrong}")

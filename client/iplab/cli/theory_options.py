@@ -91,7 +91,7 @@ def needed(**lists: str) -> None:
 def only_preset(*lists: str) -> None:
     """A preset leaves no place for lists of exponents."""
     if any(lists):
-        raise click.UsageError("--preset brings its own exponents; give it or --a, --b, --c, not both")
+        raise click.UsageError("--preset has its own exponents; give it or --a, --b, --c, not both")
 
 
 def entries(text: str) -> list[str]:

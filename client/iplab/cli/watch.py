@@ -47,7 +47,7 @@ def finish(experiment: Experiment, *, as_json: bool) -> None:
         experiment.wait()
     except (KeyboardInterrupt, iplab.UnavailableError) as error:
         back = "" if isinstance(error, KeyboardInterrupt) else " as soon as its service is back"
-        echo(f"{experiment.id} goes on{back}; follow it again with: iplab watch {experiment.id}", err=True)
+        echo(f"{experiment.id} continues{back}; follow it again with: iplab watch {experiment.id}", err=True)
         raise
     if as_json:
         print_json(experiment.to_dict())

@@ -83,7 +83,7 @@ def from_call(error: grpc.Call, address: str) -> IplabError:
     if kind is ServerError:
         older = (
             f" The service at {address} is older than this client: restart it with this version of iplab, or "
-            "take the client of its version"
+            "use the client of its version"
         )
         hint = older if code is grpc.StatusCode.UNIMPLEMENTED else ""
         return ServerError(f"{code.name}: {details}{hint}", incident)

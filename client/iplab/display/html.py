@@ -56,14 +56,15 @@ def table_html(
     """A table of at most so many rows as a page shows well.
 
     Args:
-        headings: One per column.
+        headings: One per column; (): none.
         rows: Their cells, any values.
         title: Above it.
         right: Which columns are set to the right; (): none.
     """
-    aligned = ["right" if flag else "left" for flag in right] or ["left"] * len(headings)
+    columns = len(headings or rows[0])
+    aligned = ["right" if flag else "left" for flag in right] or ["left"] * columns
     parts = [f"<caption style='text-align:left'>{escape(title)}</caption>" if title else ""]
-    parts.append(_row("th", headings, aligned))
+    parts.append(_row("th", headings, aligned) if headings else "")
     parts += [_row("td", [str(cell) for cell in row], aligned) for row in rows[:_MOST_ROWS]]
     more = len(rows) - _MOST_ROWS
     under = f"<p>{more} more rows are not shown</p>" if more > 0 else ""
@@ -80,6 +81,16 @@ def paragraph(text: str) -> str:
     return f"<p style='margin:0.3em 0'>{escape(text)}</p>"
 
 
+def folded(title: str, *parts: str) -> str:
+    """HTML that a click on its title shows."""
+    return f"<details><summary>{escape(title)}</summary>{''.join(parts)}</details>"
+
+
+def lines(text: str) -> str:
+    """Plain text of several lines, each as it is."""
+    return f"<pre>{escape(text)}</pre>"
+
+
 def listed(texts: Iterable[str]) -> str:
     """A list of plain texts; "" of none."""
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
@@ -89,8 +100,8 @@ def listed(texts: Iterable[str]) -> str:
 def progress(done: int, total: int) -> str:
     """A progress bar that screen readers can read."""
     return (
-        f"<div><progress value='{done}' max='{max(total, 1)}'>{done} of {total}</progress> "
-        f"{done} of {total} steps</div>"
+        f"<div><progress value='{done}' max='{max(total, 1)}'>{done:,} of {total:,}</progress> "
+        f"{done:,} of {total:,} steps</div>"
     )
 
 

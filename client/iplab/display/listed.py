@@ -21,7 +21,7 @@ def experiments(found: Sequence[Experiment]) -> str:
             one.outcome,
             one.counts.total,
             one.counts.diverged or "",
-            f"{one.committed_steps} of {one.total_steps}",
+            f"{one.committed_steps:,} of {one.total_steps:,}",
             f"{one.create_time:%Y-%m-%d %H:%M}",
             one.display_name,
         )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Group = tuple[int, float, str]
 Say = Callable[[str], None]
 
-_STOPPED: Final = "waiting was stopped, {} goes on: wait() waits again, cancel() stops it"
+_STOPPED: Final = "waiting was stopped, {} continues: wait() waits again, cancel() stops it"
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from ipcore.errors import Brief
 from iplab.display.terminal import visible
 from iplab.errors import IplabError
 
@@ -31,6 +32,11 @@ class Bar:
     total: int
     unit: str = "steps"
 
+    @property
+    def amount(self) -> str:
+        """How much is done, "1,200 of 36,000 steps"."""
+        return f"{self.done:,} of {self.total:,} {self.unit}"
+
 
 class Display(Protocol):
     """Where progress is shown."""
@@ -46,6 +52,10 @@ class Display(Protocol):
             left: What is known of the time left, as `iplab.display.pace` writes it.
             note: More of what is known, for a line.
         """
+
+
+class WaitingStopped(Brief, KeyboardInterrupt):
+    """Waiting was stopped by the notebook's stop button."""
 
 
 @contextmanager
@@ -123,7 +133,7 @@ class _Lines:
             return
         self._next = self._clock() + _LINE_SECONDS
         share = f"({100 * whole.done // max(whole.total, 1)} %)"
-        line = f"{whole.done} of {whole.total} {whole.unit} {share}{left}{note}"
+        line = f"{whole.amount} {share}{left}{note}"
         if line != self._last:
             self._last = line
             self.say(line)
@@ -150,6 +160,8 @@ class _Cell:
             self._said.append(self._stopped)
         self._left = ""
         self._draw()
+        if kind is KeyboardInterrupt:
+            raise WaitingStopped from None
 
     def say(self, text: str) -> None:
         self._said.append(visible(text))
@@ -164,7 +176,7 @@ class _Cell:
     def _draw(self) -> None:
         if self._handle is not None:
             said, bars = self._said[-_HTML_LINES:], self._bars()
-            whole = [f"{bar.done} of {bar.total} {bar.unit}{self._left}" for bar in bars[:1]]
+            whole = [f"{bar.amount}{self._left}" for bar in bars[:1]]
             text, html = "\n".join([*said, *whole]), cell_html(said, bars, self._left)
             self._handle.update({"text/plain": text, "text/html": html}, raw=True)
 
@@ -175,7 +187,7 @@ def cell_html(said: Sequence[str], bars: Sequence[Bar], left: str) -> str:
         f"<tr><td style='text-align:left'>{escape(visible(bar.label))}</td>"
         f"<td><progress value='{100 * bar.done / max(bar.total, 1):.1f}' max='100' style='width:16em'>"
         "</progress></td>"
-        f"<td style='text-align:right'>{bar.done} of {bar.total} {bar.unit}{'' if place else left}</td></tr>"
+        f"<td style='text-align:right'>{bar.amount}{'' if place else left}</td></tr>"
         for place, bar in enumerate(bars)
     ]
     lines = "".join(f"<div style='white-space:pre-wrap'>{escape(line)}</div>" for line in said)

@@ -38,6 +38,11 @@ Setting = tuple[str, str, list[object]]
 
 
 class _Console(Console):
+    """Writes to its file in a notebook too, where rich would show each table as a display of its own."""
+
+    def __init__(self, file: TextIO, width: int | None = None) -> None:
+        super().__init__(file=file, width=width, force_jupyter=False)
+
     def on_broken_pipe(self) -> None:
         """Leave it to the caller: rich would end the program with exit code 1."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

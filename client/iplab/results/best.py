@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Default criteria for the best rate, with their words.
 CRITERIA: Final = {
     "best_validation_loss": "the smallest validation loss",
-    "final_test_loss": "the final test loss, so test results are a little too good: add validation_size "
+    "final_test_loss": "the final test loss, so test results are slightly optimistic: add validation_size "
     "to the spec",
 }
 

@@ -82,7 +82,7 @@ def compare(left: Experiment, right: Experiment, metric: str = "") -> Comparison
     """
     if metric and metric not in METRICS:
         raise InvalidRequestError(
-            [Violation("metric", f"{metric!r} is none; there are: {', '.join(METRICS)}")]
+            [Violation("metric", f"unknown metric {metric!r}; there are: {', '.join(METRICS)}")]
         )
     sides = list(left.runs()), list(right.runs())
     chosen = metric or _metric(sides)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from iplab.given import Handle
 from iplab.results.frames import pandas
+from iplab.results.numbers import counted
 from iplab.results.settings import AXES, Settings
 from iplab.v1.run_service_pb2 import QueryMetricsResponse
 
@@ -124,10 +125,12 @@ class Metrics(Handle):
             chosen = self.metric == position
             steps = self.step[chosen]
             rows.append(
-                (name, len(np.unique(self.run[chosen])), len(steps), f"{steps.min()} .. {steps.max()}")
+                (name, len(np.unique(self.run[chosen])), f"{len(steps):,}", f"{steps.min()} .. {steps.max()}")
             )
         right = (False, True, True, True)
-        return html.table_html(("metric", "runs", "points", "steps"), rows, repr(self), right)
+        title = f"Metrics: {len(self):,} points of {counted(len(np.unique(self.run)), 'run')}"
+        table = html.table_html(("metric", "runs", "points", "steps"), rows, right=right)
+        return html.titled(title, table if rows else html.paragraph("none"))
 
 
 def collect(blocks: Iterable[QueryMetricsResponse]) -> Metrics:

@@ -184,31 +184,20 @@ class Report:
 
     def _repr_html_(self) -> str:
         from iplab.display import html  # noqa: PLC0415 - notebooks alone
+        from iplab.display.answers import answers, overview  # noqa: PLC0415 - it imports this module
 
-        answers = [(c.subject, c.verdict, c.sentence) for c in self.conclusions]
-        answers += [
-            (check.subject, check.verdict, check.sentence)
-            for check in self.checks
-            if check.kind not in {"COORDINATE", "ALIGNMENT"}
-        ]
-        rows = [
-            (
-                subject.parameterization,
-                subject.hidden_layers,
-                subject.activation,
-                "" if subject.base_learning_rate is None else f"{subject.base_learning_rate:g}",
-                verdict.value,
-                sentence,
-            )
-            for subject, verdict, sentence in answers
-        ]
-        headings = ("parameterization", "L", "activation", "base rate", "verdict", "what was measured")
+        found = answers(self)
+        rows = [(answer.verdict.value, answer.sentence) for answer in found]
         return html.titled(
             f"{self.name} held against theory",
-            html.table_html(headings, rows)
+            html.paragraph(overview(found)) if len(found) > 1 else "",
+            html.table_html(("verdict", "answer"), rows)
             if rows
             else html.paragraph("nothing could be compared with theory"),
             html.listed(self.notes),
+            html.folded(f"every comparison: {len(self.checks)}", _comparisons(self.checks))
+            if self.checks
+            else "",
         )
 
     @property
@@ -259,3 +248,21 @@ def check_experiment(
     )
     found = transport.call(transport.reports.CheckExperiment, request)
     return read(Report, found)
+
+
+def _comparisons(checks: Sequence[Check]) -> str:
+    """A row per check, as HTML."""
+    from iplab.display import html  # noqa: PLC0415 - notebooks alone
+
+    rows = [
+        (
+            check.subject.parameterization,
+            check.subject.hidden_layers,
+            check.subject.activation,
+            "" if check.subject.base_learning_rate is None else f"{check.subject.base_learning_rate:g}",
+            check.verdict.value,
+            check.sentence,
+        )
+        for check in checks
+    ]
+    return html.table_html(("parameterization", "L", "activation", "base rate", "verdict", "measured"), rows)

@@ -92,7 +92,7 @@ class RunView(RunFields, RunSummaryFields, Handle):
         ]
         if self.failure:
             rows.append(("failure", f"{self.failure.reason}: {self.failure.message}"))
-        return html.table_html(("", ""), rows, self.name)
+        return html.titled(self.name, html.table_html((), rows))
 
     @property
     def width(self) -> float:  # type: ignore[override] # the message's field is a whole number

@@ -51,12 +51,12 @@ class Regime(ApiEnum):
 
 
 _MEANINGS = {
-    "UNKNOWN": "theory does not speak of this loss, activation or optimizer",
+    "UNKNOWN": "theory does not cover this loss, activation or optimizer",
     "UNSTABLE": "some size grows with the width without bound",
     "CONTROLLED_DIVERGENCE": "the output grows with the width, hidden layers do not",
-    "TRIVIAL": "wide networks do not move",
-    "FEATURE_LEARNING": "hidden layers change by as much as they are large, at every width",
-    "KERNEL": "hidden layers stay as they are; the output moves as a kernel machine's",
-    "OPERATOR": "as kernel, with Adam: the output moves, hidden layers stay as they are",
+    "TRIVIAL": "wide networks do not change",
+    "FEATURE_LEARNING": "hidden layers change by as much as their size, at every width",
+    "KERNEL": "hidden layers do not change; the output changes like a kernel machine's",
+    "OPERATOR": "like kernel, with Adam: the output changes, hidden layers do not",
     "MEASURE": "theory does not settle it: train and measure",
 }

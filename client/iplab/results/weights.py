@@ -30,8 +30,12 @@ class Weights:
         from iplab.display import html  # noqa: PLC0415 - notebooks alone
 
         rows = [(name, list(array.shape), array.dtype) for name, array in self.arrays.items()]
-        text = ", ".join(f"{key}: {value}" for key, value in sorted(self.metadata.items()))
-        return html.titled("Weights", html.table_html(("name", "shape", "dtype"), rows), html.paragraph(text))
+        header = html.table_html((), sorted(self.metadata.items())) if self.metadata else ""
+        return html.titled(
+            "Weights",
+            html.table_html(("name", "shape", "dtype"), rows),
+            html.folded("metadata: exponents, rate, seed, step, checksums", header),
+        )
 
 
 def parse_weights(data: bytes) -> Weights:

@@ -91,7 +91,7 @@ def _steps(path: str) -> list[str | int]:
     for part in path.split("."):
         found = _STEP.fullmatch(part.strip())
         if found is None:
-            raise LookupError("is no path; write it as grid.parameterizations[0].preset")
+            raise LookupError("is not a path; write it as grid.parameterizations[0].preset")
         steps += [found[1], *map(int, re.findall(r"\d+", found[2]))]
     return steps
 

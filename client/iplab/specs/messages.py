@@ -84,7 +84,7 @@ def _finite(widths: object, path: str, plain: dict[str, object], problems: Probl
     if infinite:
         plain["infinite_width"] = True
     if infinite and infinite[0] != len(entries) - 1:
-        problems.add(f"{path}[{infinite[0]}]", "inf is the last width, and is there once; move it to the end")
+        problems.add(f"{path}[{infinite[0]}]", "inf must be the last width, given once; move it to the end")
     return [entry for entry in entries if not is_infinite(entry)]
 
 
@@ -101,7 +101,7 @@ def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:
         return "is set by the service; leave it out", name
     here = f"{path}.{name}" if path else name
     if name == "<<":
-        return "merging (<<) is not read; write the fields out", here
+        return "merging (<<) is not supported; write the fields out", here
     known = _names(kind)
     elsewhere = _places(ROOT, "")
     near = nearest(name, known)
@@ -111,7 +111,7 @@ def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:
     # People call axes of the grid as tables do, or by shorter names.
     far = name if name in elsewhere else nearest(OTHER_NAMES.get(name.lower(), name), elsewhere)
     if not far:
-        return f"unknown field; here may stand {', '.join(known)}", here
+        return f"unknown field; allowed here: {', '.join(known)}", here
     hint = f"it belongs at {elsewhere[far]}" if far == name else f"did you mean {elsewhere[far]}?"
     return f"unknown field here; {hint}", elsewhere[far]
 

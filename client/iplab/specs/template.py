@@ -12,7 +12,7 @@ TEMPLATE: Final = """\
 #   iplab submit {file} --dry-run   # runs, memory, time; creates nothing
 #   iplab submit {file} --watch     # train it, and show the results
 #
-# Names that may stand here (datasets, losses, optimizers, ...): iplab catalog
+# Names to choose from (datasets, losses, optimizers, ...): iplab catalog
 # Parameterizations with their exponents: iplab parameterizations
 display_name: Which rate is best at which width
 # labels: {{team: theory}}    # iplab list --filter 'labels.team = theory'

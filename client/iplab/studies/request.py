@@ -55,7 +55,7 @@ def budget_of(text: str) -> study_pb2.StudyBudget:
         elif unit in _RUNS and amount == int(amount):
             budget.runs = int(amount)
         else:
-            message = f"{part.strip()!r} is no amount; write wall time as 10m, 400 runs, or 1.5 core-hours"
+            message = f"{part.strip()!r} is not an amount; write 10m (wall time), 400 runs, or 1.5 core-hours"
             raise InvalidRequestError([Violation("budget", message)])
     return budget
 
@@ -84,7 +84,7 @@ def study_message(
     part.SetInParent()
     known = [field.name for field in part.DESCRIPTOR.fields]
     wrong = [
-        Violation(name, f"is no setting of {question}; it has: {', '.join(known) or 'none'}")
+        Violation(name, f"is not a setting of {question}; it has: {', '.join(known) or 'none'}")
         for name in settings
         if name not in known
     ]

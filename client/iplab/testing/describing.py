@@ -28,10 +28,8 @@ def update(study: study_pb2.Study, given: study_pb2.Study, mask: FieldMask) -> b
     """Change what a mask names; return whether anything is another one than before. Raises Refused."""
     id = study.name.rpartition("/")[2]
     if given.etag not in ("", etag_of(study)):
-        text = (
-            f"study {id!r} was changed since it had the etag {given.etag!r}; read it again, and decide again"
-        )
-        raise Refused("ETAG_MISMATCH", text)
+        text = f"study {id!r} was changed since it had the etag {given.etag!r}"
+        raise Refused("ETAG_MISMATCH", f"{text}; read it again before you change it")
     before = etag_of(study)
     for path in _paths(given, mask):
         key = path.removeprefix(_ONE_LABEL)

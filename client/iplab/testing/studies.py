@@ -156,7 +156,7 @@ class Studies:
         """Bring it back. Raises Refused."""
         study = self.get(name)
         if study.name in self._purging:
-            raise wrong({"name": "it is being purged, and cannot be brought back"})
+            raise wrong({"name": "it is being purged and cannot be undeleted"})
         describing.undelete(study)
         self._change(study)
         return self.answer(study)

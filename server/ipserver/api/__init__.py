@@ -1,1 +1,1 @@
-"""The gRPC API: stateless, knows the store and nothing of Ray, torch or MLflow."""
+"""The gRPC API: stateless; uses the store, and neither Ray nor torch nor MLflow."""

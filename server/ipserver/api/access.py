@@ -1,4 +1,4 @@
-"""Access control: an interceptor that authenticates callers, and one that compares their roles.
+"""Access control: an interceptor that authenticates callers, and one that checks their roles.
 
 The role that a method needs is an option in the proto (`iplab.v1.access`). Health is open to everyone.
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _DOES: Final = {Role.READER: "reading", Role.WRITER: "writing", Role.ADMIN: "this"}
 
-# The stubs' classes of handlers are generic in the stubs alone, so the name is a text.
+# A string, because handler classes are generic only in the stubs.
 Continuation = Callable[[grpc.HandlerCallDetails], "Awaitable[grpc.RpcMethodHandler[Any, Any]]"]
 
 
@@ -42,8 +42,8 @@ class Rule:
 
     Attributes:
         role: Role that the caller needs in the project concerned.
-        resource: Path of the field with the name of the resource whose project is concerned; "": none.
-        project: Path of the field with the project concerned; "": none.
+        resource: Path of the field with the name of the resource whose project is concerned; "" if none.
+        project: Path of the field with the project concerned; "" if none.
     """
 
     role: Role
@@ -81,7 +81,7 @@ class Authenticate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
     """Authenticates the caller before a request is read, and again while a stream lasts.
 
     Args:
-        authenticator: Knows the callers.
+        authenticator: Finds the caller of a token.
     """
 
     def __init__(self, authenticator: Authenticator) -> None:
@@ -90,7 +90,7 @@ class Authenticate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Wrap all methods but those of health, reflection too."""
+        """Wrap all methods, including reflection, except those of health."""
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(HEALTH):
             return handler
@@ -113,14 +113,14 @@ class Authenticate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
                 async for response in responses:
                     yield response
                 return
-            # The next response is awaited in a separate task, so that a silent stream ends too.
+            # The next response is awaited in a task, so that access is checked while a stream is silent.
             waiting = asyncio.ensure_future(anext(responses, None))
             try:
                 while True:
                     done, _ = await asyncio.wait({waiting}, timeout=self._authenticator.trust_seconds)
                     who = await self._authenticator.caller(authorization)
                     if any(who.role(project) < role for project, role in first.roles.items()):
-                        raise PermissionDenied("a role of yours was taken; call again for what is left")
+                        raise PermissionDenied("one of your roles was revoked; call again with the others")
                     if done:
                         if (response := waiting.result()) is None:
                             return
@@ -136,13 +136,13 @@ class Authenticate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
 
 
 class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Compares the caller's role with the one that a method needs, and fills in the project that is meant.
+    """Checks that the caller has the role that a method needs, and fills in the default project.
 
     Args:
-        store: Knows the projects of resources.
-        blocking: Pool for its calls.
+        store: Finds the projects of resources.
+        blocking: Thread pool for calls of the store.
         rules: Rules of all methods, by path.
-        rates: Counter of requests per second; None: they are not limited.
+        rates: Limits requests per second; None: no limit.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Wrap the methods of iplab.v1; reflection needs a token and no role."""
+        """Wrap the methods of iplab.v1. Reflection needs a token but no role."""
         handler = await continuation(handler_call_details)
         if handler is None or not handler_call_details.method.startswith("/iplab."):
             return handler
@@ -180,13 +180,13 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         return rewrapped(handler, unary, streaming)
 
     async def _check(self, rule: Rule, request: Message) -> None:
-        """Raises NotFound if the caller may not know of the resource or project, else PermissionDenied."""
+        """Raise PermissionDenied, or NotFound if the caller may not learn that the resource exists."""
         who = caller()
         scope().experiment = _experiment(rule, request)
         try:
             project = await self._allowed(who, rule, request)
         except (Concealed, PermissionDenied, InvalidRequest):
-            await self._count(who.project(Role.READER), who)  # guesses at names are requests, too
+            await self._count(who.project(Role.READER), who)  # guessed names count as requests
             raise
         await self._count(project, who)
 
@@ -230,12 +230,12 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
 
 
 def field_at(request: Message, path: str) -> Any:
-    """The value of the field of a path ("experiment.name")."""
+    """The value of the field at a path ("experiment.name")."""
     return getattr(*_place(request, path))
 
 
 def _place(request: Message, path: str) -> tuple[Any, str]:
-    """The message that holds the field of a path, and the field's name."""
+    """The message that holds the field at a path, and the field's name."""
     *above, last = path.split(".")
     holder: Any = request
     for part in above:
@@ -244,7 +244,7 @@ def _place(request: Message, path: str) -> tuple[Any, str]:
 
 
 def _experiment(rule: Rule, request: Message) -> str:
-    """Id of the experiment that a request is about, for log lines; "": none, or no such id can be."""
+    """Id of the experiment that a request is about, for log lines; "" if there is none or it is malformed."""
     if rule.resource:
         kind, _, rest = field_at(request, rule.resource).partition("/")
         found = rest.partition("/")[0] if kind == "experiments" else ""

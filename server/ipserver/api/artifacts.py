@@ -1,4 +1,4 @@
-"""Reads artifacts' files, and notices when they are not what was committed."""
+"""Reads artifact files, and detects those that differ from what was committed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ipserver.store.records.files import ArtifactRecord
 
 
 def chunks(store: ArtifactStore, record: ArtifactRecord, offset: int) -> Iterator[tuple[int, bytes]]:
-    """The bytes of a file with their positions.
+    """Read a file as (position, bytes) from an offset.
 
     Args:
-        store: Where files are.
+        store: The artifact store.
         record: The artifact.
-        offset: First byte wanted, 0 .. size.
+        offset: First byte, 0 .. size.
 
     Raises:
         InvalidRequest: The offset lies outside the file.
-        ArtifactDamaged: The file is missing or has another size; or it was read from the start and has
-            another checksum, which is known after its last byte.
-        ArtifactsUnavailable: The files cannot be reached now.
+        ArtifactDamaged: The file is missing or has the wrong size; or, when read from the start, the wrong
+            checksum, which is raised after its last byte.
+        ArtifactsUnavailable: The artifact store cannot be reached.
     """
     if not 0 <= offset <= record.size_bytes:
         raise InvalidRequest(
@@ -30,7 +30,7 @@ def chunks(store: ArtifactStore, record: ArtifactRecord, offset: int) -> Iterato
         )
     size = store.size(record.location)
     if size is None:
-        raise ArtifactDamaged(f"the file of {record.path!r} cannot be read: it is not there")
+        raise ArtifactDamaged(f"the file of {record.path!r} is missing")
     if size != record.size_bytes:
         raise ArtifactDamaged(
             f"the file of {record.path!r} has {size} bytes but {record.size_bytes} were committed"

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class AuditService(pb_grpc.AuditServiceServicer):
-    """Who changed what.
+    """Lists the entries of the audit log.
 
     Args:
-        store: Where entries are.
-        blocking: Pool for its calls.
+        store: The store.
+        blocking: Thread pool for calls of the store.
         tokens: Page tokens.
     """
 
@@ -37,7 +37,7 @@ class AuditService(pb_grpc.AuditServiceServicer):
     async def ListAuditEntries(
         self, request: pb.ListAuditEntriesRequest, context: Any
     ) -> pb.ListAuditEntriesResponse:
-        """Entries, newest first."""
+        """List entries, newest first."""
         size, where = paging.page_size(request.page_size), parse_filter(request.filter, AUDIT_FIELDS)
         own = [project for project, role in caller().roles.items() if role >= Role.ADMIN]
         scope = ("audit", request.filter)

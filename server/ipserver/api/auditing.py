@@ -1,7 +1,7 @@
-"""Writes calls into the audit log: those that may change something, and those that are refused.
+"""Writes the audit log: calls that may change something, and refused calls.
 
-The entry of a call that needs more than the role reader is in the transaction by which it changes something,
-so there is one exactly if it did. A call that ends without a change has a separate entry.
+The entry of a call that needs more than the role reader is written in the transaction of its change, so it
+exists if and only if the change does. A call that ends without a change gets an entry of its own transaction.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from grpc import aio
 from ipserver import names
 from ipserver.api.access import Continuation, Rule, field_at
 from ipserver.api.blocking import Blocking
+from ipserver.api.buckets import TokenBuckets
 from ipserver.api.caller import user_if_known
 from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.api.status import status_code
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
     from ipserver.store.interface.auditing import CallEntry
 
 _log = logging.getLogger(__name__)
-# Refused calls with an entry of their own: so many at once, and so many per second. Anyone can be refused, so
-# their number must not decide how much is written.
+# Token bucket for separate entries of refused calls: anyone can cause refusals, so their number must not
+# decide how much is written. Refusals beyond it are only counted.
 _BURST: Final = 60.0
 _PER_SECOND: Final = 1.0
-# What is only counted is written at the latest after this time.
+# Counts are written after at most this time.
 _COUNTS_SECONDS: Final = 10.0
 _LONGEST_RESOURCE: Final = 200
 Refusal = Unauthenticated | PermissionDenied | Concealed | RateExceeded
@@ -47,14 +48,14 @@ _REFUSALS: Final = (Unauthenticated, PermissionDenied, Concealed, RateExceeded)
 
 
 class AuditLog:
-    """Writes entries.
+    """Writes entries of the audit log.
 
     Args:
-        store: Where they are kept.
-        blocking: Pool for its calls.
-        keep_seconds: How long they are kept.
+        store: The store.
+        blocking: Thread pool for calls of the store.
+        keep_seconds: How long entries are kept.
         monotonic: Clock, in seconds.
-        counts_seconds: After how long what was only counted is written.
+        counts_seconds: Interval at which counts are written.
     """
 
     def __init__(
@@ -68,17 +69,15 @@ class AuditLog:
         self._store = store
         self._blocking = blocking
         self._keep_seconds = keep_seconds
-        self._monotonic = monotonic
         self._counts_seconds = counts_seconds
-        # By code: refusals that may have an entry of their own now, and when that was so.
-        self._buckets: dict[str, tuple[float, float]] = {}
-        # Calls without an entry, by code and user.
+        self._buckets = TokenBuckets[str](monotonic=monotonic)
+        # Number of calls without an entry, by status code and user.
         self._counted: Counter[tuple[str, str]] = Counter()
         self._counting: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def following(self, call: AuditedCall) -> AsyncIterator[None]:
-        """Make a call in the block: its audit entry is written in the same transaction as its changes."""
+        """Context of a call: its entry is written in the same transaction as its changes."""
         entry, code = self._store.entry_of(call, self._keep_seconds), grpc.StatusCode.OK
         try:
             with accompanied(entry):
@@ -94,7 +93,7 @@ class AuditLog:
                 await asyncio.shield(asyncio.ensure_future(self._finish(entry, call, code.name)))
 
     async def refused(self, call: AuditedCall, error: Refusal) -> None:
-        """Write a refused call down, or count it if there are too many of its kind."""
+        """Write an entry for a refused call, or only count it if its status code is too frequent."""
         code = status_code(error).name
         if not self._may_write(code):
             self._count(code, call.user)
@@ -108,7 +107,7 @@ class AuditLog:
             _log.warning("a refused call to %s is only counted in the audit log: %s", call.method, failed)
 
     async def close(self) -> None:
-        """Write what is only counted so far."""
+        """Write the outstanding counts."""
         if self._counting is not None:
             self._counting.cancel()
             await asyncio.wait({self._counting})
@@ -122,12 +121,7 @@ class AuditLog:
             _log.warning("a call to %s (%s) is only counted in the audit log: %s", call.method, code, failed)
 
     def _may_write(self, code: str) -> bool:
-        now = self._monotonic()
-        left, then = self._buckets.get(code, (_BURST, now))
-        left = min(_BURST, left + _PER_SECOND * (now - then))
-        written = left >= 1.0
-        self._buckets[code] = left - written, now
-        return written
+        return self._buckets.take(code, _PER_SECOND, _BURST) == 0.0
 
     def _count(self, code: str, user: str) -> None:
         self._counted[code, user] += 1
@@ -151,12 +145,12 @@ class AuditLog:
 
 
 class AuditRefused(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Writes down what `Authenticate` and `Authorize` refuse, of all methods but health's.
+    """Writes entries for calls that `Authenticate` and `Authorize` refuse, except health checks.
 
-    Calls that come too fast are among that.
+    This includes calls above the limit of requests per second.
 
     Args:
-        log: Where to.
+        log: The audit log.
     """
 
     def __init__(self, log: AuditLog) -> None:
@@ -199,10 +193,10 @@ class AuditRefused(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
 
 
 class AuditChanges(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Writes down the calls that `Authorize` has let through and that may change something.
+    """Writes entries for calls that `Authorize` has allowed and that may change something.
 
     Args:
-        log: Where to.
+        log: The audit log.
         rules: Rules of all methods, by path.
     """
 
@@ -241,7 +235,7 @@ class AuditChanges(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
 
 
 def _call(path: str, rule: Rule, request: Message, context: aio.ServicerContext[Any, Any]) -> AuditedCall:
-    """The entry of a call at its beginning."""
+    """The entry of a call that begins."""
     resource = str(field_at(request, rule.resource)) if rule.resource else ""
     if asked := getattr(request, "experiment_id", ""):
         resource = names.experiment_name(asked)

@@ -1,4 +1,4 @@
-"""From a token to its user: tokens of this service, and those of an identity provider."""
+"""Finds the user of a token: tokens of this service, and of an identity provider."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from ipserver.store import Store
 
 _log = logging.getLogger(__name__)
-# Seconds that an answer about a token is believed. Streams ask again as often, so a revoked token, or a role
-# that was taken, ends everything within twice this time.
+# Seconds for which the result of checking a token is cached. Streams check again as often, so revoked tokens
+# and roles lose access within twice this time.
 TRUST_SECONDS: Final = 15.0
 _MOST_KNOWN: Final = 10_000
 _SCHEME: Final = "bearer "
 
 
 class Provider(Protocol):
-    """Checks tokens that this service did not make."""
+    """Checks tokens that this service did not issue."""
 
     def principals(self, token: str) -> tuple[str, tuple[str, ...]]:
-        """User, and all principals of the user. Raises Unauthenticated. Blocks."""
+        """The user, and all principals of the user. Raises Unauthenticated. Blocks."""
 
 
 class Authenticator:
     """Authenticates callers.
 
     Args:
-        store: Where tokens and roles are.
-        blocking: Pool for its calls.
-        required: Whether callers must show a token; otherwise everyone may do everything.
-        provider: Checks tokens of an identity provider; None: there is none.
+        store: The store of tokens and roles.
+        blocking: Thread pool for calls of the store.
+        required: Whether callers need a token; otherwise everyone may do everything.
+        provider: Checks tokens of an identity provider; None if there is none.
         monotonic: Clock, in seconds.
-        trust_seconds: How long an answer about a token is believed.
+        trust_seconds: How long the result of checking a token is cached.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Authenticator:
         self.trust_seconds = trust_seconds
 
     async def caller(self, authorization: str) -> Caller:
-        """The caller who sent this header "authorization".
+        """The caller with this value of the header "authorization".
 
         Raises:
             Unauthenticated: There is no token, or it is unknown, expired or revoked.
@@ -74,7 +74,7 @@ class Authenticator:
             return ANYONE
         if authorization[: len(_SCHEME)].lower() != _SCHEME:
             raise Unauthenticated(
-                "this service wants a token: set IPLAB_TOKEN, or the header `authorization: Bearer TOKEN`; "
+                "this service needs a token: set IPLAB_TOKEN, or the header `authorization: Bearer TOKEN`; "
                 "its operator makes one by `ipserver token create`"
             )
         token = authorization[len(_SCHEME) :].strip()
@@ -93,18 +93,15 @@ class Authenticator:
     def _check(self, token: str) -> Caller:
         if not token.startswith(PREFIX):
             if self._provider is None:
-                raise Unauthenticated(
-                    "this service did not make the token, and knows no identity provider that could have; "
-                    "ask its operator for one: `ipserver token create`"
-                )
+                raise Unauthenticated("this service did not issue the token, and has no identity provider")
             user, principals = self._provider.principals(token)
             return Caller(user, self._accounts.roles(principals))
         record = self._accounts.verify_token(token)
         if record is None:
-            raise Unauthenticated("the token is not known here; is it complete, and of this service?")
+            raise Unauthenticated("the token is unknown here; check that it is complete and of this service")
         if record.state != "active":
             raise Unauthenticated(f"the token {record.id} is {record.state}; ask for a new one", record.user)
-        # Its own clock decides when it has expired: `_check` runs again within `trust_seconds`.
+        # Expiry needs no timer: `_check` runs again after `trust_seconds`.
         return Caller(record.user, self._accounts.roles([record.user]))
 
     def _write_use(self, token: str) -> None:
@@ -115,7 +112,7 @@ class Authenticator:
             try:
                 await self._blocking.run(self._accounts.token_used, name)
             except StoreUnavailable as error:
-                _log.warning("the last use of token %s is not written down: %s", name, error)
+                _log.warning("the last use of token %s was not recorded: %s", name, error)
 
         task = asyncio.get_running_loop().create_task(write())
         self._writing.add(task)

@@ -1,4 +1,4 @@
-"""Runs blocking calls in a bounded pool, so that no handler ever stops the event loop."""
+"""Runs blocking calls in a bounded pool of threads, so that handlers do not block the event loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Blocking:
     """A pool of threads for the store and for files.
 
     Args:
-        workers: Threads; more calls wait on the event loop, where a cancelled one costs nothing.
+        workers: Number of threads. Further calls wait on the event loop, where cancelling them is free.
     """
 
     def __init__(self, workers: int = 16) -> None:
@@ -24,10 +24,10 @@ class Blocking:
         self._slots = asyncio.Semaphore(workers)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `function` in a thread. What it raises is raised here."""
+        """Call `function` in a thread and return its result. Its exceptions are raised here."""
         async with self._slots:
             loop = asyncio.get_running_loop()
-            context = contextvars.copy_context()  # so that log lines of the thread name the request
+            context = contextvars.copy_context()  # log lines of the thread name the request
             return await loop.run_in_executor(self._pool, lambda: context.run(function, *args, **kwargs))
 
     async def iterate(self, items: Iterator[T]) -> AsyncIterator[T]:
@@ -37,5 +37,5 @@ class Blocking:
             yield item  # type: ignore[misc]  # only `end` is not a T
 
     def close(self) -> None:
-        """End the threads once their present calls are done."""
+        """End the threads when their current calls have ended."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""The caller: the user of a request with their roles in projects."""
+"""The caller of a request: a user with roles in projects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Caller:
     """A user whose token was checked.
 
     Attributes:
-        user: Name; "" where the service does not ask who its users are.
+        user: Name; "" without authentication.
         roles: Role by project; the project "*" stands for all.
     """
 
@@ -50,10 +50,10 @@ class Caller:
         return allowed[0] if len(allowed) == 1 and allowed != [EVERY] else DEFAULT_PROJECT
 
 
-# The caller of a service without authentication, who may do everything.
+# The caller when the service has no authentication.
 ANYONE: Final = Caller("", {EVERY: Role.ADMIN})
 
-# Of the running request. It has no default: a method that was reached without a check must fail.
+# The caller of the running request. It has no default, so that a method reached without a check fails.
 _current: ContextVar[Caller] = ContextVar("caller")
 
 
@@ -63,12 +63,12 @@ def caller() -> Caller:
 
 
 def user_if_known() -> str:
-    """The user of the running request; "": not known yet, or the service has no authentication."""
+    """The user of the running request; "" if not known yet, or without authentication."""
     who = _current.get(None)
     return who.user if who else ""
 
 
 def set_caller(who: Caller) -> None:
-    """Set the caller of the running request, for its log lines too."""
+    """Set the caller of the running request, also for its log lines."""
     _current.set(who)
     scope().principal = who.user

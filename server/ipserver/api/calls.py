@@ -1,6 +1,6 @@
-"""Calls of the API as its operator sees them: which method, how it ended, how long it took; log lines.
+"""Observation of calls for metrics and log lines: method, status code and duration.
 
-A caller may name a call by the header `x-request-id`; log lines of the call have that name, or a random one.
+Log lines of a call have the id in its header `x-request-id`, or else a random id.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _log = logging.getLogger(__name__)
 REQUEST_ID: Final = "x-request-id"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-# Codes that are this service's fault or trouble.
+# Status codes of failures of the service rather than of the caller.
 _TROUBLE: Final = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS"})
-# Label of methods that do not exist, because callers may send any number of names.
+# One label for all methods that do not exist, because callers may send any number of names.
 UNKNOWN_METHOD: Final = "unknown"
 
 
@@ -40,7 +40,7 @@ class Call:
         method: "ExperimentService/GetExperiment" of iplab.v1, the full path of other services' methods, or
             "unknown".
         code: Name of its gRPC status ("OK", "NOT_FOUND").
-        seconds: How long it took; a stream, until its end.
+        seconds: Duration; of a stream, until its end.
     """
 
     method: str
@@ -58,10 +58,10 @@ def method_name(path: str) -> str:
 
 
 class Observe(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Reports every ended call, except health checks, to observers. The outermost interceptor.
+    """The outermost interceptor: reports every ended call, except health checks, to observers.
 
     Args:
-        observers: Called with every call, on the event loop; they must not block, or raise.
+        observers: Called with every ended call, on the event loop; must neither block nor raise.
         monotonic: Clock, in seconds.
     """
 
@@ -76,12 +76,12 @@ class Observe(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in th
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Wrap all methods but those of health."""
+        """Wrap all methods except those of health."""
         method = handler_call_details.method
         handler = await continuation(handler_call_details)
         if method.startswith(HEALTH):
             return handler
-        if not handler:  # there is no such method, which the stubs do not know
+        if not handler:  # there is no such method; the stubs do not declare this case
             self._tell(Call(UNKNOWN_METHOD, "UNIMPLEMENTED"))
             return handler
         name = method_name(method)
@@ -105,7 +105,7 @@ class Observe(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in th
 
     @contextmanager
     def _observed(self, name: str, context: aio.ServicerContext[Any, Any]) -> Iterator[None]:
-        """The call, made in the block, with its log scope and its span."""
+        """Context of a call, with its log scope and its span."""
         one, begin = Call(name), self._monotonic()
         enter(Scope(request_id=_given(context, REQUEST_ID, _REQUEST_ID) or secrets.token_hex(8)))
         with span(name, parent=_given(context, TRACEPARENT, _TRACEPARENT)) as recorded:
@@ -126,7 +126,7 @@ class Observe(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in th
 
 
 def _code(error: BaseException, context: aio.ServicerContext[Any, Any]) -> str:
-    """Status of a call that raised. A disconnected caller or an expired deadline cancels the call."""
+    """Name of the status of a call that raised. A disconnect or an expired deadline cancels a call."""
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         return "CANCELLED"
     code = context.code()
@@ -134,16 +134,16 @@ def _code(error: BaseException, context: aio.ServicerContext[Any, Any]) -> str:
 
 
 def _given(context: aio.ServicerContext[Any, Any], header: str, form: re.Pattern[str]) -> str:
-    """A header of the call; "": it is not there once, or has another form."""
+    """A header of the call; "" if it is missing, repeated or malformed."""
     given = [str(value) for key, value in context.invocation_metadata() or () if key == header]
     return given[0] if len(given) == 1 and form.fullmatch(given[0]) else ""
 
 
 class AccessLines:
-    """Writes a log line for every call: an observer.
+    """An observer that writes a log line for every call.
 
-    Calls that change something, and trouble of the service, are INFO; reads and errors of callers, of which
-    there may be thousands a second, are DEBUG.
+    Calls that may change something and failures of the service are INFO. Reads and errors of callers are
+    DEBUG, because there may be thousands per second.
 
     Args:
         changing: Names of the methods that need more than the role reader.

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class CatalogService(pb_grpc.CatalogServiceServicer):
-    """What specs may name.
+    """Lists what specs may name.
 
     Args:
-        store: Where the last capacity report is.
-        blocking: Pool for its calls.
-        limits: What specs are checked against.
+        store: The store, which has the last capacity report.
+        blocking: Thread pool for calls of the store.
+        limits: Limits on specs.
     """
 
     def __init__(self, store: Store, blocking: Blocking, limits: Limits) -> None:
@@ -33,7 +33,7 @@ class CatalogService(pb_grpc.CatalogServiceServicer):
         self._limits = limits
 
     async def GetCatalog(self, request: pb.GetCatalogRequest, context: Any) -> pb.Catalog:
-        """Names, datasets, limits."""
+        """Return names, datasets and limits."""
         capacity = await self._blocking.run(self._store.capacity)
         return pb.Catalog(
             datasets=_datasets(capacity),
@@ -51,7 +51,7 @@ class CatalogService(pb_grpc.CatalogServiceServicer):
 
 
 def _datasets(capacity: CapacityReport | None) -> list[pb.Dataset]:
-    """The built-in ones, then what else was reported."""
+    """The built-in datasets, then the other reported ones."""
     reports = {report.name: report for report in capacity.datasets} if capacity else {}
     names = [*catalogue.DATASETS, *(name for name in reports if name not in catalogue.DATASETS)]
     return [_dataset(name, reports.get(name)) for name in names]

@@ -1,4 +1,4 @@
-"""From records of the store to messages of iplab.v1; the only file that does so."""
+"""Converts records of the store to messages of iplab.v1."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Regimes = Mapping[tuple[str, int, str], Regime | None]
 
 
 def experiment(record: ExperimentRecord) -> experiment_pb2.Experiment:
-    """An experiment, with what theory predicts for it (which can take long the first time)."""
+    """An experiment with its predictions, which can take seconds to compute the first time."""
     message = listed(record)
     message.predictions.extend(theory.prediction(value) for value in predictions(message.spec))
     return message
 
 
 def listed(record: ExperimentRecord) -> experiment_pb2.Experiment:
-    """An experiment as listings show it, without predictions."""
+    """An experiment without predictions, for listings."""
     spec = stored_spec(record.spec)
     return experiment_pb2.Experiment(
         name=names.experiment_name(record.id),
@@ -70,7 +70,7 @@ def counts(per_state: Mapping[RunState, int]) -> experiment_pb2.RunCounts:
 
 
 def run(record: RunRecord, regimes: Regimes, attempts: Iterable[AttemptRecord] = ()) -> run_pb2.Run:
-    """A run, with its attempts if they were asked for.
+    """A run, with its attempts if given.
 
     Args:
         record: The run.
@@ -101,7 +101,7 @@ def run(record: RunRecord, regimes: Regimes, attempts: Iterable[AttemptRecord] =
 
 
 def regimes(record: ExperimentRecord) -> Regimes:
-    """What theory predicts for the runs of an experiment."""
+    """The predicted regimes of the runs of an experiment."""
     return predicted_regimes(stored_spec(record.spec))
 
 
@@ -135,7 +135,7 @@ def event(record: EventRecord) -> experiment_pb2.ExperimentEvent:
     elif record.kind == "notice":
         message.notice.message = payload["message"]
     else:
-        raise ValueError(f"event {record.sequence} is of the unknown kind {record.kind!r}")
+        raise ValueError(f"event {record.sequence} has the unknown kind {record.kind!r}")
     return message
 
 

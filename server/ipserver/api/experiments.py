@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 
 
 class ExperimentService(pb_grpc.ExperimentServiceServicer):
-    """Submitting and following experiments.
+    """Submits, lists, changes and watches experiments.
 
     Args:
-        store: Where experiments are.
-        blocking: Pool for its calls.
-        bulk: Pool for requests that are checked and expanded.
-        hub: Where events come from.
+        store: The store.
+        blocking: Thread pool for calls of the store.
+        bulk: Thread pool for submissions, which take long to check and expand.
+        hub: Source of events.
         tokens: Page tokens.
-        limits: What specs are checked against.
+        limits: Limits on specs.
         deleted_seconds: How long a deleted experiment can be undeleted.
-        room: Whether anything new is accepted.
+        room: Refuses new work when disks are nearly full.
     """
 
     def __init__(
@@ -74,20 +74,20 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     async def CreateExperiment(
         self, request: pb.CreateExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Validate, expand, make durable; see the proto."""
+        """Validate, expand and store an experiment; see the proto."""
         return await self._bulk.run(self._create, request, caller().user)
 
     async def GetExperiment(
         self, request: pb.GetExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """One experiment."""
+        """Return one experiment."""
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._converted, self._store.get_experiment, experiment)
 
     async def BatchGetExperiments(
         self, request: pb.BatchGetExperimentsRequest, context: Any
     ) -> pb.BatchGetExperimentsResponse:
-        """Several experiments, in the order of the request."""
+        """Return several experiments, in the order of the request."""
         ids = names.parse_several(request.names, "names", names.parse_experiment)
         found = await self._blocking.run(self._listed, ids, caller().visible())
         return pb.BatchGetExperimentsResponse(experiments=found)
@@ -95,10 +95,10 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     async def ListExperiments(
         self, request: pb.ListExperimentsRequest, context: Any
     ) -> pb.ListExperimentsResponse:
-        """Experiments, newest first."""
+        """List experiments, newest first."""
         size = paging.page_size(request.page_size)
         where, visible = parse_filter(request.filter, EXPERIMENT_FIELDS), caller().visible()
-        # Tokens made before deletion existed are still read.
+        # Without "deleted", so that tokens of versions without deletion stay valid.
         scope = ("experiments", request.filter, *(["deleted"] if request.show_deleted else []))
         place = self._tokens.read(request.page_token, *scope)
         before = (float(place[0]), str(place[1])) if place else None
@@ -130,14 +130,14 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     async def PauseExperiment(
         self, request: pb.PauseExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Stop its training until it is resumed."""
+        """Stop the training of an experiment until it is resumed."""
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._converted, self._store.pause_experiment, experiment)
 
     async def ResumeExperiment(
         self, request: pb.ResumeExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Continue its training."""
+        """Continue the training of a paused experiment."""
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._converted, self._store.resume_experiment, experiment)
 
@@ -151,7 +151,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     async def RetryFailedRuns(
         self, request: pb.RetryFailedRunsRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Train what failed again."""
+        """Train failed runs again."""
         experiment = names.parse_experiment(request.name, "name")
         retry = partial(retry_failed, self._store, request, require_room=self._room.require)
         return await self._blocking.run(self._converted, retry, experiment)
@@ -159,7 +159,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     async def DeleteExperiment(
         self, request: pb.DeleteExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Hide it, until it is undeleted or purged."""
+        """Hide an experiment until it is undeleted or purged."""
         experiment = names.parse_experiment(request.name, "name")
         delete = partial(self._store.delete_experiment, keep_seconds=self._deleted_seconds, etag=request.etag)
         return await self._blocking.run(self._converted, delete, experiment)
@@ -167,28 +167,28 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     async def UndeleteExperiment(
         self, request: pb.UndeleteExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Bring it back."""
+        """Restore a deleted experiment."""
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._converted, self._store.undelete_experiment, experiment)
 
     async def PurgeExperiment(
         self, request: pb.PurgeExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Have a dispatcher remove it permanently."""
+        """Have a dispatcher remove a deleted experiment permanently."""
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._converted, self._store.purge_experiment, experiment)
 
     async def UpdateExperiment(
         self, request: pb.UpdateExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
-        """Change its name, labels, notes or priority; see the proto."""
+        """Change the display name, labels, notes or priority; see the proto."""
         experiment = names.parse_experiment(request.experiment.name, "experiment.name")
         return await self._bulk.run(self._update, experiment, request)
 
     async def WatchExperiment(
         self, request: pb.WatchExperimentRequest, context: Any
     ) -> AsyncIterator[pb.WatchExperimentResponse]:
-        """Events, old and new."""
+        """Stream events, past and new."""
         experiment = names.parse_experiment(request.name, "name")
         async for events in self._hub.watch(experiment, request.after_sequence):
             rest = [convert.event(event) for event in events]
@@ -216,7 +216,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         return self._lacking(message) if record.state is ExperimentState.QUEUED else message
 
     def _lacking(self, message: experiment_pb2.Experiment) -> experiment_pb2.Experiment:
-        """With what the cluster lacks now; what is stored are the warnings that hold for good."""
+        """Add warnings about the present capacity, which are not stored because they may change."""
         now = capacity_warnings(message.spec, self._store.capacity())
         message.warnings[:] = [*now, *message.warnings]
         return message

@@ -2,10 +2,10 @@
 
     state = RUNNING AND (parameterization = "ip-llr" OR NOT width < 128)
 
-A field may be written as tables have it: `base learning rate = 0.1`.
-Values are bare words or numbers, or strings in double or single quotes (a backslash keeps the next
-character). AND, OR, NOT and states may be written in lower case. AND binds closer than OR, NOT closer than
-both. Times are as in RFC 3339, "2026-11-27T10:00:00Z"; a day alone stands for its beginning (UTC).
+A field may be written like a table's heading: `base learning rate = 0.1`.
+Values are bare words or numbers, or strings in double or single quotes (a backslash escapes the next
+character). AND, OR, NOT and states may be written in lower case. NOT binds closer than AND, AND closer than
+OR. Times are as in RFC 3339, "2026-11-27T10:00:00Z"; a date alone stands for its beginning (UTC).
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ _MOST_CHARACTERS = 4000
 _MOST_DEPTH = 50
 _EXAMPLE = "example: width >= 128"
 _NO_COMMA = "comparisons are joined by AND, not by a comma"
-# What other languages write for the words that join comparisons.
+# Operators of other languages, with a hint for each.
 _JOINED = {"&&": "write AND", "&": "write AND", "||": "write OR", "|": "write OR"}
 _HALF: Final = 0.5e-6  # of a microsecond
-# What every store can compare: a 64-bit integer.
+# Both databases compare 64-bit integers.
 _INTEGER = range(-(2**63), 2**63)
 
 Token = tuple[str, str]
@@ -83,14 +83,14 @@ def parse_filter(text: str, fields: Mapping[str, FieldType]) -> Filter:
     """Read a filter.
 
     Args:
-        text: As in a request; blank means no condition.
+        text: The filter of a request; blank means no condition.
         fields: Type of each field that may be compared.
 
     Returns:
-        The condition, with values of their field's type; `ALL` without one.
+        The condition, with values of their field's type; `ALL` for a blank filter.
 
     Raises:
-        InvalidRequest: Not such a filter; the violation says where and why.
+        InvalidRequest: The filter is malformed; the violation says where and why.
 
     >>> parse_filter('width >= 128 and activation = "relu"', RUN_FIELDS).parts[0]
     Comparison(field='width', op='>=', value=128)
@@ -150,10 +150,10 @@ class _Reader:
             self._depth -= 1
 
     def _takes(self, word: str) -> bool:
-        """Whether the next token is this word, in any case; then it is taken."""
+        """Consume the next token if it is this word, in any case. Returns whether it was."""
         if self._at < len(self._tokens):
             kind, value = self._tokens[self._at]
-            # A field of that name would be followed by an operator.
+            # A word that an operator follows is the name of a field.
             following = self._tokens[self._at + 1 : self._at + 2]
             if kind == "word" and value.upper() == word and [k for k, _ in following] != ["op"]:
                 self._at += 1
@@ -162,9 +162,7 @@ class _Reader:
 
     def _comparison(self) -> Comparison:
         rest = self._tokens[self._at :]
-        words = len(
-            list(takewhile(lambda token: token[0] == "word", rest))
-        )  # a heading of a table has spaces
+        words = len(list(takewhile(lambda token: token[0] == "word", rest)))  # table headings have spaces
         name = " ".join(value for _, value in rest[:words])
         term = rest[words : words + 2]
         if not words or [kind for kind, _ in term] not in (["op", "word"], ["op", "quoted"]):
@@ -214,7 +212,7 @@ def _comparison(
     if kind is datetime:
         if op in {"=", "!="}:
             raise _wrong(f"{name!r} can be compared by <, <=, > and >= only, not by {op}")
-        # Times are shown to the microsecond: what is shown as this time is neither before nor after it.
+        # Times are shown to the microsecond, so times that are shown alike must compare as equal.
         value = float(value) + (-_HALF if op in {"<", ">="} else _HALF)
     return Comparison(name, op, value)
 
@@ -249,11 +247,11 @@ def _value(name: str, kind: FieldType, raw: str, quoted: bool) -> str | int | fl
 
 
 def _time(name: str, raw: str) -> float:
-    """Seconds since 1970-01-01 UTC."""
+    """Parse a time to seconds since 1970-01-01 UTC."""
     if found := _TIME.fullmatch(raw):
         try:
             moment = datetime.fromisoformat(raw.upper())
-        except ValueError:  # a 30th of February
+        except ValueError:  # such as 30 February
             found = None
         else:
             return (moment if found["clock"] else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,8 +1,8 @@
-"""The gate in front of every method: bounds what a request may hold and how long its answer may take.
+"""The gate in front of every method: bounds the size of a request and the time of its answer.
 
-Methods get messages that are well formed, of bounded size and without unknown fields. Other requests are
-answered INVALID_ARGUMENT here and not logged. Of health and reflection, which may learn fields that this
-version does not know, only form and size are checked.
+Methods get well-formed messages of bounded size without unknown fields. Other requests are answered
+INVALID_ARGUMENT here and not logged. For health and reflection only form and size are checked, because newer
+clients may send fields that this version does not know.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.errors import FieldViolation, InvalidRequest, TooExpensive
 from ipserver.request.budget import budget_problems
 
-# A specification may list some ten thousand values; everything else names a few things.
+# A spec may list some ten thousand values; other requests are short.
 MOST_BYTES: Final = 256 * 2**10
 MOST_SPEC_BYTES: Final = 2 * 2**20
-# Requests of health and reflection hold a name.
+# Requests of health and reflection hold one name.
 _MOST_NAME_BYTES: Final = 4 * 2**10
 _WITH_SPEC: Final = ("Create", "Extend", "Update")
-# Requests above this are read in a thread, so that the event loop never waits for one.
+# Requests above this size are decoded in a thread, so that they do not block the event loop.
 _LARGE: Final = 16 * 2**10
-# No unary method works longer, whatever deadline its caller set.
+# Deadline of all unary methods, whatever deadline the caller sets.
 UNARY_SECONDS: Final = 60.0
 
 Continuation = Callable[[grpc.HandlerCallDetails], "Awaitable[grpc.RpcMethodHandler[Any, Any]]"]
 
 
 class Gate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Gives methods messages in place of bytes."""
+    """Decodes and checks requests, so that methods get messages instead of bytes."""
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """Wrap all methods."""
         handler = await continuation(handler_call_details)
-        if not handler:  # there is no such method, which the stubs do not know
+        if not handler:  # there is no such method; the stubs do not declare this case
             return handler
         parse = cast(Callable[[bytes], Message], handler.request_deserializer)
         if not handler_call_details.method.startswith("/iplab."):
@@ -69,8 +69,8 @@ def _unary(method: Any, parse: Callable[[bytes], Message], most: int) -> Any:
             return await asyncio.wait_for(method(request, context), UNARY_SECONDS)
         except TimeoutError:
             raise TooExpensive(
-                f"no answer within {UNARY_SECONDS:g} s, the most that one request may take; ask for less, "
-                "or again when the service has less to do"
+                f"no answer within {UNARY_SECONDS:g} s, the longest that a request may take; ask for less, "
+                "or again when the service is less busy"
             ) from None
 
     return call
@@ -85,7 +85,7 @@ def _streaming(method: Any, parse: Callable[[bytes], Message], most: int) -> Any
 
 
 def _health(method: Any, parse: Callable[[bytes], Message]) -> Any:
-    """A method of health: its watch is no generator, and no other interceptor answers its errors."""
+    """Wrap a health method: its watch is not a generator, and no other interceptor converts its errors."""
 
     async def call(raw: bytes, context: aio.ServicerContext[Any, Any]) -> Any:
         try:
@@ -116,7 +116,7 @@ async def _read(raw: bytes, parse: Callable[[bytes], Message], most: int) -> Mes
 
 
 def _parsed(raw: bytes, parse: Callable[[bytes], Message], most: int) -> Message:
-    """The message in a request's bytes. Raises InvalidRequest as `_decoded`, or if a field breaks a bound."""
+    """Decode a request. Raises InvalidRequest as `_decoded`, or if a field breaks a bound."""
     request = _decoded(raw, parse, most)
     if problems := budget_problems(request):
         raise InvalidRequest(problems)
@@ -124,7 +124,7 @@ def _parsed(raw: bytes, parse: Callable[[bytes], Message], most: int) -> Message
 
 
 def _decoded(raw: bytes, parse: Callable[[bytes], Message], most: int) -> Message:
-    """The message in a request's bytes. Raises InvalidRequest: they are too many, or no such message."""
+    """Decode a request. Raises InvalidRequest if it is too large or malformed."""
     if len(raw) > most:
         raise InvalidRequest([FieldViolation("", f"has {len(raw):,} bytes; at most {most:,} are allowed")])
     try:

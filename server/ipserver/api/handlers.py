@@ -1,4 +1,4 @@
-"""Handlers of gRPC methods, as interceptors wrap them."""
+"""Wraps handlers of gRPC methods, for interceptors."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Wrap = Callable[[Any], Any]
 def rewrapped(
     handler: grpc.RpcMethodHandler[Any, Any], unary: Wrap, streaming: Wrap, *, decode: bool = True
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    """The handler with its method wrapped.
+    """Wrap the method of a handler.
 
     Args:
-        handler: Handler of any method that answers once, or with a stream.
+        handler: Handler with a unary or streaming response.
         unary: Wraps `async def method(request, context)`.
         streaming: Wraps an asynchronous generator of responses; its request may be a stream too.
-        decode: Whether the wrapped method gets messages; otherwise bytes.
+        decode: Whether the wrapped method gets messages; otherwise it gets bytes.
     """
     decoder = handler.request_deserializer if decode else None
     if handler.unary_unary is not None:

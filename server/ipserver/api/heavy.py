@@ -1,11 +1,12 @@
-"""Long computations: they run in separate processes, which are ended at their deadline.
+"""Runs long computations in separate processes, which are ended at a deadline.
 
-Threads would share the interpreter with the event loop and with all short calls, and cannot be ended.
+Threads would share the interpreter with the event loop and all short calls, and cannot be ended.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,21 +23,22 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 M = TypeVar("M", bound=Message)
 
-# Seconds that one answer may take, and its bytes: clients refuse more than 4 MiB unless told otherwise.
+# Deadline in seconds and largest size in bytes of an answer; by default clients refuse more than 4 MiB.
 SECONDS: Final = 20.0
 MOST_BYTES: Final = 4_000_000
 
+_log = logging.getLogger(__name__)
 _store_here: Store | None = None
 
 
 class Heavy:
-    """Processes for long computations; they start with the first call.
+    """A pool of processes for long computations, started by the first call.
 
     Args:
         store: The store that functions may read. Each process opens it again.
-        workers: Number of processes. Further calls wait on the event loop, where a cancelled one costs
-            nothing. 0: one thread of this process; its calls are not ended at their deadline.
-        seconds: How long a function may run.
+        workers: Number of processes. Further calls wait on the event loop, where cancelling them is free. 0
+            uses one thread of this process, whose calls are not ended at their deadline.
+        seconds: Deadline of a call.
     """
 
     def __init__(self, store: Store, workers: int = 2, seconds: float = SECONDS) -> None:
@@ -44,21 +46,17 @@ class Heavy:
         self._seconds = seconds
         self._slots = asyncio.Semaphore(max(workers, 1))
         self._thread = None if workers else ThreadPoolExecutor(1, thread_name_prefix="api-heavy")
-        # Spawned: a process that was forked while gRPC's threads run may hang.
-        self._processes = ProcessPool(
-            max(workers, 1),
-            initializer=_open,
-            initargs=(store.database.engine.url.render_as_string(hide_password=False),),
-            context=multiprocessing.get_context("spawn"),
-        )
+        self._workers = max(workers, 1)
+        self._processes = self._pool()
+        self._closed = False
 
     async def run(self, function: Callable[P, M], *args: P.args, **kwargs: P.kwargs) -> M:
-        """Call a function of a module and return its answer. Its exceptions are raised here.
+        """Call a module-level function and return its result. Its exceptions are raised here.
 
-        A caller that is cancelled ends the work too.
+        Cancelling the caller ends the computation.
 
         Raises:
-            TooExpensive: It took too long, or its answer is too large.
+            TooExpensive: The call exceeded its deadline, or the answer is too large.
         """
         return await self._answer(function, args, kwargs)
 
@@ -91,13 +89,28 @@ class Heavy:
     ) -> Future[M]:
         if self._thread is not None:
             return self._thread.submit(function, *args, **kwargs)
+        if not self._processes.active and not self._closed:
+            # A process that cannot import what it needs (files are being replaced) breaks a pool for good.
+            _log.error("the processes for long computations are started anew: their pool was broken")
+            self._processes.stop()  # type: ignore[no-untyped-call]  # its stubs lack it
+            self._processes = self._pool()
         scheduled: Future[M] = self._processes.schedule(
             function, args=args, kwargs=kwargs, timeout=self._seconds
         )
         return scheduled
 
+    def _pool(self) -> ProcessPool:
+        # Spawned, because a process forked while gRPC's threads run may hang.
+        return ProcessPool(
+            self._workers,
+            initializer=_open,
+            initargs=(self._store.database.engine.url.render_as_string(hide_password=False),),
+            context=multiprocessing.get_context("spawn"),
+        )
+
     def close(self) -> None:
         """End the processes at once."""
+        self._closed = True
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
         self._processes.stop()  # type: ignore[no-untyped-call]  # its stubs lack it

@@ -1,4 +1,4 @@
-"""Metric queries: committed segments, filtered and joined into blocks of columns."""
+"""Metric queries: filters committed segments and joins them into blocks of columns."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from ipserver.store import Store
 
 MAX_POINTS = 65_536
-# Up to this many runs the packs that hold them are looked up, so that other packs need not be read.
+# Up to this many runs, their packs are looked up first, so that other packs' segments are not read.
 _FEW_RUNS = 1000
-# Unknown names beyond these are refused without a search for similar ones.
+# Similar names are suggested for this many unknown names only.
 _SUGGESTIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The requested points.
+    """A parsed query.
 
     Attributes:
         experiment: Id.
-        where: Which runs.
-        metrics: Names, or "quantity/*" for all layers of a probe's quantity; empty: all but the sketches of
-            outputs.
+        where: Condition on runs.
+        metrics: Names, or "quantity/*" for all layers of a probe's quantity; empty means all except the
+            sketches of outputs.
         first_step: Smallest step.
-        last_step: Largest step; 0: to the end.
+        last_step: Largest step; 0 means to the end.
     """
 
     experiment: str
@@ -54,10 +54,10 @@ class Query:
 
 
 def parse(request: pb.QueryMetricsRequest) -> Query:
-    """Read a request; what depends on the experiment is checked when it is answered.
+    """Parse a request. Metric names and steps are checked by `blocks`, which knows the experiment.
 
     Raises:
-        InvalidRequest: No experiment's name, or a filter that cannot be read.
+        InvalidRequest: The experiment's name or the filter is malformed.
     """
     experiment = names.parse_experiment(request.parent, "parent")
     where = parse_filter(request.filter, RUN_FIELDS)
@@ -65,11 +65,11 @@ def parse(request: pb.QueryMetricsRequest) -> Query:
 
 
 def blocks(store: Store, query: Query) -> Iterator[pb.QueryMetricsResponse]:
-    """The points in blocks of at most `MAX_POINTS`; within a run and metric, steps ascend.
+    """The points in blocks of at most `MAX_POINTS`, with ascending steps within a run and metric.
 
     Raises:
-        NotFound: No such experiment.
-        InvalidRequest: Metrics that it does not record, or wrong steps.
+        NotFound: There is no such experiment.
+        InvalidRequest: The experiment does not record a metric, or the steps are invalid.
     """
     spec = stored_spec(store.get_experiment(query.experiment).spec)
     wanted = _checked(query, recorded(spec))
@@ -100,7 +100,7 @@ def blocks(store: Store, query: Query) -> Iterator[pb.QueryMetricsResponse]:
 
 
 def recorded(spec: ExperimentSpec) -> tuple[str, ...]:
-    """Metrics that an experiment may record, in order: those of its deepest networks hold the others'.
+    """Metrics that an experiment may record, in order: those of its deepest networks include all others.
 
     Args:
         spec: With its defaults filled in.
@@ -112,10 +112,10 @@ def recorded(spec: ExperimentSpec) -> tuple[str, ...]:
 
 
 def _checked(query: Query, known: tuple[str, ...]) -> frozenset[str] | None:
-    """Names of the wanted metrics, patterns resolved; None: all that there are.
+    """Names of the requested metrics with patterns expanded; None: all.
 
     Raises:
-        InvalidRequest: Every wrong field.
+        InvalidRequest: Names every wrong field.
     """
     named = _by_pattern(known)
     found = [named.get(pattern, frozenset()) for pattern in query.metrics]
@@ -140,9 +140,9 @@ def _checked(query: Query, known: tuple[str, ...]) -> frozenset[str] | None:
 
 
 def _by_pattern(known: Iterable[str]) -> dict[str, frozenset[str]]:
-    """The metrics that each name stands for, and all layers that each "quantity/*" does.
+    """The metrics that each name and each pattern "quantity/*" stands for.
 
-    A request may have as many patterns as an experiment has metrics, so each is looked up.
+    A table, because a request may have as many patterns as an experiment has metrics.
     """
     found = {name: {name} for name in known}
     for name in list(found):
@@ -153,7 +153,7 @@ def _by_pattern(known: Iterable[str]) -> dict[str, frozenset[str]]:
 
 
 def _unknown(name: str, known: tuple[str, ...], suggest: bool) -> str:
-    """Message on an unknown name; a quantity stands for all its layers, so that the list stays short."""
+    """Message about an unknown name. It lists quantities instead of all their layers, to stay short."""
     if not suggest:
         return f"the experiment does not record {name[:100]!r}"
     choices = list(dict.fromkeys(n if "/" not in n else f"{n.partition('/')[0]}/*" for n in known))
@@ -163,7 +163,7 @@ def _unknown(name: str, known: tuple[str, ...], suggest: bool) -> str:
 
 
 def _runs_and_packs(store: Store, query: Query) -> tuple[frozenset[int] | None, frozenset[str] | None]:
-    """Indices of the wanted runs and the packs that hold them; None: all."""
+    """Indices of the requested runs and ids of their packs; None: all."""
     if query.where == ALL:
         return None, None
     records = store.list_runs(query.experiment, query.where, limit=_FEW_RUNS + 1)
@@ -174,7 +174,7 @@ def _runs_and_packs(store: Store, query: Query) -> tuple[frozenset[int] | None, 
 
 
 def _renumbered(points: Points, table: dict[str, int]) -> Points:
-    """Points whose metric indices refer to a growing table, so that several segments' can be joined."""
+    """Renumber metric indices by a shared, growing table, to join points of several segments."""
     if not len(points):
         return points
     place = np.array([table.setdefault(name, len(table)) for name in points.metrics], np.int32)
@@ -198,7 +198,7 @@ def _joined(parts: Sequence[Points]) -> Points:
     if len(parts) == 1:
         return parts[0]
     return Points(
-        parts[-1].metrics,  # the table as it was last has all names of before
+        parts[-1].metrics,  # the newest table contains the earlier ones
         np.concatenate([part.run for part in parts]),
         np.concatenate([part.metric for part in parts]),
         np.concatenate([part.step for part in parts]),

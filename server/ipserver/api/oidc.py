@@ -1,4 +1,4 @@
-"""Tokens of an OpenID Connect provider: JWTs signed with its published keys."""
+"""Checks tokens of an OpenID Connect provider: JWTs signed with its published keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ipserver.environment.addresses import is_loopback
 from ipserver.errors import StoreUnavailable, Unauthenticated
 
 _log = logging.getLogger(__name__)
-# Signatures with public keys only: with a shared secret, a service that checks tokens could also make them.
+# Public-key signatures only: with a shared secret, whoever can check tokens can also forge them.
 _ALGORITHMS: Final = [
     "RS256",
     "RS384",
@@ -34,27 +34,27 @@ _ALGORITHMS: Final = [
     "EdDSA",
 ]
 _LEEWAY_SECONDS: Final = 60
-# Keys are fetched again after this time, and when a token names a key that is not among them.
+# Keys are fetched again after this time, and when a token names an unknown key.
 _KEYS_SECONDS: Final = 300.0
 _LEAST_SECONDS: Final = 10.0
 _TIMEOUT_SECONDS: Final = 10.0
 _MOST_BYTES: Final = 1 << 20
-# Users may choose what a claim says: it must not stand for a group, for an operator, or for the service
-# itself (`ipserver.store.records.audit`).
+# A claim that users can choose must not pass for a group, an operator or the service itself
+# (`ipserver.store.records.audit`).
 _RESERVED: Final = ("group:", "os:")
 _LONGEST_USER: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
 class OidcSettings:
-    """What tokens must say, and where to find the provider's keys.
+    """Required claims of tokens, and where to find the provider's keys.
 
     Attributes:
         issuer: URL of the provider, as in the claim "iss".
         audience: Must be among the claim "aud".
-        jwks: URL of its keys; "": as its discovery document says.
+        jwks: URL of its keys; "" takes it from the discovery document.
         user_claim: Claim with the user's name.
-        groups_claim: Claim with the names of the user's groups; "": none.
+        groups_claim: Claim with the names of the user's groups; "" if none.
     """
 
     issuer: str
@@ -68,7 +68,7 @@ class Oidc:
     """Checks tokens of a provider. Thread-safe.
 
     Args:
-        settings: What tokens must say.
+        settings: Required claims.
         fetch: Returns the JSON at a URL.
         clock: Seconds since 1970-01-01 UTC.
     """
@@ -87,11 +87,11 @@ class Oidc:
         self._fetched = float("-inf")
 
     def principals(self, token: str) -> tuple[str, tuple[str, ...]]:
-        """User, and all principals of the user. Blocks.
+        """The user, and all principals of the user. Blocks.
 
         Raises:
-            Unauthenticated: It is no valid token of the provider; the message says why.
-            StoreUnavailable: The provider's keys cannot be fetched now, and there are none from before.
+            Unauthenticated: The token is invalid; the message says why.
+            StoreUnavailable: The provider's keys cannot be fetched, and none are cached.
         """
         try:
             claims = self._claims(token)
@@ -104,7 +104,7 @@ class Oidc:
             )
         if not _is_name(user):
             raise Unauthenticated(
-                f"the claim {self._settings.user_claim!r} of the token is no user's name: it has at most "
+                f"the claim {self._settings.user_claim!r} of the token is no user name: a name has at most "
                 f"{_LONGEST_USER} printable characters, no spaces, and no {' or '.join(_RESERVED)} in front"
             )
         if self._settings.user_claim == "email" and claims.get("email_verified") is not True:
@@ -129,9 +129,9 @@ class Oidc:
         return dict(decoded.claims)
 
     def _key_set(self, seconds: float) -> KeySet:
-        """The provider's keys, at most so old. If they cannot be fetched, those from before stay in use."""
+        """The provider's keys, fetched at most `seconds` ago. If fetching fails, cached keys stay in use."""
         keys, fresh = self._keys, self._clock() - self._fetched <= seconds
-        # While one thread fetches, others use the keys from before.
+        # While one thread fetches, others use the cached keys.
         if keys is not None and (fresh or not self._lock.acquire(blocking=False)):
             return keys
         if keys is None:

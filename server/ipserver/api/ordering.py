@@ -1,4 +1,4 @@
-"""Reads `order_by` (AIP-132): fields between commas, each perhaps followed by `desc`."""
+"""Parses `order_by` (AIP-132): fields separated by commas, each optionally followed by `desc`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _DIRECTIONS: Final = {"asc": False, "desc": True}
 
 
 def parse_order(text: str, fields: Mapping[str, FieldType]) -> tuple[Order, ...]:
-    """Read an order.
+    """Parse an order.
 
     Args:
-        text: As in a request; blank means none.
-        fields: The fields that there are, as for filters.
+        text: The order of a request; blank means none.
+        fields: The known fields, as for filters.
 
     Raises:
-        InvalidRequest: Not such an order; the violation says why.
+        InvalidRequest: The order is malformed; the violation says why.
 
     >>> from ipserver.api.filters import RUN_FIELDS
     >>> parse_order("final_test_loss desc, width", RUN_FIELDS)

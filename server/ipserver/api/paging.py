@@ -1,7 +1,6 @@
 """Page sizes and page tokens.
 
-A token holds the place after which the next page starts, and a signature over it and over
-the request it belongs to.
+A token holds the place after which the next page starts, and a signature over this place and the request.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ MAX_PAGE_SIZE = 1000
 MAX_PAGE_BYTES = 2 * 2**20
 _SIGNATURE_BYTES: Final = 16
 
-# Texts, numbers and null, as JSON has them.
+# Strings, numbers and null, as in JSON.
 Place = list[Any]
 M = TypeVar("M", bound=Message)
 
@@ -31,7 +30,7 @@ def page_size(asked: int) -> int:
     """The number of entries of a page.
 
     Raises:
-        InvalidRequest: Not 0 (the default) and not 1 .. 1000.
+        InvalidRequest: The size is neither 0 (the default) nor in 1 .. 1000.
     """
     if not 0 <= asked <= MAX_PAGE_SIZE:
         raise InvalidRequest(
@@ -46,10 +45,10 @@ def page_size(asked: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class PageTokens:
-    """Makes and reads page tokens, which are signed: the place in a token is one that this service gave.
+    """Makes and reads page tokens, which are signed so that callers cannot invent places.
 
     Attributes:
-        key: The same in all API processes of a store, and unknown to callers.
+        key: Secret key; the same in all API processes of a store.
     """
 
     key: bytes
@@ -63,11 +62,11 @@ class PageTokens:
         """The place in a token; None for "", the first page.
 
         Args:
-            token: As in a request.
-            request: As given to `make`.
+            token: Token of a request.
+            request: As for `make`.
 
         Raises:
-            InvalidRequest: Not a token of this listing.
+            InvalidRequest: The token does not belong to this listing.
 
         >>> tokens = PageTokens(b"key")
         >>> tokens.read(tokens.make([7], "experiments/a", ""), "experiments/a", "")
@@ -100,10 +99,10 @@ class PageTokens:
 
 
 def whole(messages: Iterable[M]) -> list[M]:
-    """All messages of an answer that is not paged; a single one of any size.
+    """All messages of an answer without pages. A single message may have any size.
 
     Raises:
-        TooExpensive: They are more than one answer should hold.
+        TooExpensive: The messages are too large for one answer.
     """
     size = 0
     kept: list[M] = []
@@ -119,9 +118,9 @@ def whole(messages: Iterable[M]) -> list[M]:
 
 
 def fitting(messages: Sequence[M]) -> list[M]:
-    """As many of the first messages as one answer should hold, at least one if there are any.
+    """The first messages, as many as fit into one answer, but at least one if there are any.
 
-    Clients refuse answers above 4 MiB unless told otherwise, so a page of large messages ends early.
+    By default clients refuse answers above 4 MiB, so a page of large messages ends early.
     """
     size = 0
     fitted: list[M] = []

@@ -25,10 +25,10 @@ _Request = pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationReques
 
 
 class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
-    """The presets of `ipcore.theory`, and its calculus.
+    """Lists presets, and analyzes parameterizations by `ipcore.theory`.
 
     Args:
-        heavy: Processes for analyses, which take up to seconds at great depth.
+        heavy: Processes for analyses, which take up to seconds for deep networks.
     """
 
     def __init__(self, heavy: Heavy) -> None:
@@ -37,7 +37,7 @@ class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
     async def ListParameterizations(
         self, request: pb.ListParameterizationsRequest, context: Any
     ) -> pb.ListParameterizationsResponse:
-        """All presets that specs may name at a depth."""
+        """List all presets that specs may name at a depth."""
         depth = request.hidden_layers or _DEFAULT_DEPTH
         _check_depth(depth, theory.MAX_HIDDEN_LAYERS)
         return pb.ListParameterizationsResponse(
@@ -56,17 +56,17 @@ class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
     async def AnalyzeParameterization(
         self, request: pb.AnalyzeParameterizationRequest, context: Any
     ) -> theory_pb2.Analysis:
-        """What a parameterization does as the width grows."""
+        """Analyze a parameterization as the width grows."""
         return await self._heavy.run(_analyze, request)
 
     async def CompleteParameterization(
         self, request: pb.CompleteParameterizationRequest, context: Any
     ) -> theory_pb2.Completion:
-        """Stable learning rates, the largest or balanced ones."""
+        """Find stable learning rates: the largest or the balanced ones."""
         return await self._heavy.run(_complete, request)
 
     async def MapPhases(self, request: pb.MapPhasesRequest, context: Any) -> phases_pb2.PhaseMap:
-        """What a parameterization does for all values of two exponents."""
+        """Map the regimes of a parameterization over two free exponents."""
         return await self._heavy.run(_phases, request)
 
 
@@ -95,7 +95,7 @@ def _analyze(request: pb.AnalyzeParameterizationRequest) -> theory_pb2.Analysis:
             optimizer=request.optimizer or _OPTIMIZER,
             activation=request.activation or _ACTIVATION,
             loss=request.loss or _LOSS,
-            # Not given and 0 are the same in proto3; both mean: until nothing changes.
+            # proto3 does not distinguish unset from 0; both mean "until the exponents no longer change".
             steps=request.steps or None,
             epsilon=_epsilon(request),
             alignment=_alignment(request),
@@ -142,7 +142,7 @@ def _epsilon(request: pb.AnalyzeParameterizationRequest) -> str | list[str] | No
 def _alignment(
     request: pb.AnalyzeParameterizationRequest,
 ) -> str | theory.Alignment | tuple[theory.Alignment, theory.Alignment] | None:
-    """Alignment that is given: an assumption, exponents, or a lower and an upper bound."""
+    """The requested alignment: an assumption, exponents, or a lower and an upper bound."""
     upper = request.WhichOneof("alignment_choice")
     if request.HasField("least_alignment") and upper != "alignment":
         raise theory.TheoryError("is a lower bound; give the upper one too, in alignment", "least_alignment")
@@ -168,7 +168,7 @@ def _named(request: _Request) -> bool:
 
 
 def _exponents(given: theory_pb2.AlignmentExponents, hidden_layers: int, field: str) -> theory.Alignment:
-    """Exponents of alignment; errors have their path below `field`."""
+    """Parse exponents of alignment. Errors name their path below `field`."""
     rows = {name: list(getattr(given, name)) for name in ("forward", "backward", "initial")}
     try:
         return theory.Alignment.of(
@@ -180,7 +180,7 @@ def _exponents(given: theory_pb2.AlignmentExponents, hidden_layers: int, field: 
 
 
 def _scheme(request: _Request, rates: bool) -> theory.Parameterization:
-    """The parameterization of a request; without `rates` those of explicit exponents must be left out."""
+    """The parameterization of a request. Unless `rates`, explicit exponents must not include rates."""
     depth, optimizer = request.hidden_layers, request.optimizer or _OPTIMIZER
     _check_depth(depth, theory.MAX_ANALYSIS_LAYERS)
     match request.WhichOneof("scheme"):
@@ -196,13 +196,13 @@ def _scheme(request: _Request, rates: bool) -> theory.Parameterization:
                 if getattr(given, name):
                     raise theory.TheoryError("is what completion finds; leave it out", name)
             return theory.custom(request.hidden_layers, given.a, given.b, ["0", "0", "0"])
-    raise theory.TheoryError("is required: name a preset, or write exponents out", "preset")
+    raise theory.TheoryError("is required: name a preset, or give exponents", "preset")
 
 
 def _decimals(
     request: _Request,
 ) -> tuple[str, ...]:
-    """What to say of decimals that look like rounded fractions."""
+    """Notes on decimals that look like rounded fractions."""
     given = request.exponents
     lists = (given.a, given.b, given.c, given.c_first_step, given.d, given.d_first_step)
     return theory.decimal_notes(*lists)

@@ -1,4 +1,4 @@
-"""Maps of phases as messages of iplab.v1, and the free exponents of a request."""
+"""Converts phase maps to messages of iplab.v1, and the free exponents of requests to ranges."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ranges(free: Iterable[pb.FreeExponent]) -> dict[str, tuple[str, str]]:
 
 
 def phase_map(value: theory.Phases) -> pb.PhaseMap:
-    """A map with its areas, borders, corners and presets."""
+    """The message of a map, with its areas, borders, corners and presets."""
     return pb.PhaseMap(
         hidden_layers=value.parameterization.hidden_layers,
         optimizer=value.optimizer,

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class QuotaService(pb_grpc.QuotaServiceServicer):
-    """Projects, roles and limits of callers.
+    """Lists projects, roles and limits of callers.
 
     Args:
-        store: Where limits are.
-        blocking: Pool for its calls.
+        store: The store.
+        blocking: Thread pool for calls of the store.
     """
 
     def __init__(self, store: Store, blocking: Blocking) -> None:
@@ -30,7 +30,7 @@ class QuotaService(pb_grpc.QuotaServiceServicer):
         self._blocking = blocking
 
     async def ListQuotas(self, request: pb.ListQuotasRequest, context: Any) -> pb.ListQuotasResponse:
-        """Projects of the caller, with limits and use."""
+        """List the caller's projects, with limits and use."""
         return await self._blocking.run(self._list, caller())
 
     def _list(self, who: Caller) -> pb.ListQuotasResponse:

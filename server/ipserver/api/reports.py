@@ -26,10 +26,10 @@ MAX_STEPS: Final = 20
 
 
 class ReportService(pb_grpc.ReportServiceServicer):
-    """Measurement against theory.
+    """Compares measurements with theory.
 
     Args:
-        heavy: Processes that read runs and compute reports, which takes up to seconds.
+        heavy: Processes that compute reports, which takes up to seconds.
     """
 
     def __init__(self, heavy: Heavy) -> None:
@@ -54,7 +54,7 @@ def _options(
     """References by label, and the tolerance.
 
     Raises:
-        InvalidRequest: All wrong fields.
+        InvalidRequest: Names all wrong fields.
     """
     wrong = []
     labels = [entry.label for entry in spec.grid.parameterizations]
@@ -64,7 +64,7 @@ def _options(
         if label not in labels:
             wrong.append(
                 FieldViolation(
-                    f"{place}.parameterization", f"no label {label!r}; there are: {', '.join(labels)}"
+                    f"{place}.parameterization", f"unknown label {label!r}; there are: {', '.join(labels)}"
                 )
             )
         elif label in references:

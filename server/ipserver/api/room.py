@@ -1,4 +1,4 @@
-"""Watermark of free disk space, below which new work is refused so that accepted work can finish."""
+"""Refuses new work when disk space is low, so that accepted work can finish."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ LIMIT = "free_bytes"
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Disks of this machine that the service writes to.
+    """The disks of this machine that the service writes to, and the space to keep free on them.
 
     Attributes:
-        folders: A folder on each, by what lies there ("store").
-        least: Bytes that must be free on each; 0: not checked.
+        folders: A folder on each disk, by what it holds ("store").
+        least: Bytes that must be free on each disk; 0 disables the check.
     """
 
     folders: Mapping[str, Path] = field(default_factory=dict)
     least: int = 0
 
     def require(self) -> None:
-        """Raise QuotaExceeded if a disk has less free space. Missing disks are ignored."""
+        """Raise QuotaExceeded if a disk has less free space. Missing folders are ignored."""
         if not self.least:
             return
         for name, folder in self.folders.items():
@@ -35,9 +35,9 @@ class Room:
                 continue
             raise QuotaExceeded(
                 f"the disk of the service's {name} has {human_bytes(free)} free, less than the "
-                f"{human_bytes(self.least)} below which nothing new is accepted (IPLAB_MIN_FREE_BYTES); what "
-                "was accepted goes on. Delete and purge what is not needed (`iplab delete`, `iplab purge`), "
-                "or make room",
+                f"{human_bytes(self.least)} below which nothing new is accepted (IPLAB_MIN_FREE_BYTES); "
+                "accepted work continues. Delete and purge what is not needed (`iplab delete`, "
+                "`iplab purge`), or free disk space",
                 "service",
                 LIMIT,
             )

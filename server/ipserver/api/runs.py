@@ -27,20 +27,20 @@ from ipserver.store.records.runs import AttemptRecord, RunRecord
 if TYPE_CHECKING:
     from ipserver.store import Store
 
-# Experiments whose predictions are kept.
+# Number of experiments whose predictions are cached.
 _REMEMBERED: Final = 256
 
 
 class RunService(pb_grpc.RunServiceServicer):
-    """Looking at runs, their metrics and files.
+    """Lists, summarizes, cancels and retries runs; reads their metrics and files.
 
     Args:
-        store: Where runs are.
-        blocking: Pool for its calls and for files.
-        bulk: Pool for queries of metrics.
+        store: The store.
+        blocking: Thread pool for calls of the store and for files.
+        bulk: Thread pool for queries of metrics.
         tokens: Page tokens.
-        files: Artifacts' files.
-        room: Whether anything is trained again.
+        files: The artifact store.
+        room: Refuses retries when disks are nearly full.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class RunService(pb_grpc.RunServiceServicer):
         self._regimes: Mapping[str, convert.Regimes] = {}
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> run_pb2.Run:
-        """One run, with its attempts."""
+        """Return one run, with its attempts."""
         run = names.parse_run(request.name, "name")
         return await self._blocking.run(
             self._one, self._store.get_run, run.experiment, run.index, attempts=True
         )
 
     async def BatchGetRuns(self, request: pb.BatchGetRunsRequest, context: Any) -> pb.BatchGetRunsResponse:
-        """Several runs, in the order of the request."""
+        """Return several runs, in the order of the request."""
         experiment = names.parse_experiment(request.parent, "parent")
         indices = names.parse_runs_of(experiment, request.names, "names")
 
@@ -78,11 +78,11 @@ class RunService(pb_grpc.RunServiceServicer):
         return pb.BatchGetRunsResponse(runs=await self._blocking.run(found))
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
-        """Runs by index, or in another order."""
+        """List runs by index, or in the requested order."""
         experiment = names.parse_experiment(request.parent, "parent")
         size = paging.page_size(request.page_size)
         where, order = parse_filter(request.filter, RUN_FIELDS), parse_order(request.order_by, RUN_FIELDS)
-        # Tokens made before orders existed are still read.
+        # Without an order, so that tokens of versions without orders stay valid.
         scope = ("runs", request.parent, request.filter, *([request.order_by] if order else []))
         place = self._tokens.read(request.page_token, *scope)
         after = int(place[0]) if place and not order else -1
@@ -104,7 +104,7 @@ class RunService(pb_grpc.RunServiceServicer):
         return pb.ListRunsResponse(runs=page, next_page_token=token, unmatched=unmatched)
 
     async def SummarizeRuns(self, request: pb.SummarizeRunsRequest, context: Any) -> pb.SummarizeRunsResponse:
-        """Means over groups, and best rates."""
+        """Return means over groups of runs, and best rates."""
         query = summaries.parse(request, self._tokens)
         return await self._bulk.run(summaries.answer, self._store, query, self._tokens)
 
@@ -130,24 +130,24 @@ class RunService(pb_grpc.RunServiceServicer):
     def _converted(
         self, experiment: str, records: Sequence[RunRecord], attempts: Sequence[AttemptRecord] = ()
     ) -> list[run_pb2.Run]:
-        """Runs with what theory predicts for them: read once, since extensions keep it."""
+        """Runs with their predicted regimes, which are cached: extensions do not change them."""
         regimes = self._regimes.get(experiment)
         if regimes is None:
             regimes = convert.regimes(self._store.get_experiment(experiment))
-            # A new one: threads read the old one meanwhile.
+            # A new dictionary, because other threads may be reading the old one.
             self._regimes = {experiment: regimes, **dict(islice(self._regimes.items(), _REMEMBERED - 1))}
         return [convert.run(record, regimes, attempts) for record in records]
 
     async def QueryMetrics(
         self, request: pb.QueryMetricsRequest, context: Any
     ) -> AsyncIterator[pb.QueryMetricsResponse]:
-        """Committed metric points as columns."""
+        """Stream committed metric points as columns."""
         query = metrics.parse(request)
         async for block in self._bulk.iterate(metrics.blocks(self._store, query)):
             yield block
 
     async def ListArtifacts(self, request: pb.ListArtifactsRequest, context: Any) -> pb.ListArtifactsResponse:
-        """Files by path."""
+        """List files by path."""
         run = names.parse_run(request.parent, "parent")
         size = paging.page_size(request.page_size)
         scope = ("artifacts", request.parent)
@@ -165,7 +165,7 @@ class RunService(pb_grpc.RunServiceServicer):
     async def ReadArtifact(
         self, request: pb.ReadArtifactRequest, context: Any
     ) -> AsyncIterator[pb.ReadArtifactResponse]:
-        """A file's bytes."""
+        """Stream the bytes of a file."""
         run, path = names.parse_artifact(request.name, "name")
         record = await self._blocking.run(self._store.get_artifact, run.experiment, run.index, path)
         chunks = artifacts.chunks(self._files, record, request.offset)

@@ -85,18 +85,18 @@ SERVICES: Final = (
 )
 _BULK_THREADS: Final = 2
 _OPTIONS: Final = (
-    # Two servers on one port would share its connections in silence.
+    # Without this, two servers could listen on one port and share its connections unnoticed.
     ("grpc.so_reuseport", 0),
-    # Larger messages end with RESOURCE_EXHAUSTED before they are read.
+    # Larger messages are refused with RESOURCE_EXHAUSTED before they are read.
     ("grpc.max_receive_message_length", MOST_SPEC_BYTES),
-    # Idle watches live as long as both ends let each other's pings pass: clients may ping every 5 s.
+    # Clients may ping every 5 s to keep idle watches open.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # Streams of one connection; a client may hold many watches.
+    # Maximum number of streams of one connection; a client may have many watches.
     ("grpc.max_concurrent_streams", 1000),
-    # Calls that run when a connection is asked to end.
+    # Time that running calls have when a connection reaches its maximum age.
     ("grpc.max_connection_age_grace_ms", 600_000),
 )
 
@@ -106,25 +106,25 @@ class ApiConfig:
     """Settings of an API process.
 
     Attributes:
-        address: HOST:PORT to listen on; port 0 takes a free one.
-        artifact_root: Where artifacts' files lie.
-        limits: What specs are checked against.
+        address: HOST:PORT to listen on; port 0 takes a free port.
+        artifact_root: Folder or URL of the artifact store.
+        limits: Limits on specs.
         workers: Threads for the store and for files.
-        processes: Processes for long computations; see `Heavy`.
-        watch_interval: Seconds between two looks for new events.
-        study_interval: Seconds between two looks of a watched study.
-        watch_capacity: Events that a watcher may be behind.
-        grace: Seconds that running calls are given at the end.
-        tls: Files of the certificate; None: unencrypted.
-        health_address: HOST:PORT of a second port for health checks only, unencrypted; "": none.
+        processes: Number of processes for long computations; see `Heavy`.
+        watch_interval: Seconds between two polls for new events.
+        study_interval: Seconds between two polls of a watched study.
+        watch_capacity: Number of events that a watcher may be behind.
+        grace: Seconds that running calls have to end at shutdown.
+        tls: Files of the certificate; None for an unencrypted port.
+        health_address: HOST:PORT of a second, unencrypted port for health checks only; "" for none.
         connection_age: Seconds after which clients are asked to connect again.
-        deleted_seconds: How long what is deleted can be undeleted.
-        room: Whether anything new is accepted.
+        deleted_seconds: How long deleted experiments and studies can be undeleted.
+        room: Refuses new work when disks are nearly full.
         audit_seconds: How long the audit log keeps calls.
-        auth: Whether callers must show a token.
-        provider: Identity provider whose tokens are accepted too; None: none.
-        trust_seconds: How long an answer about a token is believed.
-        observers: Called with every call that has ended, on the event loop.
+        auth: Whether callers need a token.
+        provider: Identity provider whose tokens are accepted too; None if there is none.
+        trust_seconds: How long the result of checking a token is cached.
+        observers: Called with every ended call, on the event loop.
     """
 
     address: str
@@ -155,19 +155,19 @@ async def serve(
     stop: asyncio.Event,
     ready: Callable[[int], None] | None = None,
 ) -> None:
-    """Serve until `stop` is set; then let running calls end.
+    """Serve until `stop` is set; then let running calls finish.
 
     Args:
         store: The store.
         config: Settings.
-        stop: Set to end the server. Watches are ended at once, in a way that makes clients come back.
+        stop: Set to end the server. Watches end at once, with a status after which clients reconnect.
         ready: Called with the port when requests are answered.
 
     Raises:
-        StartupError: The address cannot be listened on.
+        StartupError: The server cannot listen on the address.
     """
     blocking = Blocking(config.workers)
-    # Long calls share few threads: each takes its share of the interpreter from everybody's short ones.
+    # Few threads, because each long call slows all short calls by its share of the interpreter.
     bulk = Blocking(_BULK_THREADS)
     heavy = Heavy(store, config.processes)
     identity = await blocking.run(store.identity)
@@ -234,7 +234,7 @@ async def serve(
 
 
 def _interceptors(store: Store, blocking: Blocking, audit: AuditLog, config: ApiConfig) -> list[Any]:
-    """In front of every method, from the outside in."""
+    """The interceptors of every method, outermost first."""
     authenticator = Authenticator(
         store, blocking, required=config.auth, provider=config.provider, trust_seconds=config.trust_seconds
     )
@@ -253,7 +253,7 @@ def _interceptors(store: Store, blocking: Blocking, audit: AuditLog, config: Api
 
 
 def _probes(servicer: Any, address: str) -> aio.Server:
-    """A server that answers health checks only; it listens nowhere if the address is empty."""
+    """A server for health checks only; it listens nowhere if the address is empty."""
     server = aio.server(interceptors=[Gate()], options=_OPTIONS)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     if address:

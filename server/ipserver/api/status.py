@@ -1,4 +1,4 @@
-"""From errors to gRPC status: the one table, and the interceptor that applies it to every method."""
+"""Maps errors to gRPC status: a table, and the interceptor that applies it to every method."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 DOMAIN: Final = "iplab"
 
 _Reason = errors_pb2.ErrorReason
-# A more special class comes before its base.
+# Subclasses come before their base class.
 _TABLE: Final[
     tuple[tuple[type[errors.ServiceError], grpc.StatusCode, errors_pb2.ErrorReason.ValueType], ...]
 ] = (
@@ -39,7 +39,7 @@ _TABLE: Final[
     (errors.StoreUnavailable, grpc.StatusCode.UNAVAILABLE, _Reason.ERROR_REASON_STORE_UNAVAILABLE),
     (errors.ArtifactsUnavailable, grpc.StatusCode.UNAVAILABLE, _Reason.ERROR_REASON_STORE_UNAVAILABLE),
 )
-# A status travels in HTTP/2 headers, bounded at 8 KiB by many clients; its text is there twice.
+# A status is sent in HTTP/2 headers, which many clients bound at 8 KiB, and contains its message twice.
 _MESSAGE_BYTES = 600
 _DETAIL_BYTES = 3400
 
@@ -50,7 +50,7 @@ def status_code(error: Exception) -> grpc.StatusCode:
 
 
 def to_status(error: Exception) -> status_pb2.Status:
-    """The rich status of an error; what is not a ServiceError becomes INTERNAL and is logged, not shown."""
+    """The rich status of an error. Other errors than ServiceError become INTERNAL: logged, but not sent."""
     for kind, code, reason in _TABLE:
         if isinstance(error, kind):
             return _status(code, reason, error)
@@ -89,14 +89,14 @@ def _quota_details(error: errors.QuotaExceeded) -> list[any_pb2.Any]:
 
 
 def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
-    """All violations; if they do not fit into a header, the first ones and how many more there are."""
+    """All violations, or as many as fit into a header and the number of the others."""
     bad = error_details_pb2.BadRequest()
     for i, violation in enumerate(error.violations):
         bad.field_violations.add(field=violation.field[:300], description=violation.message[:600])
         if bad.ByteSize() > _DETAIL_BYTES:
             del bad.field_violations[-1]
             more = len(error.violations) - i
-            bad.field_violations.add(field="", description=f"and {more} more; mend these first")
+            bad.field_violations.add(field="", description=f"and {more} more; correct these first")
             break
     return bad
 
@@ -108,14 +108,14 @@ def _packed(message: Any) -> any_pb2.Any:
 
 
 class ErrorInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Turns what a method raises into a rich status."""
+    """Converts exceptions of methods to rich status."""
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Wrap all methods but those of health, which raise nothing of ours."""
+        """Wrap all methods except those of health, which raise none of our errors."""
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(HEALTH):
             return handler

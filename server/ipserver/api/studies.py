@@ -33,18 +33,18 @@ _LOOK_SECONDS: Final = 0.5
 
 
 class StudyService(pb_grpc.StudyServiceServicer):
-    """Asking questions and following their answers.
+    """Submits, lists, changes and watches studies.
 
     Args:
-        store: Where studies are.
-        blocking: Pool for its calls.
-        heavy: Processes for checking requests.
-        tokens: Makes page tokens.
-        limits: What specs are checked against.
+        store: The store.
+        blocking: Thread pool for calls of the store.
+        heavy: Processes that check requests.
+        tokens: Page tokens.
+        limits: Limits on specs.
         stopping: Set when the server stops, to end all watches.
-        interval: Seconds between two looks of a watch.
+        interval: Seconds between two polls of a watch.
         deleted_seconds: How long a deleted study can be undeleted.
-        room: Whether anything new is accepted.
+        room: Refuses new work when disks are nearly full.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class StudyService(pb_grpc.StudyServiceServicer):
         self._room = room
 
     async def CreateStudy(self, request: pb.CreateStudyRequest, context: Any) -> study_pb2.Study:
-        """Validate, make durable; see the proto."""
+        """Validate and store a study; see the proto."""
         if first := await self._blocking.run(repeated_study, self._store, request):
             return study_message(first)
         if not request.validate_only:
             await self._blocking.run(self._room.require)
-        # What theory says of many deep subjects takes long.
+        # In a separate process, because predictions for many deep networks take long.
         checked = await self._heavy.read(_preview, request, self._limits)
         now = capacity_warnings(checked.spec.base, await self._blocking.run(self._store.capacity))
         if not request.validate_only:
@@ -84,17 +84,17 @@ class StudyService(pb_grpc.StudyServiceServicer):
             checked = study_message(
                 await self._blocking.run(accept_study, self._store, request, good, caller().user)
             )
-        # What the cluster lacks now is not stored: it will be otherwise.
+        # Warnings about the present capacity are not stored, because they may change.
         checked.warnings[:] = [*now, *checked.warnings]
         return checked
 
     async def GetStudy(self, request: pb.GetStudyRequest, context: Any) -> study_pb2.Study:
-        """One study."""
+        """Return one study."""
         study = names.parse_study(request.name, "name")
         return await self._blocking.run(self._converted, self._store.get_study, study)
 
     async def ListStudies(self, request: pb.ListStudiesRequest, context: Any) -> pb.ListStudiesResponse:
-        """Studies, newest first."""
+        """List studies, newest first."""
         size = paging.page_size(request.page_size)
         scope = ("studies", *(["deleted"] if request.show_deleted else []))
         place = self._tokens.read(request.page_token, *scope)
@@ -116,7 +116,7 @@ class StudyService(pb_grpc.StudyServiceServicer):
     async def WatchStudy(
         self, request: pb.WatchStudyRequest, context: Any
     ) -> AsyncIterator[pb.WatchStudyResponse]:
-        """The study whenever it has changed, until it has ended."""
+        """Stream the study whenever it changes, until it has ended."""
         study = names.parse_study(request.name, "name")
         known = (-1, -1)
         while True:
@@ -138,23 +138,23 @@ class StudyService(pb_grpc.StudyServiceServicer):
         return await self._blocking.run(self._converted, self._store.cancel_study, study)
 
     async def UpdateStudy(self, request: pb.UpdateStudyRequest, context: Any) -> study_pb2.Study:
-        """Change what describes it, and its priority; see the proto."""
+        """Change the display name, labels, notes or priority; see the proto."""
         study = names.parse_study(request.study.name, "study.name")
         return await self._blocking.run(self._update, study, request)
 
     async def DeleteStudy(self, request: pb.DeleteStudyRequest, context: Any) -> empty_pb2.Empty:
-        """Hide it, until it is undeleted or purged."""
+        """Hide a study until it is undeleted or purged."""
         study = names.parse_study(request.name, "name")
         await self._blocking.run(self._store.delete_study, study, self._deleted_seconds)
         return empty_pb2.Empty()
 
     async def UndeleteStudy(self, request: pb.UndeleteStudyRequest, context: Any) -> study_pb2.Study:
-        """Bring it back."""
+        """Restore a deleted study."""
         study = names.parse_study(request.name, "name")
         return await self._blocking.run(self._converted, self._store.undelete_study, study)
 
     async def PurgeStudy(self, request: pb.PurgeStudyRequest, context: Any) -> study_pb2.Study:
-        """Let a dispatcher remove it for good."""
+        """Have a dispatcher remove a deleted study permanently."""
         study = names.parse_study(request.name, "name")
         return await self._blocking.run(self._converted, self._store.purge_study, study)
 
@@ -168,7 +168,7 @@ class StudyService(pb_grpc.StudyServiceServicer):
 
 
 def _preview(store: Store, request: pb.CreateStudyRequest, limits: Limits) -> study_pb2.Study:
-    """The study as it would be. Raises InvalidRequest, and AlreadyExists if the id is taken."""
+    """The study that a request would create. Raises InvalidRequest, or AlreadyExists if the id is taken."""
     checked = check_study(request, limits, store.capacity())
     if request.study_id:
         store.require_free_study(request.study_id)
@@ -225,7 +225,7 @@ def _answer(stored: Mapping[str, Any]) -> study_pb2.StudyAnswer:
 
 
 def _named(value: Any) -> Any:
-    """Stored verdicts with the prefix of the enum."""
+    """Add the enum's prefix to stored verdicts."""
     if isinstance(value, dict):
         return {
             key: f"STUDY_VERDICT_{one}" if key == "verdict" else _named(one) for key, one in value.items()

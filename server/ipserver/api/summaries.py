@@ -1,4 +1,4 @@
-"""SummarizeRuns: what is asked, and the answer."""
+"""Parses and answers SummarizeRuns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _RATE: Final = "base_learning_rate"
 _GROUP_AXES: Final = ("parameterization", *AXES)
 ALL_AXES: Final = (*_GROUP_AXES, _RATE, "seed")
-# What theory's prediction depends on.
+# Axes that predictions depend on.
 _PREDICTED: Final = ("parameterization", "hidden_layers", "activation")
 
 
@@ -40,14 +40,14 @@ class Query:
 
     Attributes:
         experiment: Id.
-        where: Which runs.
-        by: Axes in which the runs of a group agree.
-        values: Names of values of summaries.
-        best: By what the best rate is chosen ("": as the runs say); None: rates are not compared.
-        largest: Whether the largest is best.
-        size: Groups of a page.
+        where: Condition on runs.
+        by: Axes that define a group.
+        values: Names of the summarized values.
+        best: Value by which the best rate is chosen ("" for the runs' default); None: rates are not compared.
+        largest: Whether the largest value is best.
+        size: Number of groups per page.
         start: Number of groups before the page.
-        scope: What page tokens belong to.
+        scope: The listing that page tokens belong to.
     """
 
     experiment: str
@@ -115,10 +115,10 @@ def summarized(
     """One page.
 
     Args:
-        groups: Those of the page, and the one that follows it, if there is one.
-        criterion: The value by which rates are chosen; "": they are not compared.
-        query: What was asked.
-        regimes: What theory predicts.
+        groups: Groups of the page, and the next one if there is one.
+        criterion: The value by which rates are chosen; "" if they are not compared.
+        query: The query.
+        regimes: Predicted regimes.
         tokens: Makes the token of the next page.
     """
     messages = []
@@ -166,7 +166,7 @@ def _best(group: BestGroup) -> pb.RunGroup:
 
 
 def _unknown(field: str, given: Iterable[str], known: Iterable[str]) -> Iterator[FieldViolation]:
-    """What is wrong with a list of names."""
+    """Violations of a list of names."""
     seen: set[str] = set()
     for i, name in enumerate(given):
         where = field if field.startswith("best_rate") else f"{field}[{i}]"

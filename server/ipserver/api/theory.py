@@ -1,4 +1,4 @@
-"""From the values of `ipcore.theory` to messages of iplab.v1."""
+"""Converts values of `ipcore.theory` to messages of iplab.v1."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def prediction(value: Prediction) -> pb.Prediction:
 
 
 def analysis(value: theory.Analysis, rate: theory.LargestRate | str) -> pb.Analysis:
-    """The calculus's analysis of a parameterization and of its base rate, or why there is none."""
+    """The analysis of a parameterization, and its largest base rate or why there is none."""
     said = None if isinstance(rate, str) else _largest_rate(rate)
     return pb.Analysis(
         hidden_layers=value.parameterization.hidden_layers,

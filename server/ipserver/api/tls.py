@@ -1,4 +1,4 @@
-"""Credentials of the server, which take new certificates without a restart."""
+"""Credentials of the server; new certificates take effect without a restart."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ _log: Final = logging.getLogger(__name__)
 
 
 def server_credentials(files: CertificateFiles) -> grpc.ServerCredentials:
-    """Credentials from these files. Each new connection gets what the files hold then.
+    """Credentials from these files, which are read again for new connections when they have changed.
 
-    Files that cannot be used (a half of a pair was replaced, say) change nothing until they can.
+    If changed files are invalid (for example, only one of a pair was replaced), the last valid ones stay in
+    use.
 
     Raises:
-        StartupError: The files cannot be used now.
+        StartupError: The files are invalid.
     """
     newest = _Newest(files)
-    changed: Any = newest.changed  # the stubs do not know that None means no change
+    changed: Any = newest.changed  # the stubs do not declare None, which means no change
     return grpc.dynamic_ssl_server_credentials(
         _configuration(newest.first), changed, require_client_authentication=files.client_ca is not None
     )
 
 
 class _Newest:
-    """Looks for changed files. gRPC calls `changed` before each handshake, from several threads."""
+    """The newest valid certificates. gRPC calls `changed` before each handshake, from several threads."""
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
@@ -39,7 +40,7 @@ class _Newest:
         self.first = files.read()
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """The new configuration; None: nothing has changed that can be used."""
+        """The new configuration; None if the files are unchanged or invalid."""
         with self._lock:
             version = self._files.version()
             if version == self._seen:

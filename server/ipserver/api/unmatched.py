@@ -1,4 +1,4 @@
-"""Why a filter matches nothing: its values that no run, or no experiment, has, and those that were meant."""
+"""Explains why a filter matches nothing: names comparisons that no record satisfies, and existing values."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ipserver.store.records.runs import RunRecord
 from ipserver.store.transactions.comparisons import holds
 
 Value = str | int | float | None
-# Records that are looked at, the newest experiments among them.
+# Maximum number of records that are searched.
 _LOOKED_AT: Final = 10_000
 _SHOWN: Final = 10
 
 
 def unmatched_runs(store: Store, experiment: str, where: Filter) -> str:
-    """A sentence for each comparison that no run satisfies by itself; "" if there is none."""
+    """A sentence for each comparison that no run satisfies on its own; "" if there is none."""
     records = store.list_runs(experiment, limit=_LOOKED_AT)
     return _sentences(where, "run", lambda field: (run_value(record, field) for record in records))
 
 
 def unmatched_experiments(store: Store, where: Filter, visible: Filter = ALL) -> str:
-    """As `unmatched_runs`, of the experiments that the caller may see."""
+    """As `unmatched_runs`, for the experiments that the caller may see."""
     records = store.list_experiments(visible, limit=_LOOKED_AT // 10)
     return _sentences(
         where, "experiment", lambda field: (_experiment_value(record, field) for record in records)
@@ -34,7 +34,7 @@ def unmatched_experiments(store: Store, where: Filter, visible: Filter = ALL) ->
 
 
 def run_value(run: RunRecord, field: str) -> Value:
-    """The value of a field of filters; None: the run has none."""
+    """The value of a filter's field; None if the run has none."""
     found: Value = getattr(run, field, None) if hasattr(run, field) else getattr(run.summary, field)
     return found
 
@@ -58,7 +58,7 @@ def _sentences(where: Filter, kind: str, values: Callable[[str], Iterable[Value]
 
 
 def _comparisons(where: Filter) -> Iterator[Comparison]:
-    """The comparisons that must hold, without the negated ones."""
+    """All comparisons of a filter except negated ones."""
     match where:
         case Comparison():
             yield where

@@ -1,7 +1,7 @@
-"""Watching experiments: one poller per process, one bounded queue per watcher.
+"""Watches experiments: one poller per process, one bounded queue per watcher.
 
-A watcher first reads from the store until it has caught up, then takes what the poller hands to its queue.
-The numbers of the events, without gaps in the store, tell where one source ends and the other begins.
+A watcher first reads the store until it has caught up, then takes events from its queue. The store numbers
+events without gaps, so these numbers tell which events to take from where.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PAGE = 500
 
 
 class _Queue:
-    """Events on their way to one watcher; holds at most `capacity` of them."""
+    """Queue of at most `capacity` events for one watcher."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -35,7 +35,7 @@ class _Queue:
         self._error: Exception | None = None
 
     def put(self, events: Sequence[EventRecord]) -> None:
-        """Append events; one too many ends the watcher, never the poller."""
+        """Append events. Exceeding the capacity fails the watcher, not the poller."""
         if len(self._events) + len(events) > self._capacity:
             self.fail(
                 WatchOverflow(
@@ -48,13 +48,13 @@ class _Queue:
             self._changed.set()
 
     def fail(self, error: Exception) -> None:
-        """Make `get` raise `error`, at once."""
+        """Make `get` raise `error` immediately."""
         self._events.clear()
         self._error = self._error or error
         self._changed.set()
 
     async def get(self) -> list[EventRecord]:
-        """All events there are, at least one; waits for it."""
+        """Wait for at least one event; return all queued events."""
         await self._changed.wait()
         if self._error is not None:
             raise self._error
@@ -66,20 +66,20 @@ class _Queue:
 
 @dataclass
 class _Feed:
-    """One watched experiment: the newest event handed out, and to whom."""
+    """One watched experiment: number of the newest event handed out, and the watchers' queues."""
 
     position: int
     queues: set[_Queue] = field(default_factory=set)
 
 
 class WatchHub:
-    """Fans the events of experiments out to watchers.
+    """Distributes events of experiments to watchers.
 
     Args:
-        store: Where events are.
-        blocking: Pool for its calls.
-        interval: Seconds between two looks at the store.
-        capacity: Events that a watcher may be behind.
+        store: The store.
+        blocking: Thread pool for calls of the store.
+        interval: Seconds between two polls of the store.
+        capacity: Number of events that a watcher may be behind.
     """
 
     def __init__(
@@ -96,12 +96,12 @@ class WatchHub:
     async def watch(self, experiment: str, after: int) -> AsyncIterator[list[EventRecord]]:
         """Events after number `after`, in order and without gaps, until the experiment is terminal.
 
-        An experiment that was extended after it had ended goes on: only its present end ends the watch.
+        If an ended experiment was extended, the watch continues until its new end.
 
         Raises:
-            NotFound: No such experiment.
-            InvalidRequest: `after` is no number of an event.
-            WatchOverflow: The caller took events too slowly.
+            NotFound: There is no such experiment.
+            InvalidRequest: `after` is not the number of an event.
+            WatchOverflow: The caller reads events too slowly.
             StoreUnavailable: The store cannot be read, or the service stops.
         """
         record = await self._blocking.run(self._store.get_experiment, experiment)
@@ -118,7 +118,7 @@ class WatchHub:
         queue, position = self._subscribe(experiment, last)
         try:
             while not ended:
-                # What came between the last page and the subscription is in the store alone.
+                # Events between the last page and the subscription are only in the store.
                 events = await (self._read(experiment, last) if last < position else queue.get())
                 if page := [event for event in events if event.sequence > last]:
                     last, ended = page[-1].sequence, _ends(page, ended)
@@ -128,11 +128,11 @@ class WatchHub:
 
     @property
     def watched(self) -> list[str]:
-        """Ids of the experiments that the poller looks at."""
+        """Ids of the watched experiments."""
         return sorted(self._feeds)
 
     async def poll(self) -> None:
-        """Hand out new events until cancelled."""
+        """Distribute new events until cancelled."""
         while True:
             await self._watched.wait()
             try:
@@ -140,14 +140,14 @@ class WatchHub:
                 for experiment, head in heads.items():
                     await self._advance(experiment, head)
             except Exception as error:
-                # The watchers tell their clients, who come back; the poller itself goes on.
+                # Watchers pass the error to their clients, which reconnect; the poller continues.
                 if not isinstance(error, StoreUnavailable):
                     _log.exception("reading events failed")
                 self._fail_all(error)
             await asyncio.sleep(self._interval)
 
     def close(self) -> None:
-        """End all watches, present and future, in a way that makes clients come back."""
+        """End all present and future watches with a status after which clients reconnect."""
         self._closed = True
         self._fail_all(_stopping())
 
@@ -160,14 +160,14 @@ class WatchHub:
             page = await self._read(experiment, position)
             if not page:
                 return
-            # While the page was read the feed may have ended and begun anew, at another place.
+            # While the page was read, the feed may have been replaced by a new one at another position.
             if self._feeds.get(experiment) is feed and feed.position == position:
                 feed.position = page[-1].sequence
                 for queue in feed.queues:
                     queue.put(page)
 
     def _subscribe(self, experiment: str, last: int) -> tuple[_Queue, int]:
-        """A queue of all events after the returned number."""
+        """Subscribe to an experiment: a queue, and the number of the event after which it begins."""
         if self._closed:
             raise _stopping()
         queue = _Queue(self._capacity)
@@ -195,7 +195,7 @@ def _stopping() -> StoreUnavailable:
 
 
 def _ends(events: list[EventRecord], ended: bool) -> bool:
-    """Whether the experiment has ended after these events, given whether it had ended before them."""
+    """Whether the experiment has ended after these events, given its state before them."""
     for event in events:
         if event.kind == "experiment_state":
             ended = ExperimentState(str(event.payload["state"])).terminal

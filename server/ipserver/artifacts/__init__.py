@@ -20,8 +20,8 @@ from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import ArtifactsUnavailable
 
 CHUNK_BYTES: Final = 2**20
-# Errors that a person can fix while packs wait: a disk that is full, over its quota or broken, a file system
-# that is gone, a limit on a file's size. Any other error (a root that is no folder, say) is a set-up error.
+# Errors that can be corrected while packs wait: a disk that is full, over its quota or broken, a missing file
+# system, a limit on a file's size. Any other error (such as a root that is not a folder) is a set-up error.
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE})
 
 
@@ -53,7 +53,7 @@ class ArtifactStore(Protocol):
             write: Writes the file to the given path.
 
         Raises:
-            ArtifactsUnavailable: There is no room for the file now.
+            ArtifactsUnavailable: There is no space for the file now.
             OSError: The file cannot be written to this machine's disk for another reason.
         """
 
@@ -61,7 +61,7 @@ class ArtifactStore(Protocol):
         """A read-only path to the verified file on this machine, valid inside the context.
 
         Raises:
-            ArtifactDamaged: The file is missing or has another checksum.
+            ArtifactDamaged: The file is missing or has the wrong checksum.
         """
 
     def size(self, location: str) -> int | None:
@@ -90,12 +90,12 @@ class ArtifactStore(Protocol):
         """Check once that the root can be reached and, if `write`, written.
 
         Raises:
-            ArtifactsUnavailable: It cannot. The message says why.
+            ArtifactsUnavailable: The check failed. The message says why.
         """
 
 
 def open_artifacts(root: ArtifactRoot) -> ArtifactStore:
-    """The artifact store at a root. Nothing is opened before first use.
+    """The artifact store at a root. Nothing is opened before the first use.
 
     >>> import tempfile
     >>> store = open_artifacts(ArtifactRoot(tempfile.mkdtemp()))

@@ -87,7 +87,7 @@ class S3Artifacts:
         key = self._key(location)
         size = self.size(location)
         if size is None:
-            raise ArtifactDamaged(f"s3://{key} is not there")
+            raise ArtifactDamaged(f"s3://{key} is missing")
         for start in range(offset, size, _RANGE_BYTES):
             with self._asking(f"{location} cannot be read"):
                 data = memoryview(self._s3.cat_file(key, start=start, end=min(start + _RANGE_BYTES, size)))
@@ -152,11 +152,11 @@ class S3Artifacts:
         try:
             yield
         except FileNotFoundError:
-            raise ArtifactDamaged(f"{self._root}: {trouble}: it is not there") from None
+            raise ArtifactDamaged(f"{self._root}: {trouble}: it is missing") from None
         except NoCredentialsError as error:
             raise ArtifactsUnavailable(
                 f"{self._root}: {trouble}: no credentials; set IPLAB_S3_ACCESS_KEY_ID and "
-                "IPLAB_S3_SECRET_ACCESS_KEY, or what AWS's own libraries read"
+                "IPLAB_S3_SECRET_ACCESS_KEY, or credentials of AWS's own libraries"
             ) from error
         except (OSError, BotoCoreError, aiohttp.ClientError) as error:
             # AWS's libraries also read a profile and other variables when keys are given.

@@ -20,7 +20,7 @@ def scratch_folder() -> Iterator[Path]:
     """A new folder that exists inside the context. The first use removes folders of killed processes.
 
     Raises:
-        ArtifactsUnavailable: The disk has no room for the folder.
+        ArtifactsUnavailable: The disk has no space for the folder.
     """
     place = Path(tempfile.gettempdir())
     _tidy_once(place)

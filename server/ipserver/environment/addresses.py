@@ -1,4 +1,4 @@
-"""HOST:PORT, and whether a host is this machine."""
+"""Parses HOST:PORT, and recognizes loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the API and the web page listen, with which encryption, and whom they let in."""
+"""Settings of the API and the web page: addresses, encryption, authentication."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class ApiSettings(BaseSettings):
-    """Settings of the API's and the page's address, of TLS and of identity."""
+    """Settings of the API and the web page: addresses, TLS, identity."""
 
     address: str = Field("127.0.0.1:50051", description="Address where the API listens; port 0: a free port")
     web: str = Field(
@@ -48,7 +48,7 @@ class ApiSettings(BaseSettings):
         "", description="URL of an OpenID Connect provider whose tokens are accepted too; empty: none"
     )
     oidc_audience: str = Field("", description="Audience that its tokens must name")
-    oidc_jwks: str = Field("", description="URL of its keys; empty: as its discovery document says")
+    oidc_jwks: str = Field("", description="URL of its keys; empty: from its discovery document")
     oidc_user_claim: str = Field("sub", description="Claim of its tokens that names the user, as in roles")
     oidc_groups_claim: str = Field(
         "", description="Claim that lists the user's groups, which have roles as group:NAME; empty: none"
@@ -66,7 +66,7 @@ class ApiSettings(BaseSettings):
     connection_age_seconds: Seconds = Field(
         1800.0,
         description="Seconds after which the API asks a client to connect again, so that load balancers "
-        "spread connections; running calls go on for another 10 minutes",
+        "spread connections; running calls continue for up to 10 minutes",
     )
 
     @field_validator("tls", "tls_certificate", "tls_key", "tls_client_ca")
@@ -99,8 +99,8 @@ class ApiSettings(BaseSettings):
         ]
         if not is_loopback(host) and missing and not self.insecure:
             raise ValueError(
-                f"address {self.address!r} is beyond loopback: anyone who reaches it could submit work, or "
-                f"read along. Set {' and '.join(missing)} (docs/laboratory.md), use 127.0.0.1, or say "
+                f"address {self.address!r} is beyond loopback: anyone who reaches it could submit work or "
+                f"read the traffic. Set {' and '.join(missing)} (docs/laboratory.md), use 127.0.0.1, or set "
                 "--insecure (IPLAB_INSECURE=1) if the network is trusted"
             )
         return self
@@ -124,7 +124,7 @@ class ApiSettings(BaseSettings):
         if not is_loopback(host) and not self.insecure:
             raise ValueError(
                 f"metrics_address {self.metrics_address!r} is beyond loopback: anyone who reaches it could "
-                "read the names of projects and what the service does. Use 127.0.0.1, or say --insecure "
+                "read the names of projects and what the service does. Use 127.0.0.1, or set --insecure "
                 "(IPLAB_INSECURE=1) if the network is trusted"
             )
         return self
@@ -140,7 +140,7 @@ class ApiSettings(BaseSettings):
         for name in ("oidc_issuer", "oidc_jwks"):
             url = urlsplit(getattr(self, name))
             if url.geturl() and url.scheme != "https" and not is_loopback(url.hostname or ""):
-                raise ValueError(f"{name} must be https://HOST/...; only loopback may do without encryption")
+                raise ValueError(f"{name} must be https://HOST/...; only loopback may be unencrypted")
         return self
 
     @model_validator(mode="after")
@@ -150,12 +150,12 @@ class ApiSettings(BaseSettings):
 
     @property
     def certificates(self) -> CertificateFiles | None:
-        """The files for TLS; None: the API speaks plain HTTP/2."""
+        """The files for TLS; None if the API is unencrypted."""
         return certificate_files(self.tls, self.tls_certificate, self.tls_key, self.tls_client_ca)
 
     @property
     def web_address(self) -> str:
-        """Where the web page is served, HOST:PORT; "": nowhere."""
+        """Address of the web page, HOST:PORT; "" if it is off."""
         if self.web:
             return "" if self.web == "off" else self.web
         port = int(split_address(self.address)[1])

@@ -1,4 +1,4 @@
-"""The artifact root: where artifacts are stored, as settings give it and as it is passed to workers."""
+"""The artifact root: location and credentials of the artifacts, from settings, and as passed to workers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ class ArtifactRoot:
 
     Attributes:
         url: An absolute folder, or "s3://bucket/prefix".
-        endpoint_url: URL of an S3-compatible store; "": AWS.
-        region: Region of the bucket; "": the endpoint's default.
-        access_key_id: Access key; "": AWS's libraries find one (environment, profile, role of the machine).
-        secret_access_key: Secret that belongs to `access_key_id`. Neither is ever shown.
+        endpoint_url: URL of an S3-compatible store; "" for AWS.
+        region: Region of the bucket; "" for the endpoint's default.
+        access_key_id: Access key; "" lets AWS's libraries find one (environment, profile, role of the
+            machine).
+        secret_access_key: Secret that belongs to `access_key_id`. Neither is shown.
     """
 
     url: str

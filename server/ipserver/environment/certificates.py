@@ -23,9 +23,9 @@ class Certificates:
     """The contents of the files, in PEM.
 
     Attributes:
-        certificate: The server's certificate, then those that lead to its CA.
-        key: Its private key.
-        client_ca: Certificates of the CAs that sign clients' certificates; None: clients need none.
+        certificate: The server's certificate, followed by the chain to its CA.
+        key: The server's private key.
+        client_ca: Certificates of the CAs that sign clients' certificates; None if clients need none.
         expires: When the server's certificate expires.
     """
 
@@ -37,12 +37,12 @@ class Certificates:
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """Where the files are.
+    """Paths of the files.
 
     Attributes:
         certificate: The certificate chain.
         key: The private key.
-        client_ca: CAs of clients; None: clients need no certificate.
+        client_ca: CAs of clients; None if clients need no certificate.
     """
 
     certificate: Path
@@ -57,9 +57,9 @@ class CertificateFiles:
         """Read and check the files.
 
         Raises:
-            StartupError: One cannot be read or is not PEM, or the key does not belong to the certificate.
+            StartupError: A file cannot be read or is not PEM, or the key does not belong to the certificate.
         """
-        # Loaded here: every command reads settings, and few use TLS.
+        # Imported here, because every command reads settings but few use TLS.
         from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
             Encoding,
             PublicFormat,
@@ -75,7 +75,7 @@ class CertificateFiles:
             public = load_pem_private_key(key, None).public_key()
         except (ValueError, TypeError) as error:  # TypeError: it is encrypted
             raise StartupError(
-                f"IPLAB_TLS_KEY: {self.key} is no unencrypted private key in PEM: {error}"
+                f"IPLAB_TLS_KEY: {self.key} is not an unencrypted private key in PEM: {error}"
             ) from None
         form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         if public.public_bytes(*form) != chain[0].public_key().public_bytes(*form):
@@ -88,13 +88,13 @@ class CertificateFiles:
 def certificate_files(
     folder: Path | None, certificate: Path | None, key: Path | None, client_ca: Path | None
 ) -> CertificateFiles | None:
-    """The files that the settings name; None: no TLS.
+    """The files that the settings name; None without TLS.
 
     Args:
         folder: Folder with tls.crt and tls.key, and client-ca.crt if clients need certificates.
-        certificate: File in place of the folder's.
-        key: File in place of the folder's.
-        client_ca: File in place of the folder's.
+        certificate: File that replaces tls.crt.
+        key: File that replaces tls.key.
+        client_ca: File that replaces client-ca.crt.
 
     Raises:
         ValueError: A certificate without a key, a key without a certificate, or a CA without both.

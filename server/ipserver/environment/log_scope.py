@@ -1,4 +1,4 @@
-"""Context of log lines: request, caller, experiment. It follows calls into threads and tasks."""
+"""Context of log lines: request, caller, experiment. Threads and tasks inherit it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Scope:
-    """Subject of the log lines written inside it.
+    """Subject of log lines.
 
     Attributes:
-        request_id: Request id of a call of the API; "": no call.
-        principal: The user who calls; "": none, or the service has no authentication.
-        experiment: Id; "": none, or several.
+        request_id: Request id of a call of the API; "" outside of calls.
+        principal: The calling user; "" if there is none, or without authentication.
+        experiment: Id of the experiment; "" for none or several.
     """
 
     request_id: str = ""
@@ -32,18 +32,18 @@ _current: ContextVar[Scope | None] = ContextVar("log_scope", default=None)
 
 
 def scope() -> Scope:
-    """The present scope; outside of any, an empty one that nothing refers to."""
+    """The current scope; outside of all scopes, a new empty one."""
     return _current.get() or Scope()
 
 
 def enter(new: Scope) -> None:
-    """Make a scope the present one, until the end of this task or thread."""
+    """Make a scope the current one until the end of this task or thread."""
     _current.set(new)
 
 
 @contextmanager
 def about(experiment: str) -> Iterator[None]:
-    """The lines written inside are about an experiment."""
+    """Context whose log lines name an experiment."""
     token = _current.set(Scope(experiment=experiment))
     try:
         yield

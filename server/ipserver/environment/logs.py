@@ -1,6 +1,6 @@
-"""Logs of a process: lines of text, or one JSON object a line. Secrets are masked in both.
+"""Logs of a process: lines of text, or one JSON object per line. Secrets are masked in both.
 
-Nothing of ours writes secrets; the mask is for texts of libraries, which may quote a URL or a header.
+Our own messages have no secrets; messages of libraries may quote a URL or a header.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from iplab.display.terminal import visible
 from ipserver.environment.log_scope import scope
 from ipserver.environment.masking import without_secrets
 
-# Libraries that bring handlers of their own once they are used.
+# Libraries that install handlers of their own when they are used.
 _ADOPTED: Final = ("ray", "mlflow", "uvicorn", "uvicorn.access", "uvicorn.error", "alembic")
-# What `extra=` may add to a line of ours.
+# Fields that our own log calls may add by `extra=`.
 _EXTRA: Final = ("method", "code", "seconds")
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a record: time (UTC), level, logger, message; what it is about; a traceback."""
+    """One JSON object per record: time (UTC), level, logger, message, fields of the scope, traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of a record."""
@@ -40,7 +40,7 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """Text with what it is about in brackets at the end of the message."""
+    """Text, with the fields of the scope in brackets at the end of the message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -51,12 +51,12 @@ class TextLines(logging.Formatter):
         return super().formatMessage(record) + (f" [{known}]" if known else "")
 
     def format(self, record: logging.LogRecord) -> str:
-        """The text of a record. Its further lines are indented, so that none of them looks like a record."""
+        """The text of a record. Further lines are indented, so that none of them looks like a record."""
         return without_secrets(visible(super().format(record)).replace("\n", "\n    "))
 
 
 class _StandardError(logging.Handler):
-    """Writes to what is standard error at that moment."""
+    """Writes to the current `sys.stderr`, which may be replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record's line."""
@@ -74,8 +74,7 @@ def configure_logs(form: str, level: str) -> None:
 
     Args:
         form: "text" or "json".
-        level: Level of our own loggers. Libraries are heard from INFO on, or from `level` on if that is
-            higher.
+        level: Level of our own loggers. The level of libraries is INFO, or `level` if that is higher.
     """
     handler = _StandardError()
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
@@ -92,7 +91,7 @@ def configure_logs(form: str, level: str) -> None:
 
 
 def adopt_loggers() -> None:
-    """Take away the handlers of libraries, so that their records are JSON too; not with logs as text."""
+    """Remove the handlers of libraries if logs are JSON, so that their records are JSON too."""
     if not any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers):
         return
     for name in _ADOPTED:

@@ -19,8 +19,8 @@ _IN_TEXT: Final = (
 def without_password(text: str) -> str:
     """Mask a URL's password.
 
-    A password may hold any character, escaped or not. It is taken to end at the last "@", so that too much
-    is hidden rather than too little.
+    A password may hold any character, escaped or not. It is assumed to end at the last "@", so that rather
+    too much is hidden than too little.
 
     >>> without_password("postgresql+psycopg://lab:secret@db/iplab")
     'postgresql+psycopg://lab:***@db/iplab'
@@ -41,7 +41,7 @@ def address(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A text of any kind with the passwords and tokens masked that can be told from the rest.
+    """Mask all recognizable passwords and tokens in a text.
 
     >>> without_secrets("cannot connect to postgresql://lab:pa:ss@db/iplab: refused")
     'cannot connect to postgresql://lab:***@db/iplab: refused'

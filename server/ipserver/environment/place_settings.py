@@ -1,4 +1,4 @@
-"""Where the service keeps what it stores: home folder, database, artifacts, MLflow."""
+"""Settings of the service's storage: home folder, database, artifacts, MLflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MLFLOW = re.compile(r"(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|dat
 class PlaceSettings(BaseSettings):
     """Settings of folders, databases and buckets."""
 
-    home: Path = Field(Path("~/.iplab"), description="Folder of all the service stores on this machine")
+    home: Path = Field(Path("~/.iplab"), description="Folder of all files of the service on this machine")
     data: Path | None = Field(
         None, description="Folder of datasets (it holds mnist/); unset: only embedded datasets"
     )
@@ -60,8 +60,8 @@ class PlaceSettings(BaseSettings):
         wrong = sorted({letter for letter in str(value) if letter in "?%" or not letter.isprintable()})
         if wrong:
             raise ValueError(
-                f"the path has {', '.join(map(ascii, wrong))} in it, which cannot stand in the addresses of "
-                "SQLite and MLflow; choose a folder without ?, % and characters that cannot be printed"
+                f"the path contains {', '.join(map(ascii, wrong))}, which the URLs of SQLite and MLflow do "
+                "not allow; choose a folder without ?, % and characters that cannot be printed"
             )
         return value
 
@@ -75,7 +75,7 @@ class PlaceSettings(BaseSettings):
         value = value.rstrip("/")
         if not _BUCKET.fullmatch(value):
             raise ValueError(
-                "must be a folder, or s3://BUCKET/PREFIX with a bucket's name in small letters and no ?"
+                "must be a folder, or s3://BUCKET/PREFIX with a bucket's name in lower-case letters and no ?"
             )
         return value
 
@@ -115,7 +115,7 @@ class PlaceSettings(BaseSettings):
 
     @property
     def disks(self) -> dict[str, Path]:
-        """Folders of this machine that hold the store and the artifacts, by which they hold."""
+        """Folders of this machine that hold the store and the artifacts, by what they hold."""
         found = {}
         if self.store_dsn.startswith("sqlite:///"):
             found["store"] = Path(self.store_dsn.removeprefix("sqlite:///")).parent
@@ -151,7 +151,7 @@ class PlaceSettings(BaseSettings):
 
     @property
     def mlflow_artifacts(self) -> Path | None:
-        """Folder for artifacts of MLflow experiments; None: the tracking server decides."""
+        """Folder for artifacts of MLflow experiments; None if the tracking server decides."""
         return None if self.mlflow_tracking_uri else self.home / "mlflow" / "artifacts"
 
 
@@ -159,7 +159,7 @@ def absolute(path: Path) -> Path:
     """The absolute path, with links and "~" resolved.
 
     Raises:
-        ValueError: It cannot be resolved; the message says why.
+        ValueError: The path cannot be resolved; the message says why.
     """
     try:
         resolved = path.expanduser().resolve()
@@ -173,7 +173,7 @@ def absolute(path: Path) -> Path:
         raise ValueError(f"{error.strerror}; give another path") from None
     try:
         resolved.stat()
-    except OSError as error:  # from Python 3.13 on `resolve` leaves a cycle of links as it is
+    except OSError as error:  # from Python 3.13 on, `resolve` ignores cycles of links
         if error.errno == errno.ELOOP:
             raise ValueError(f"{error.strerror}; give another path") from None
     return resolved

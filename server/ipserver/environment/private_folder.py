@@ -1,7 +1,7 @@
 """Private folders that are removed soon after their process ends, even if it is killed.
 
 The process that uses a folder holds a lock on a file in it. The system releases the lock when the process
-ends, however it ends, so the next process can tell an abandoned folder from one in use and removes it.
+ends for any reason, so the next process can distinguish an abandoned folder from one in use, and removes it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class PrivateFolder:
     """A new folder that only its owner can enter; removed when the context ends, or by `remove`.
 
     Args:
-        base: Where to make it; the folder must exist.
-        prefix: Start of its name. `remove_abandoned` finds it by this prefix if its process was killed.
+        base: The parent folder, which must exist.
+        prefix: Start of the name. `remove_abandoned` finds it by this prefix if its process was killed.
 
     Attributes:
         path: The folder.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be created.
     """
 
     def __init__(self, base: Path, prefix: str) -> None:
@@ -39,7 +39,7 @@ class PrivateFolder:
                 self._descriptor = _lock(self.path)
                 break
             except (FileNotFoundError, BlockingIOError):
-                continue  # another process took it for abandoned before it was locked
+                continue  # another process removed it as abandoned before it was locked
             except OSError:
                 self.path.rmdir()
                 raise
@@ -49,10 +49,10 @@ class PrivateFolder:
             fcntl.flock(self._folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def refresh(self) -> None:
-        """Set all times in the folder to now, because cleaners of temporary folders go by age."""
+        """Set all times in the folder to now, because cleaners of temporary folders remove old files."""
         for folder, folders, files in os.walk(self.path):
             for name in (".", *folders, *files):
-                with contextlib.suppress(OSError):  # it has gone meanwhile
+                with contextlib.suppress(OSError):  # it was removed concurrently
                     os.utime(Path(folder) / name, follow_symlinks=False)
 
     def remove(self) -> None:
@@ -74,11 +74,11 @@ class PrivateFolder:
 
 
 def remove_abandoned(base: Path, prefix: str) -> int:
-    """Remove this user's folders with that prefix whose process has ended; return how many."""
+    """Remove this user's folders with that prefix whose process has ended; return their number."""
     removed = 0
-    with contextlib.suppress(OSError):  # a base that cannot be read holds no folder of ours
+    with contextlib.suppress(OSError):  # an unreadable base has no folders of ours
         for folder in sorted(base.glob(f"{prefix}*")):
-            with contextlib.suppress(OSError):  # in use, or vanished meanwhile
+            with contextlib.suppress(OSError):  # in use, or removed concurrently
                 status = folder.lstat()
                 if status.st_uid != os.getuid() or not folder.is_dir() or folder.is_symlink():
                     continue

@@ -1,4 +1,4 @@
-"""Settings of the service, and where they come from.
+"""Settings of the service, and their sources.
 
 Sources in order of precedence (earlier sources win):
 
@@ -44,7 +44,7 @@ class Settings(ApiSettings, PlaceSettings, LimitSettings):
     """All settings, including the limits of specs. Frozen. Every part of the service reads the same settings.
 
     Raises:
-        pydantic.ValidationError: Wrong values (`load_settings` turns it into a StartupError).
+        pydantic.ValidationError: A value is invalid (`load_settings` converts it to a StartupError).
     """
 
     model_config = SettingsConfigDict(
@@ -80,7 +80,7 @@ class Settings(ApiSettings, PlaceSettings, LimitSettings):
         "text", description="Logs as text, or as json: one JSON object a line"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level of log lines; DEBUG has a line for every call of the API"
+        "INFO", description="Lowest level of log lines; DEBUG has a line for every call of the API"
     )
     wait_seconds: float = Field(
         0.0, ge=0, description="Seconds a part waits at its start for services that it needs; 0: it ends"
@@ -114,7 +114,7 @@ class Settings(ApiSettings, PlaceSettings, LimitSettings):
     )
     audit_seconds: Seconds = Field(
         365 * 86_400.0,
-        description="Seconds for which the audit log keeps who changed what; then entries are removed",
+        description="Seconds for which the audit log keeps entries",
     )
     lease_seconds: Seconds = Field(
         15.0,
@@ -171,7 +171,7 @@ class Settings(ApiSettings, PlaceSettings, LimitSettings):
         if value.startswith("ray://"):
             raise ValueError(
                 "Ray's client protocol loses its actors when its connection breaks; join this machine to the "
-                "cluster with `ray start --address HOST:6379 --num-cpus 0`, and say auto or HOST:6379"
+                "cluster with `ray start --address HOST:6379 --num-cpus 0`, and use auto or HOST:6379"
             )
         if value not in {"", "auto"} and not split_address(value)[1].isdigit():
             raise ValueError("must be HOST:PORT of the cluster's head, or auto")
@@ -192,7 +192,7 @@ class Settings(ApiSettings, PlaceSettings, LimitSettings):
     def _our_names(cls, value: tuple[_Node, ...]) -> tuple[_Node, ...]:
         wrong = sorted({name for node in value for name in node if name.lower() in {"cpu", "gpu"}})
         if wrong:
-            raise ValueError(f"has {', '.join(wrong)}; cores are called cpus here, and devices gpus")
+            raise ValueError(f"has {', '.join(wrong)}; use the names cpus for cores and gpus for devices")
         return value
 
     @property
@@ -211,10 +211,10 @@ class Settings(ApiSettings, PlaceSettings, LimitSettings):
 
 
 def load_settings(**options: object) -> Settings:
-    """Settings from the sources that the module names. Options that are None count as not given.
+    """Load settings from the sources above. Options that are None count as not given.
 
     Raises:
-        StartupError: Wrong values (all are named), or a settings file or folder that cannot be read.
+        StartupError: Values are invalid (all are named), or a settings file or folder cannot be read.
     """
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them

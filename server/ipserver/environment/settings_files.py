@@ -1,4 +1,4 @@
-"""Read settings from files: a TOML file and a folder of secrets."""
+"""Reads settings from files: a TOML file and a folder of secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from ipserver.errors import StartupError
 
 _log = logging.getLogger(__name__)
-# In any locale; editors of Windows write a mark before the text.
+# UTF-8 in any locale; editors on Windows write a byte order mark.
 _ENCODING = "utf-8-sig"
 
 
@@ -23,7 +23,7 @@ def read_file(name: str, known: Collection[str]) -> dict[str, Any]:
         known: Names of settings.
 
     Raises:
-        StartupError: It cannot be read, is not TOML, or has a key that is not a setting.
+        StartupError: The file cannot be read, is not TOML, or has a key that is not a setting.
     """
     if not name:
         return {}
@@ -46,14 +46,14 @@ def read_secrets(name: str, known: Collection[str]) -> dict[str, str]:
     """The settings in a folder of secrets, one file each.
 
     Files not named as a setting are ignored with a warning: several programs may share a folder. Names that
-    start with a dot are Kubernetes' own and ignored silently.
+    start with a dot belong to Kubernetes and are ignored silently.
 
     Args:
         name: The folder; "" for none.
         known: Names of settings.
 
     Raises:
-        StartupError: The folder or a setting's file cannot be read, or the file is empty; names which.
+        StartupError: The folder or a setting's file cannot be read, or the file is empty.
     """
     if not name:
         return {}

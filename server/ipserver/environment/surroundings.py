@@ -1,7 +1,7 @@
-"""Environment variables that users set for other programs and that this service must not follow.
+"""Environment variables that users set for other programs and that this service must ignore.
 
-Proxies are meant for the network, not for this machine's loopback, which most of them refuse. Variables that
-configure Python for the user's own scripts, or name the user's Ray cluster, are not meant for our parts.
+Proxies are meant for the network, not for this machine's loopback, which most proxies refuse. Variables that
+configure Python for the user's own scripts, or name the user's Ray cluster, do not apply to our parts.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 # Forms that gRPC, requests, urllib and botocore recognize; the network covers other loopback addresses.
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1", "[::1]")
 _EXCEPTIONS: Final = ("no_proxy", "NO_PROXY")
-# With these a part would turn warnings of libraries into errors, lose its docstrings and assertions, open a
-# prompt when it ends, or run many times slower.
+# With these a part would raise warnings of libraries as errors, lose its docstrings and assertions, open a
+# prompt at its end, or run many times slower.
 _PYTHON: Final = (
     "PYTHONWARNINGS",
     "PYTHONOPTIMIZE",
@@ -28,15 +28,15 @@ _PYTHON: Final = (
     "PYTHONPROFILEIMPORTTIME",
     "PYTHONIOENCODING",
 )
-# Beginnings of Ray's variables that a Ray of our own follows: those that our code sets unless they are set,
-# and the time to start. The others are for the user's own scripts and clusters: addresses, debugging, limits.
+# Prefixes of Ray's variables that are kept for our own Ray: those that our code sets by default, and the time
+# to start. All others are meant for the user's own scripts and clusters: addresses, debugging, limits.
 _RAY_KEPT: Final = (
     *("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_AUTH_", "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "RAY_ROTATION_"),
     *("RAY_USAGE_STATS_ENABLED", "RAY_gcs_rpc_server_reconnect_timeout_s"),
     *("RAY_raylet_start_wait_time_s", "RAY_worker_niceness"),
 )
-# Beginnings of MLflow's variables that are kept: how its server and its files are reached, and telemetry. The
-# others belong to the user's own scripts and servers: destinations, logging that does not wait, levels.
+# Prefixes of MLflow's variables that are kept: access to its server and its files, and telemetry. All others
+# are meant for the user's own scripts and servers: destinations, asynchronous logging, log levels.
 _MLFLOW_KEPT: Final = (
     *(
         "MLFLOW_TRACKING_USERNAME",
@@ -49,10 +49,10 @@ _MLFLOW_KEPT: Final = (
     *("MLFLOW_HTTP_", "MLFLOW_ALLOW_HTTP_REDIRECTS", "MLFLOW_S3_", "MLFLOW_BOTO_", "MLFLOW_SERVER_"),
     "MLFLOW_DISABLE_TELEMETRY",
 )
-# Forms in which the user's own programs hand on traces. OpenTelemetry, which MLflow imports, does not load if
-# one is not installed; ours are W3C's.
+# Plugins of OpenTelemetry for the user's own programs. OpenTelemetry, which MLflow imports, fails to load if
+# one is not installed.
 _OPENTELEMETRY: Final = ("OTEL_PROPAGATORS", "OTEL_PYTHON_CONTEXT", "OTEL_PYTHON_TRACER_PROVIDER")
-# Where the user's own programs share their metrics; ours would write files there.
+# Folders in which the user's own programs share their metrics; our parts would write files there.
 _PROMETHEUS: Final = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 _POSTGRESQL: Final = (
     *("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGSERVICE", "PGSERVICEFILE"),
@@ -72,7 +72,7 @@ def spare_loopback(environment: MutableMapping[str, str]) -> None:
     if not any(name.lower().endswith("_proxy") and name not in _EXCEPTIONS for name in environment):
         return
     known = environment.get("no_proxy") or environment.get("NO_PROXY", "")
-    if known.strip() == "*":  # excludes all hosts; beside further entries "*" would lose its meaning
+    if known.strip() == "*":  # excludes all hosts, but only without further entries
         return
     entries = [entry.strip() for entry in known.split(",") if entry.strip()]
     text = ",".join([*entries, *(host for host in _LOOPBACK if host not in entries)])
@@ -96,7 +96,7 @@ def forgive_warnings(environment: MutableMapping[str, str]) -> None:
 
 
 def forget_other_traces(environment: MutableMapping[str, str]) -> None:
-    """Remove variables that choose plugins of OpenTelemetry which may not be installed here."""
+    """Remove variables that choose plugins of OpenTelemetry, which may not be installed here."""
     for name in _OPENTELEMETRY:
         environment.pop(name, None)
 
@@ -127,7 +127,7 @@ def settings_of_postgresql(environment: Mapping[str, str]) -> list[str]:
 
 
 def proxy_of(url: str) -> tuple[str, str] | None:
-    """The variable and proxy (HOST:PORT) that HTTP clients use for a URL; None: no proxy."""
+    """The variable and proxy (HOST:PORT) that HTTP clients use for a URL; None without a proxy."""
     parts = urlsplit(url)
     if not parts.hostname or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None

@@ -1,7 +1,7 @@
-"""Spans of OpenTelemetry, if its standard variables ask for them. Otherwise nothing of it is imported.
+"""Spans of OpenTelemetry, if its standard variables enable them. Otherwise it is not imported.
 
-A call's trace goes on in the dispatcher: the store keeps the call's context with the experiment (W3C's
-`traceparent`). Spans hold names of methods, experiments and packs; no requests, no texts of errors.
+A call's trace continues in the dispatcher: the store keeps the call's context with the experiment (W3C's
+`traceparent`). Spans hold names of methods, experiments and packs, but no requests or error messages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _tracer: Tracer | None = None
 
 
 def wanted(environment: Mapping[str, str]) -> list[str]:
-    """Names of the exporters that OpenTelemetry's variables ask for; []: no traces.
+    """Names of the exporters that OpenTelemetry's variables enable; [] if none.
 
     >>> wanted({}), wanted({"OTEL_TRACES_EXPORTER": "none"}), wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://o:4317"})
     ([], [], ['otlp'])
@@ -39,14 +39,14 @@ def wanted(environment: Mapping[str, str]) -> list[str]:
 
 
 def configure_traces(part: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Record spans from now on, if OpenTelemetry's variables ask for it.
+    """Start to record spans if OpenTelemetry's variables enable it.
 
-    What they ask for may be meant for other programs of the same user. So where a library is missing, or an
-    exporter, the log says so and the part works without.
+    The variables may be meant for other programs of the same user. So a missing library or exporter only
+    causes a warning, and the part works without traces.
 
     Args:
-        part: A part of the service. Its spans are those of "iplab-PART", unless OTEL_SERVICE_NAME says
-            otherwise.
+        part: Part of the service. The service name of its spans is "iplab-PART" unless OTEL_SERVICE_NAME is
+            set.
         environment: The variables.
     """
     if names := wanted(environment):
@@ -57,7 +57,7 @@ def configure_traces(part: str, environment: Mapping[str, str] = os.environ) -> 
 
 
 def _provider(part: str, names: Iterable[str], environment: Mapping[str, str]) -> TracerProvider:
-    """Raises StartupError: a library is missing, or there is no such exporter."""
+    """The provider with these exporters. Raises StartupError if a library or exporter is missing."""
     try:
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
@@ -91,8 +91,8 @@ def _exporter(name: str, environment: Mapping[str, str]) -> Any:
 
 
 def record_to(provider: TracerProvider | None) -> None:
-    """Record spans by this provider; None: no more."""
-    global _tracer  # noqa: PLW0603 - spans are a matter of the process
+    """Record spans by this provider; None stops recording."""
+    global _tracer  # noqa: PLW0603 - spans are recorded per process
     _tracer = None if provider is None else provider.get_tracer("iplab")
 
 
@@ -100,22 +100,22 @@ def record_to(provider: TracerProvider | None) -> None:
 def span(
     name: str, *, parent: str | None = None, start_ns: int | None = None, **attributes: str | int
 ) -> Iterator[Span | None]:
-    """A span around the block, and the present one inside.
+    """Context of a span, which is the current span inside.
 
     Args:
         name: Name of the operation, without ids.
-        parent: `traceparent` of the span that it belongs to; None: the present span; "": a trace of its own.
-        start_ns: When it began, in nanoseconds since 1970-01-01 UTC; None: now.
-        **attributes: What it is about; shown as "iplab.NAME".
+        parent: `traceparent` of the parent; None: the current span; "": a new trace.
+        start_ns: Start in nanoseconds since 1970-01-01 UTC; None: now.
+        **attributes: Attributes of the span, recorded as "iplab.NAME".
 
     Yields:
-        The span; None: nothing is recorded, since nothing asks for spans, or there is neither a parent nor a
-        present span.
+        The span; None if nothing is recorded, because spans are not enabled or there is neither a parent nor
+        a current span.
     """
     if _tracer is None or (parent is None and not context()):
         yield None
         return
-    from opentelemetry.context import Context  # noqa: PLC0415 - it is there: there is a tracer
+    from opentelemetry.context import Context  # noqa: PLC0415 - installed, because there is a tracer
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
     found = (
@@ -139,7 +139,7 @@ def span(
 
 
 def context() -> str:
-    """`traceparent` of the present span; "": there is none."""
+    """`traceparent` of the current span; "" if there is none."""
     if _tracer is None:
         return ""
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415

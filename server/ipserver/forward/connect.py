@@ -34,7 +34,7 @@ def connect(settings: Settings, *, make: bool = True) -> MlflowSink:
     """Connect to MLflow and return a sink once it answers.
 
     Args:
-        settings: Where MLflow is.
+        settings: The settings that name MLflow.
         make: Whether to create a missing SQLite file.
 
     If MLflow stores artifacts in S3 without a proxying server, its client uploads them with the keys of our

@@ -32,7 +32,7 @@ def deliver(
         sink: MLflow.
         artifacts: Store from which the run's files are read.
         before: Called before every batch with the number of points in it.
-        report: Files of the experiment's report, which this run completes; {}: none.
+        report: Files of the experiment's report, if this run completes the experiment; else {}.
 
     Returns:
         The run's data that MLflow holds now. Exceptions of `sink`, `artifacts` and `before` pass through.
@@ -72,7 +72,7 @@ def deliver(
 
 
 def _deliver_report(parcel: Parcel, sink: MlflowSink, files: Mapping[str, bytes]) -> None:
-    """Send a report as artifacts of a run of its own, named "report"; another report takes its place."""
+    """Send a report as artifacts of a separate run named "report". A later report replaces it."""
     time_ms = parcel.end.time_ms if parcel.end else int(time.time() * 1000)
     run, _ = sink.run(parcel.experiment, report_name(parcel.experiment), time_ms, {}, title="report")
     with tempfile.TemporaryDirectory() as folder:
@@ -84,5 +84,5 @@ def _deliver_report(parcel: Parcel, sink: MlflowSink, files: Mapping[str, bytes]
 
 
 def report_name(experiment: str) -> str:
-    """What the tag `iplab.run` says of the MLflow run that holds an experiment's report."""
+    """Value of the tag `iplab.run` of the MLflow run that holds an experiment's report."""
     return f"{experiment_name(experiment)}/report"

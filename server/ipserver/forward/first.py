@@ -94,7 +94,7 @@ def require_finished(path: Path) -> None:
     MLflow's last step creates the experiment "Default". A file without experiments holds no runs either.
 
     Raises:
-        NotReady: It was not. The message says how to go on.
+        NotReady: The creation was interrupted. The message says what to do.
     """
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as connection:
         tables = {

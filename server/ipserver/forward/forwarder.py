@@ -85,7 +85,7 @@ class Forwarder:
         beat: Called with every pass, run and batch, as a heartbeat.
         points_per_second: Maximum average number of points sent to MLflow per second.
         sleep: Sleeps for the given seconds, to keep that pace.
-        observer: Hears of points and runs that are sent.
+        observer: Notified of points and runs that are sent.
     """
 
     def __init__(
@@ -204,7 +204,8 @@ class Forwarder:
                 completing[name] -= 1
                 files: Mapping[str, bytes] = {}
                 if completing[name] == 0:
-                    # The run that completes its experiment brings the report, after all others have arrived.
+                    # The run that completes its experiment takes the report along, after all others have been
+                    # sent.
                     while under_way:
                         self._settle(*under_way.popleft(), results)
                     files = {} if name in results.incomplete else self._report(name)
@@ -220,7 +221,7 @@ class Forwarder:
                 self._marks.save()
 
     def _report(self, experiment: str) -> Mapping[str, bytes]:
-        """The report's files. A defect in making them must not hold up the run that brings them."""
+        """The report's files. A defect in their creation must not prevent the run from being sent."""
         try:
             return report_files(self._store, experiment)
         except StoreUnavailable:
@@ -231,7 +232,7 @@ class Forwarder:
             return {}
 
     def _start(self, task: ForwardTask, history: History, files: Mapping[str, bytes]) -> Future[Forwarded]:
-        """Send a run, perhaps with its experiment's report, in another thread; prepare its data in this."""
+        """Prepare a run's data in this thread, and send them in another, with the report if there is one."""
         try:
             news = parcel(task, history.news(task))
         except StoreUnavailable:
@@ -244,7 +245,7 @@ class Forwarder:
         return self._threads.submit(deliver, news, self._sink, self._artifacts, self._before_batch, files)
 
     def _settle(self, task: ForwardTask, sending: Future[Forwarded], results: _Results) -> None:
-        """Wait until a run was sent. If MLflow refused it, delay it and perhaps its experiment."""
+        """Wait until a run has been sent. If MLflow refused it, delay it and perhaps its experiment."""
         experiment, key = task.experiment.id, (task.experiment.id, task.run.index)
         try:
             sent = sending.result()
@@ -276,7 +277,7 @@ class Forwarder:
 
 
 def _completing(tasks: Sequence[ForwardTask]) -> Counter[str]:
-    """Number of tasks of each experiment that these tasks complete in MLflow; below 0 for all others."""
+    """Number of tasks of each experiment that these tasks complete in MLflow; negative for the others."""
     counts = Counter(task.experiment.id for task in tasks)
     records = {task.experiment.id: task.experiment for task in tasks}
     return Counter(

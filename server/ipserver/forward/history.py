@@ -49,13 +49,13 @@ class History:
         self._newest = 0
 
     def news(self, task: ForwardTask) -> News:
-        """The run's next batch of unsent points, but for sketches of outputs."""
+        """The run's next batch of unsent points, without sketches of outputs."""
         key = task.experiment.id, task.run.pack, task.after_segment
         if key != self._key:
             self._read(*key)
         points: list[Point] = []
         for block in self._blocks:
-            # A run may have hundreds of sums of outputs, which say nothing one by one.
+            # Single sketches of outputs mean nothing, and a run may have hundreds of them.
             sketches = [i for i, name in enumerate(block.metrics) if is_sketch(name)]
             own = block.select((block.run == task.run.index) & ~np.isin(block.metric, sketches))
             columns = zip(own.metric, own.value, own.time_ms, own.step, strict=True)

@@ -152,7 +152,7 @@ class MlflowSink:
         run = self._client.create_run(
             found.id,
             start_time=start_ms,
-            # A tag of this name, of a run that ended before it was created here, wins.
+            # A run that has ended before it is created here may have its name as a tag.
             run_name=tags.get(_NAME_TAG) or title or name.rpartition("/")[2],
             tags=dict(tags) | {_RUN_TAG: name},
         )
@@ -202,18 +202,19 @@ class MlflowSink:
             new_params, new_tags = [], []
 
     def log_dataset(self, run_id: str, experiment: str, name: str, digest: str) -> None:
-        """Say what the run trains on; saying it again changes nothing.
+        """Record the dataset of a run. Repeatable.
 
         Args:
             run_id: The run's id in MLflow.
-            experiment: The run's.
+            experiment: Our id of the run's experiment.
             name: Name of the dataset.
             digest: At most 36 characters.
         """
         dataset = Dataset(name, digest, source_type="iplab", source=json.dumps({"name": name}))
         known = self._experiments.get(experiment)
         there = known is not None and (name, digest) in known.datasets
-        # MLflow refuses all but one of several runs that bring their experiment a new dataset at once.
+        # MLflow refuses concurrent additions of the same dataset to an experiment, so the first one is
+        # exclusive.
         with nullcontext() if there else self._lock:
             self._client.log_inputs(
                 run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
@@ -330,7 +331,7 @@ def make_store(uri: str, artifacts: Path) -> None:
         uri: URI of an empty database.
         artifacts: Folder for MLflow's own experiment "Default".
     """
-    from mlflow.store.tracking.sqlalchemy_store import (  # noqa: PLC0415 - slow, and seldom needed
+    from mlflow.store.tracking.sqlalchemy_store import (  # noqa: PLC0415 - slow and rarely needed
         SqlAlchemyStore,
     )
 

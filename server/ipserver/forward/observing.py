@@ -12,7 +12,7 @@ class Observer:
         """A number of points is about to be sent to MLflow."""
 
     def taken(self) -> None:
-        """MLflow has taken a run's new data."""
+        """MLflow has accepted a run's new data."""
 
     def refused(self) -> None:
         """MLflow has refused a run's new data, which will be sent again."""

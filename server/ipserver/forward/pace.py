@@ -1,4 +1,4 @@
-"""Rate limit for points sent to MLflow. It has other users, and must not be flooded after an outage."""
+"""Rate limit for points sent to MLflow, which others may use and which an outage must not flood."""
 
 from __future__ import annotations
 

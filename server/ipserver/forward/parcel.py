@@ -22,8 +22,8 @@ from ipserver.store.records.runs import RunRecord
 from ipserver.store.states import RunState
 from ipserver.store.summary import RULES
 
-# A diverged run has no result, so it is no success in MLflow: a red cross, and not among those that
-# `attributes.status = 'FINISHED'` finds. The tag iplab.state tells it from a run that failed.
+# A diverged run has no final result, so MLflow shows it as failed, and searches for
+# `attributes.status = 'FINISHED'` do not find it. The tag iplab.state distinguishes it from a failed run.
 _FINAL_STATUS: Mapping[RunState, str] = {
     RunState.SUCCEEDED: "FINISHED",
     RunState.DIVERGED: "FAILED",
@@ -31,7 +31,7 @@ _FINAL_STATUS: Mapping[RunState, str] = {
     RunState.CANCELLED: "KILLED",
 }
 _KNOWN_SPECS = 16
-# What MLflow takes the experiment for, where its page asks for that: training, not traces of GenAI.
+# Tells MLflow's page that the experiment is about training, not traces of GenAI.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 
 
@@ -105,7 +105,7 @@ class Parcel:
 
 
 def parcel(task: ForwardTask, news: News) -> Parcel:
-    """A run's next data to send. A long history is split; files and the end come with its last part."""
+    """A run's next data to send. A long history is split; files and the end are sent with its last part."""
     experiment, run = task.experiment, task.run
     ended = news.complete and run.state.terminal
     return Parcel(
@@ -150,14 +150,14 @@ def _first(task: ForwardTask) -> First:
 
 
 def _named(display_name: str) -> Mapping[str, str]:
-    """Tags of a name for people, if there is one; MLflow shows the note above an experiment's runs."""
+    """Tags with the display name, if there is one. MLflow shows the note above an experiment's runs."""
     if not display_name:
         return {}
     return {"mlflow.note.content": display_name, "iplab.display_name": display_name}
 
 
 def _title(run: RunRecord) -> str:
-    """What differs most often comes first: MLflow's tables cut names after some twenty letters."""
+    """Name of a run. Values that differ most come first, because tables cut names after about 20 letters."""
     return (
         f"{run.parameterization} m={width_of(run.width)} seed={run.seed} eta={run.base_learning_rate:g} "
         f"{run.activation} L={run.hidden_layers}"
@@ -165,7 +165,7 @@ def _title(run: RunRecord) -> str:
 
 
 def _digest(name: str, sha256: str | None) -> str:
-    """Digest of a dataset: of a registered file's numbers, or of the name, which determines the others.
+    """Digest of a registered file's numbers, or else of the name, which determines all other datasets.
 
     MLflow takes up to 36 characters.
     """
@@ -202,8 +202,8 @@ def _tags(task: ForwardTask, *, ended: bool) -> dict[str, str]:
     if run.summary.diverged_step is not None:
         tags |= {"iplab.diverged_step": str(run.summary.diverged_step)}
     if ended and run.state is RunState.DIVERGED:
-        # The mark is for where MLflow shows names alone, as in legends. A longer one would hide the seed in
-        # its table.
+        # A mark for places where MLflow shows only names, such as legends. A longer mark would hide the seed
+        # in its table.
         tags["mlflow.runName"] = f"✗ {_title(run)}"
         tags["mlflow.note.content"] = (
             f"Diverged: its loss was not finite at step {run.summary.diverged_step}."
@@ -214,7 +214,7 @@ def _tags(task: ForwardTask, *, ended: bool) -> dict[str, str]:
 def _best(run: RunRecord) -> list[Point]:
     """The summary's best values as points at their step, so that MLflow can sort and compare runs by them."""
     step, time = run.summary.best_validation_step, run.end_time
-    if step is None or time is None or run.state is RunState.FAILED:  # a failed run may go on
+    if step is None or time is None or run.state is RunState.FAILED:  # a failed run may be retried
         return []
     values = {name: getattr(run.summary, name) for name, rule in RULES.items() if rule.forwarded}
     return [(name, value, _milliseconds(time), step) for name, value in values.items() if value is not None]

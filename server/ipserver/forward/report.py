@@ -16,7 +16,7 @@ from ipserver.request.stored import stored_spec
 if TYPE_CHECKING:
     from ipserver.store import Store
 
-# MLflow shows pictures of this kind; the numbers lie beside them.
+# Pictures that MLflow shows, and their numbers.
 _ENDINGS: Final = (".svg", ".csv")
 
 
@@ -24,11 +24,11 @@ def report_files(store: Store, experiment: str) -> Mapping[str, bytes]:
     """Files by path: the report, its answers in sentences, and its figures with their numbers.
 
     Args:
-        store: Where the experiment is.
-        experiment: Its id.
+        store: The store.
+        experiment: The experiment's id.
 
     Returns:
-        None of an experiment that has measured nothing that theory speaks of.
+        No files if the experiment has measured nothing that theory predicts.
     """
     spec = stored_spec(store.get_experiment(experiment).spec)
     asked = ALIGNMENT if "alignment" in spec.record.probes.quantities else ()
@@ -43,6 +43,6 @@ def report_files(store: Store, experiment: str) -> Mapping[str, bytes]:
     for kind, picture in found.pictures().items():
         try:
             files |= {f"figures/{kind}{ending}": picture.encoded(ending) for ending in _ENDINGS}
-        except PictureError:  # nothing of it can be drawn, as where every run has diverged
+        except PictureError:  # nothing to draw, for example because every run has diverged
             continue
     return files

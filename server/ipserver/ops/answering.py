@@ -1,4 +1,4 @@
-"""Health checks of the API for `ipserver up`. A stopped API, or one with a hanging loop, does not answer."""
+"""Health checks of the API for `ipserver up`. An API that has stopped or hangs does not answer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _CHECKS: Final = 6
 def health_channel(address: str) -> grpc.Channel:
     """A channel to a server on this machine that may not listen yet.
 
-    It uses no proxy. It tries again every half second: by default gRPC waits longer after each failure, up to
-    two minutes, so that a server that was slow to start would be met long after it listens.
+    It uses no proxy, and reconnects every half second. By default gRPC waits longer after each failure, up to
+    two minutes, and would find a slowly starting server long after it listens.
 
     Args:
         address: HOST:PORT.
@@ -63,7 +63,7 @@ class Answering:
         self._call: Any = None
 
     def stopped(self) -> bool:
-        """Whether the server stopped answering, or did not start in time. Call it often; it never waits."""
+        """Whether the server stopped answering, or did not start in time. Never waits; call it often."""
         now = self._monotonic()
         if self._call is None and now >= self._next:
             request = health_pb2.HealthCheckRequest()

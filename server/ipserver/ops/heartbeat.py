@@ -32,7 +32,7 @@ class Heartbeat:
         self._next = float("-inf")
 
     def __call__(self) -> None:
-        """Show that work goes on. Call this from the working loop."""
+        """Record progress. Call this from the working loop."""
         now = self._monotonic()
         if now < self._next:
             return
@@ -45,10 +45,10 @@ class Heartbeat:
 
 
 class Pulses:
-    """Supervision of the heartbeats of one process: it hangs if one of its threads does.
+    """Supervision of a process with several heartbeats: it hangs if one of its threads does.
 
     Args:
-        pulses: By thread, at least one.
+        pulses: One per thread, at least one.
     """
 
     def __init__(self, *pulses: Pulse) -> None:
@@ -56,12 +56,12 @@ class Pulses:
 
     @property
     def seconds(self) -> float:
-        """The timeout of the heartbeat that stopped, else the shortest."""
+        """The timeout of the heartbeat that stopped, or else the shortest timeout."""
         stopped = [pulse.seconds for pulse in self._pulses if pulse.stopped()]
         return min(stopped or [pulse.seconds for pulse in self._pulses])
 
     def stopped(self) -> bool:
-        """Whether one of them has shown no progress for longer than its timeout."""
+        """Whether a thread has shown no progress for longer than its timeout."""
         return any(pulse.stopped() for pulse in self._pulses)
 
 

@@ -1,4 +1,4 @@
-"""Where the parts of `ipserver up` serve their metrics: on ports that follow each other."""
+"""Addresses of the metrics of the parts of `ipserver up`: consecutive ports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OPTION: Final = "IPLAB_METRICS_ADDRESS"
 
 
 def part_address(address: str, part: str) -> str:
-    """Where a part serves its metrics, if the API serves them at `address`; "": nowhere.
+    """Address of a part's metrics, given the API's `address`; "" if the part serves none.
 
     >>> part_address("127.0.0.1:9464", "dispatch"), part_address("127.0.0.1:9464", "web")
     ('127.0.0.1:9465', '')
@@ -27,13 +27,13 @@ def part_address(address: str, part: str) -> str:
 
 
 def addresses(address: str, parts: Iterable[str] = PARTS) -> dict[str, str]:
-    """Where each of these parts serves its metrics; none if there are no metrics."""
+    """Address of the metrics of each part; empty if metrics are off."""
     found = {part: part_address(address, part) for part in parts}
     return {part: where for part, where in found.items() if where}
 
 
 def with_free_ports(address: str) -> str:
-    """The address, with port 0 replaced by a free port before free ports for the other parts.
+    """The address, with port 0 replaced by the first of consecutive free ports for all parts.
 
     Raises:
         StartupError: A port is in use, or the host does not belong to this machine.
@@ -51,4 +51,4 @@ def with_free_ports(address: str) -> str:
                 raise
             continue
         return first
-    raise StartupError(f"IPLAB_METRICS_ADDRESS: no {len(PARTS)} free ports follow each other on {host}")
+    raise StartupError(f"IPLAB_METRICS_ADDRESS: there are no {len(PARTS)} consecutive free ports on {host}")

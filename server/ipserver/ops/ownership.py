@@ -1,4 +1,4 @@
-"""Whose artifacts a folder or bucket holds: a mark in it names the store that they belong to."""
+"""Ownership of artifacts: a mark in the folder or bucket names the store that they belong to."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check_owner(store: Store, settings: Settings, files: ArtifactStore) -> bool:
     """Whether the artifacts are marked as this store's; False if neither has an owner or root recorded yet.
 
     Raises:
-        ArtifactsUnavailable: They cannot be reached.
+        ArtifactsUnavailable: The artifacts cannot be reached.
         StartupError: They belong to another store, or the store's artifacts are in another root.
     """
     root, shown, identity = settings.artifact_root, store.database.shown, store.identity()
@@ -58,8 +58,8 @@ def check_owner(store: Store, settings: Settings, files: ArtifactStore) -> bool:
     if mark not in {"", identity.uid}:
         raise StartupError(
             f"IPLAB_ARTIFACTS: {root} belongs to another store (id {mark}) than IPLAB_STORE, {shown} "
-            f"(id {identity.uid}). Give all parts of a service the same two; if the other store is gone for "
-            f"good, remove {MARK} there"
+            f"(id {identity.uid}). Use the same artifacts and store for all parts of a service; if the other "
+            f"store no longer exists, remove {MARK} there"
         )
     if not mark and identity.artifact_root:
         if identity.artifact_root == root.url:
@@ -70,16 +70,17 @@ def check_owner(store: Store, settings: Settings, files: ArtifactStore) -> bool:
 
 def _emptied(root: str, shown: str, uid: str) -> StartupError:
     return StartupError(
-        f"IPLAB_ARTIFACTS: {root} is where the store {shown} keeps its artifacts, but {MARK} is not there "
-        f"(is the folder mounted?). Bring the files back; if they are gone for good, write {uid} into a file "
-        f"{MARK} there: unfinished runs then train again from their start; weights of finished ones are lost"
+        f"IPLAB_ARTIFACTS: the store {shown} keeps its artifacts at {root}, but {MARK} is missing there "
+        f"(is the folder mounted?). Restore the files; if they are lost, write {uid} into a file {MARK} "
+        "there: unfinished runs then train again from their start, and weights of finished ones are lost"
     )
 
 
 def _elsewhere(root: str, shown: str, claimed: str) -> StartupError:
     return StartupError(
-        f"IPLAB_ARTIFACTS: the store {shown} keeps its artifacts at {claimed}, not at {root}. Give all parts "
-        f"of a service the same artifacts (is the folder mounted?); if they have moved here, bring {MARK} too"
+        f"IPLAB_ARTIFACTS: the store {shown} keeps its artifacts at {claimed}, not at {root}. Use the same "
+        "artifacts for all parts of a service (is the folder mounted?); if they were moved here, move "
+        f"{MARK} too"
     )
 
 
@@ -96,6 +97,6 @@ def _write_mark(files: ArtifactStore, root: str, uid: str) -> None:
         files.put(MARK, lambda path: path.write_text(text))
     except OSError as error:
         raise ArtifactsUnavailable(
-            f"{root} carries no {MARK} yet, and it cannot be written: {error.strerror}; a dispatcher writes "
-            "it at its first start"
+            f"{root} has no {MARK} yet, and it cannot be written: {error.strerror}; a dispatcher writes it "
+            "at its first start"
         ) from None

@@ -1,4 +1,4 @@
-"""The parts of the service, as functions that work until they are told to stop, one per process."""
+"""The parts of the service, as functions that work until a stop signal; each runs in its own process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ipserver.api.oidc import Oidc
 
 _log = logging.getLogger(__name__)
-# The dispatcher reports that it is there, and `ipserver up` that the service is, when a worker can train.
+# Longest wait for a worker that can train, before the dispatcher reports itself ready.
 _WORKER_SECONDS = 30.0
 _BEAT_SECONDS = 2.0
 
@@ -80,7 +80,7 @@ def run_api(settings: Settings) -> None:
 def _identity_provider(settings: Settings) -> Oidc | None:
     if not settings.oidc_issuer:
         return None
-    from ipserver.api.oidc import Oidc, OidcSettings  # noqa: PLC0415 - a tenth of the start of the API
+    from ipserver.api.oidc import Oidc, OidcSettings  # noqa: PLC0415 - slow, and needed only with a provider
 
     return Oidc(
         OidcSettings(
@@ -111,7 +111,7 @@ def run_dispatch(settings: Settings) -> None:
             "IPLAB_EXPECTED_NODES: the dispatcher's own Ray adds no nodes; leave it empty, or name a cluster "
             "with an autoscaler (IPLAB_RAY_ADDRESS)"
         )
-    if not os.environ.get(_SUPERVISED):  # else `ipserver up` has looked
+    if not os.environ.get(_SUPERVISED):  # otherwise `ipserver up` has checked
         waiting(settings, lambda: check_data(settings))
     configure_traces("dispatch")
     store = open_service(settings, write=True)
@@ -134,11 +134,11 @@ def run_dispatch(settings: Settings) -> None:
         lambda: RayExecutor(settings.ray_address, settings.cpus, settings.ready_workers, settings.home),
         sleep=rest,
     )
-    adopt_loggers()  # Ray has brought its own
+    adopt_loggers()  # Ray has set up its own
     executor.await_worker(_WORKER_SECONDS, rest)
     sweeper = Sweeper(store, settings)
     threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
-    # In a thread of its own: planning a round may take seconds, and dispatching must not wait.
+    # In a separate thread, because planning a round may take seconds and dispatching must not wait.
     outputs = Outputs(store, settings.artifact_root, settings.data)
     limits, lease = limits_with(**settings.limits), 2 * settings.lease_seconds
     alive = Heartbeat(heartbeat_file(settings, "studies"))
@@ -159,7 +159,7 @@ def run_forward(settings: Settings) -> None:
     # A lower priority than Ray's workers (niceness 15, or 5 for our own Ray) in the same session.
     os.nice(19)
     store = open_service(settings, write=False)
-    # After the store, which may not be there: only this part needs MLflow, which takes seconds to load.
+    # MLflow takes seconds to load, so it is imported after the store has been found.
     with loading():
         from ipserver.forward.connect import connect  # noqa: PLC0415
         from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
@@ -183,7 +183,7 @@ def run_forward(settings: Settings) -> None:
     # Other parts of `ipserver up` do not need MLflow, so an outage of MLflow must not end the service.
     patience = math.inf if os.environ.get(_SUPERVISED) else None
     sink = waiting(settings, lambda: connect(settings), seconds=patience, sleep=rest)
-    adopt_loggers()  # MLflow has brought its own
+    adopt_loggers()  # MLflow has set up its own
     # One run may occupy the forwarder for longer than a slice occupies a dispatcher.
     lease = 2 * settings.lease_seconds
     Forwarder(
@@ -202,7 +202,7 @@ def run_web(settings: Settings) -> None:
     """Serve the web page until a stop signal, at a lower priority than training.
 
     Raises:
-        StartupError: It is switched off, or its port is in use.
+        StartupError: The web page is off, or its port is in use.
     """
     with loading():
         from ipserver.web.app import application  # noqa: PLC0415 - only this part serves HTTP
@@ -210,7 +210,7 @@ def run_web(settings: Settings) -> None:
         from ipserver.web.server import server  # noqa: PLC0415
 
     if not settings.web_address:
-        raise StartupError("IPLAB_WEB is off; name the address of the web page, as 127.0.0.1:50052")
+        raise StartupError("IPLAB_WEB is off; set it to the address of the web page, such as 127.0.0.1:50052")
     os.nice(5)
     address = free_address(settings.web_address, "--web")
     host, port = split_address(address)
@@ -231,7 +231,7 @@ def run_web(settings: Settings) -> None:
 
     app = application(Calls(settings.address), host, settings.mlflow_page, beating)
     serving = server(app, host, int(port))
-    adopt_loggers()  # so has uvicorn
+    adopt_loggers()  # uvicorn has set up its own
 
     def leave() -> None:
         stop.wait()

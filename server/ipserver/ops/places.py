@@ -34,7 +34,7 @@ def free_address(address: str, option: str = "--address") -> str:
 
     Args:
         address: HOST:PORT.
-        option: The option of the command line by which another can be chosen.
+        option: The command line option that chooses another address, for the message.
 
     Raises:
         StartupError: The port is in use, or the host does not belong to this machine.
@@ -47,7 +47,7 @@ def free_address(address: str, option: str = "--address") -> str:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((bare, int(port)))
             return f"{host}:{probe.getsockname()[1]}"
-    # A kernel without IPv6 makes no such socket at all; of ports in a row the last may be above 65535.
+    # OSError also if the kernel lacks IPv6; OverflowError if a consecutive port is above 65535.
     except (OSError, OverflowError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise StartupError(
@@ -82,11 +82,11 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         raise StartupError(f"cannot create the folder {folder}: {error.strerror}; set IPLAB_HOME") from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise StartupError(f"the folder {folder} is not writable; set IPLAB_HOME or mend its permissions")
+        raise StartupError(f"the folder {folder} is not writable; set IPLAB_HOME or correct its permissions")
 
 
 def rotate_log(path: Path) -> None:
-    """Move the text of a long log to NAME.log.1, replacing the old text there.
+    """Move the contents of a long log to NAME.log.1, replacing the old contents there.
 
     The part may continue writing, because all writers append to the same file. Text written between the copy
     and the truncation is lost.
@@ -101,7 +101,7 @@ def rotate_log(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        # There is no room for the copy, and the log must not fill the disk.
+        # The disk has no space for a copy, and the log must not fill it.
         older.unlink(missing_ok=True)
         os.truncate(path, 0)
         _log.warning("%s was emptied, since it could not be rotated: %s", path, error.strerror)

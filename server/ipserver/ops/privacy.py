@@ -1,4 +1,4 @@
-"""What other users of this machine can reach: files of the service, and ports of its Ray."""
+"""Finds files of the service and ports of its Ray that other users of this machine can access."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Final
 
 from ipserver.workers.on_ray.processes import parents_of_processes
 
-# Bits of a mode that let others in.
+# Mode bits that give access to other users.
 _OTHERS: Final = 0o077
-# Files of the home folder, beside the folders that hold many.
+# Files directly in the home folder.
 _FILES: Final = (
     "iplab.db*",
     "ray-token",
@@ -26,10 +26,10 @@ _LISTENING: Final = "0A"  # state in /proc/net/tcp
 
 
 def tighten(home: Path) -> None:
-    """Close an existing home folder and its files to other users, as new ones are.
+    """Close an existing home folder and its files to other users, like newly created ones.
 
-    Only what belongs to this user, and only a folder that is a home: another one, such as /tmp, that was
-    named by mistake keeps its mode.
+    Changes only files of this user, and only a folder that is a home: a folder such as /tmp that was named by
+    mistake keeps its mode.
     """
     if not (home / "iplab.db").exists() and any(home.iterdir()):
         return
@@ -39,11 +39,11 @@ def tighten(home: Path) -> None:
             if status.st_uid == os.getuid() and status.st_mode & _OTHERS and not stat.S_ISLNK(status.st_mode):
                 path.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS)
         except OSError:
-            continue  # the doctor names it
+            continue  # the doctor reports it
 
 
 def exposed(home: Path) -> list[str]:
-    """Paths in a home folder that other users can reach, with their modes; of all, if the home is open."""
+    """Paths in a home folder that other users can access, with their modes; empty if the home is closed."""
     status = home.stat()
     if not status.st_mode & _OTHERS and status.st_uid == os.getuid():
         return []  # no other user can enter it
@@ -51,7 +51,7 @@ def exposed(home: Path) -> list[str]:
 
 
 def readable_secrets(paths: Iterable[Path]) -> list[str]:
-    """Those of these files of secrets that other users can read, with their modes."""
+    """The files among `paths` that other users can read, with their modes."""
     found = []
     for path in paths:
         try:
@@ -65,7 +65,7 @@ def readable_secrets(paths: Iterable[Path]) -> list[str]:
 
 
 def processes_in(folder: Path) -> set[int]:
-    """Processes of this user that were started with a path in a folder, and those that they have started."""
+    """Processes of this user whose command line has a path in a folder, with their descendants."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -80,7 +80,7 @@ def processes_in(folder: Path) -> set[int]:
 
 
 def open_ports(pids: Iterable[int]) -> list[str]:
-    """Ports beyond loopback on which processes listen, as "NAME (pid) at HOST:PORT"."""
+    """Ports other than loopback on which processes listen, as "NAME (pid) at HOST:PORT"."""
     sockets = dict(_listening())
     found = []
     for pid in sorted(pids):
@@ -99,7 +99,7 @@ def open_ports(pids: Iterable[int]) -> list[str]:
 
 
 def _listening() -> Iterator[tuple[str, str]]:
-    """Inode and address of every socket that listens beyond loopback."""
+    """Inode and address of every listening socket that is not on loopback."""
     for table in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/net", table).read_text().splitlines()[1:]
@@ -114,7 +114,7 @@ def _listening() -> Iterator[tuple[str, str]]:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address as /proc/net/tcp writes it: words of four bytes, each little-endian.
+    """Parse an address in the format of /proc/net/tcp: words of four bytes, each little-endian.
 
     >>> _address("0100007F"), _address("0000000000000000FFFF00000100007F")
     (IPv4Address('127.0.0.1'), IPv4Address('127.0.0.1'))

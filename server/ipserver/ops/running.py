@@ -1,4 +1,4 @@
-"""The service that runs in a home folder: what `ipserver up` writes about itself, and reading it again."""
+"""The file in which `ipserver up` describes the service that runs in a home folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings
 from ipserver.ops.metric_addresses import addresses
 
-# Of the process that looks, or of the folder itself.
+# Settings of the reading process, or of the folder itself.
 _NOT_COMPARED = ("settings", "secrets", "home")
 
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
-    """A service that runs.
+    """A running service.
 
     Attributes:
         pid: Process id of `ipserver up`.
@@ -32,7 +32,7 @@ class RunningService:
     settings: Settings
 
     def differences(self, settings: Settings) -> Iterator[tuple[str, str, str]]:
-        """Settings given here that differ: the variable's name, the service's value, and the given one."""
+        """Given settings that differ: the variable's name, the service's value, and the given value."""
         theirs, ours = self.settings.shown(), settings.shown()
         for name in theirs:
             given = name in settings.model_fields_set and name not in _NOT_COMPARED
@@ -44,7 +44,7 @@ def announce(settings: Settings, parts: Mapping[str, int]) -> None:
     """Write the service's address, settings and process ids, readable only by its user.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     status = {
         "address": settings.address,
@@ -66,12 +66,12 @@ def announce(settings: Settings, parts: Mapping[str, int]) -> None:
 
 
 def retract(settings: Settings) -> None:
-    """The service has stopped."""
+    """Remove the file, because the service has stopped."""
     _file(settings).unlink(missing_ok=True)
 
 
 def running_service(settings: Settings) -> RunningService | None:
-    """The service that runs in the home of these settings; None: none, or an older one."""
+    """The service that runs in the home of these settings; None if there is none or an older version."""
     try:
         with (settings.home / "up.lock").open("r") as lock:
             if _is_free(lock.fileno()):
@@ -84,14 +84,14 @@ def running_service(settings: Settings) -> RunningService | None:
 
 
 def _open_settings(settings: Settings) -> dict[str, object]:
-    """All settings but secrets, as JSON."""
+    """All settings except secrets, as JSON."""
     secret = {name for name, value in settings if isinstance(value, SecretStr)}
     dumped: dict[str, object] = settings.model_dump(mode="json", exclude=secret | set(_NOT_COMPARED))
     return dumped
 
 
 def _is_free(lock: int) -> bool:
-    """Whether the lock is free, by taking it for an instant."""
+    """Whether the lock is free, tested by taking it briefly."""
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:

@@ -32,7 +32,7 @@ _POOLERS = {
     "transaction blocks not allowed": "the pooler must keep a connection for a whole transaction: "
     "pool_mode = transaction (or session) for this database",
     "unsupported startup parameter": "the pooler does not pass it on: leave `options` out of the DSN, and "
-    "give the role or the database such settings (ALTER ROLE ... SET ...)",
+    "set them for the role or the database (ALTER ROLE ... SET ...)",
 }
 
 
@@ -79,8 +79,8 @@ def waiting(
         monotonic: Clock, in seconds.
 
     Raises:
-        NotReady: It did not succeed in time. The message gives the last error.
-        StartupError: An error that waiting does not mend.
+        NotReady: It did not succeed in time. The message has the last error.
+        StartupError: Waiting cannot help.
     """
     patience = settings.wait_seconds if seconds is None else seconds
     end = monotonic() + patience
@@ -139,20 +139,20 @@ def check_data(settings: Settings) -> None:
     """Check that the folder of datasets can be read, if one is set.
 
     Raises:
-        NotReady: It is not there (a mount may follow), no folder, or not readable.
+        NotReady: The folder is missing (it may be mounted later), not a folder, or not readable.
     """
     folder = settings.data
     if folder is None:
         return
     if not folder.is_dir():
-        wrong = "is not a folder" if folder.exists() else "is not there"
+        wrong = "is not a folder" if folder.exists() else "does not exist"
     elif not os.access(folder, os.R_OK | os.X_OK):
         wrong = "cannot be read"
     else:
         return
     raise NotReady(
-        f"IPLAB_DATA: the folder {folder} {wrong}; name another (--data, IPLAB_DATA), make or mount it, or "
-        "leave the setting out"
+        f"IPLAB_DATA: the folder {folder} {wrong}; name another (--data, IPLAB_DATA), create or mount it, "
+        "or leave the setting out"
     )
 
 
@@ -173,7 +173,7 @@ def sqlite_file(settings: Settings) -> Path | None:
         file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
     if file is not None and not file.exists():
         raise StartupError(
-            f"IPLAB_STORE: there is no {file}; `ipserver up` or `ipserver migrate` makes it. If there was "
+            f"IPLAB_STORE: there is no {file}; `ipserver up` or `ipserver migrate` creates it. If there was "
             "one, check IPLAB_HOME, or restore a backup (docs/operations.md)"
         )
     return file

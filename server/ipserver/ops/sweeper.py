@@ -1,6 +1,6 @@
-"""Removal of files: all of purged experiments, and of ended packs those that nothing refers to.
+"""Removes files: all files of purged experiments, and unreferenced files of ended packs.
 
-Nothing refers to checkpoints of ended packs, and to files that cut-off or killed workers have left.
+Unreferenced are checkpoints of ended packs, and files that cut-off or killed workers have left.
 
 Only a pack's own workers write below its folders of weights and checkpoints, and an ended pack is never
 leased again. So uncommitted files can be removed once none of its workers can still be writing.
@@ -24,10 +24,10 @@ _LONGEST_INTERVAL = 60.0
 
 
 class Sweeper:
-    """Sweep packs some time after their end. Several sweepers may run at once: sweeping is repeatable.
+    """Sweeps packs some time after their end. Sweeping is repeatable, so several sweepers may run at once.
 
     Args:
-        store: Knows which packs have ended and which files are committed.
+        store: The store, which has the ended packs and their committed files.
         settings: Provide the artifact root and `sweep_seconds`.
     """
 
@@ -49,7 +49,7 @@ class Sweeper:
                 while self.purge() == _AT_ONCE and not stop.is_set():
                     pass
             except (ServiceError, OSError) as error:
-                # Files only cost disk space; the next pass tries again.
+                # Leftover files only cost disk space, and the next pass tries again.
                 _log.warning("files to be removed stay for now: %s", error)
 
     def sweep(self) -> int:
@@ -67,24 +67,24 @@ class Sweeper:
         return len(ended)
 
     def retire(self) -> int:
-        """Delete some experiments that their projects do not keep any longer; return their number.
+        """Delete some experiments whose project's retention time has ended; return their number.
 
         Raises:
             StoreUnavailable: The store cannot be reached now.
         """
         old = self._store.delete_old_experiments(self._keep, _AT_ONCE, self._acts)
         for experiment in old:
-            _log.info("%s is deleted: its project keeps experiments no longer", experiment)
+            _log.info("%s is deleted by the retention rule of its project", experiment)
         return len(old)
 
     def purge(self) -> int:
-        """Purge some of what was deleted and can no longer be undeleted; return the number of experiments.
+        """Purge some experiments and studies after their retention time; return the number of experiments.
 
-        Files go first, so that nothing is forgotten whose files are still there.
+        Files are removed before rows, so that no file is left without a row that refers to it.
 
         Raises:
             StoreUnavailable: The store cannot be reached now.
-            ArtifactsUnavailable: Files cannot be reached now, or not all of them could be removed.
+            ArtifactsUnavailable: Files cannot be reached now, or not all could be removed.
         """
         self._store.forget_purged_studies(self._acts)
         experiments = self._store.purged_experiments(self._quiet, _AT_ONCE, self._acts)

@@ -41,15 +41,15 @@ from ipserver.workers.on_ray.folder import remove_abandoned_ray_folders
 
 _log = logging.getLogger(__name__)
 _PARTS = ("api", "dispatch", "forward", "web")
-# The service goes on without these.
+# Parts without which the service continues.
 _OPTIONAL = frozenset({"web"})
-# A part that ends is noticed at once; this limits how long one may hang. Imports alone take half a minute on
-# a busy machine.
+# Longest time until a part works. (The end of a part is noticed at once; imports alone take half a minute on
+# a busy machine.)
 _START_SECONDS = 180.0
 # The dispatcher waits up to 20 s for checkpoints and then ends Ray; the API gives running calls 5 s.
 _STOP_SECONDS = {"api": 10.0, "dispatch": 35.0, "forward": 15.0, "web": 5.0}
 _POLL_SECONDS = 0.2
-# When the whole service is stopped, a part may get the signal before this process.
+# If a signal stops all processes of the service, a part may get it this much earlier than this process.
 _STOPPING_SECONDS = 0.5
 _ROTATE_SECONDS = 5.0
 # A part that ends is restarted, unless it has ended this many times within the time below.
@@ -71,7 +71,7 @@ class _Part:
 
 
 def up(settings: Settings) -> None:
-    """Migrate the store, start all parts, keep them alive until SIGTERM or SIGINT, then stop them in order.
+    """Migrate the store, start all parts, keep them running until SIGTERM or SIGINT, then stop them in order.
 
     Raises:
         StartupError: A port is in use, the home is in use or not writable, or a part does not stay up.
@@ -111,7 +111,7 @@ def _with_addresses(settings: Settings) -> Settings:
     """
     health = settings.health_address or ("127.0.0.1:0" if settings.certificates else "")
     if settings.certificates:
-        settings.certificates.read()  # a wrong file is named here, not in the API's log
+        settings.certificates.read()  # so that errors appear here, not in the API's log
     settings = settings.model_copy(update={"address": free_address(settings.address)})
     ports = {
         "web": _web_address(settings),
@@ -122,7 +122,7 @@ def _with_addresses(settings: Settings) -> Settings:
 
 
 def _web_address(settings: Settings) -> str:
-    """Address of the web page. The port after the API's is only a default, so any free one will do."""
+    """Address of the web page. If the default port after the API's is in use, another is taken."""
     if not settings.web_address or settings.web:
         return free_address(settings.web_address, "--web") if settings.web_address else settings.web
     try:
@@ -134,8 +134,7 @@ def _web_address(settings: Settings) -> str:
 def _last_report(store: Store, settings: Settings) -> CapacityReport | None:
     """The last report of a dispatcher.
 
-    Datasets in another folder are taken out of it: until the new dispatcher has looked, it is not known which
-    there are.
+    Without datasets if they were in another folder, because the new dispatcher has not checked this one yet.
     """
     report = store.capacity()
     if report is not None and report.data != str(settings.data or ""):
@@ -250,7 +249,7 @@ def _announce(settings: Settings, parts: list[_Part]) -> None:
 
 
 def _tell(text: str) -> None:
-    """Say on standard error how far the start is; standard output is for the line that says it is ready."""
+    """Print progress on standard error. Standard output gets only the message that the service is ready."""
     try:
         print(terminal.shown_on(sys.stderr, text), file=sys.stderr, flush=True)
     except OSError:
@@ -258,7 +257,7 @@ def _tell(text: str) -> None:
 
 
 def _greet(settings: Settings, web: str) -> None:
-    """Say that experiments can be trained now: the API answers and a dispatcher has reported."""
+    """Print that the service is ready: the API answers and a dispatcher has reported."""
     try:
         said = f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}"
         print(terminal.shown_on(sys.stdout, said))
@@ -266,7 +265,7 @@ def _greet(settings: Settings, web: str) -> None:
             print(f"Web page: {web}")
         print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME).")
         print("Stop with Ctrl-C.", flush=True)
-    except OSError:  # the reader is gone or the disk is full, which is no reason to end
+    except OSError:  # the reader is gone or the disk is full, but the service works
         terminal.abandon_output()
 
 
@@ -290,7 +289,7 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
             now = time.monotonic()
             part.restarts = [at for at in part.restarts if now - at < _RESTART_SECONDS] + [now]
             if len(part.restarts) > _RESTARTS and part.name in _OPTIONAL:
-                _log.error("%s does not stay up; the service goes on without it", part.name)
+                _log.error("%s does not stay up; the service continues without it", part.name)
                 parts.remove(part)
                 continue
             if len(part.restarts) > _RESTARTS:
@@ -336,7 +335,7 @@ def _logged(settings: Settings, name: str) -> int:
 
 
 def _tail(settings: Settings, part: _Part, lines: int = 8) -> str:
-    """What a part has said since it was started, as far as the log was not rotated meanwhile."""
+    """The end of a part's log since its start, unless the log was rotated since."""
     path = log_file(settings, part.name)
     data = path.read_bytes()
     said = data[part.logged :] if part.logged <= len(data) else data

@@ -1,1 +1,1 @@
-"""Measurement against theory: what an experiment has recorded, read from the store, and its report."""
+"""Comparison with theory: reads an experiment's measurements from the store, and makes its report."""

@@ -1,4 +1,4 @@
-"""Reports of `ipcore.analysis`: what they need of a spec, and their messages."""
+"""Converts specs to arguments of `ipcore.analysis`, and its reports to messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def exponents(spec: spec_pb2.ExperimentSpec, name: str, hidden_layers: int) -> t
         hidden_layers: L of a perceptron (`ipserver.request.models.parameterization_depth`).
 
     Raises:
-        TheoryError: Neither, or not at this depth.
+        TheoryError: It is neither, or the preset is not defined at this depth.
     """
     labels = {entry.label: entry for entry in spec.grid.parameterizations}
     entry = labels.get(name) or spec_pb2.ParameterizationSpec(label=name, preset=name)
@@ -42,7 +42,7 @@ def exponents(spec: spec_pb2.ExperimentSpec, name: str, hidden_layers: int) -> t
 
 
 def trained(spec: spec_pb2.ExperimentSpec) -> Trained:
-    """How the runs of a spec are trained.
+    """The settings of training that the analysis needs.
 
     Args:
         spec: Valid, with its defaults filled in.
@@ -74,7 +74,7 @@ def subjects(spec: spec_pb2.ExperimentSpec, references: Mapping[str, str]) -> Ca
 
     Args:
         spec: Valid.
-        references: What was intended, by label: another label or a preset.
+        references: Intended parameterization by label: another label or a preset.
     """
     model = model_of(spec)
 
@@ -92,18 +92,18 @@ def subjects(spec: spec_pb2.ExperimentSpec, references: Mapping[str, str]) -> Ca
 
 
 def report_message(name: str, report: Report) -> pb.Report:
-    """A report of the experiment "experiments/{id}" as a message."""
+    """The message of a report; `name` is "experiments/{id}"."""
     return to_message(report, pb.Report, name=name)
 
 
 def to_message(value: Any, message: type[M], **more: object) -> M:
-    """A dataclass as the message that has fields of the same names.
+    """Convert a dataclass to a message with fields of the same names.
 
     Args:
-        value: Its values are numbers, text, enums (by name), exact exponents (as text), other dataclasses,
-            tuples of these, and None for what is not set.
-        message: Which one.
-        **more: Fields of the message beside those of the dataclass.
+        value: A dataclass of numbers, text, enums (by name), exact exponents (as text), other dataclasses,
+            tuples of these, and None for unset fields.
+        message: Class of the message.
+        **more: Further fields of the message.
     """
     return message(**_values(value, cast(Descriptor, message.DESCRIPTOR)), **more)
 
@@ -126,7 +126,7 @@ def _value(value: Any, field: FieldDescriptor) -> object:
 
 
 def _number(value: Enum | str, kind: EnumDescriptor) -> int:
-    """The value of an enum by its name without the prefix."""
+    """The number of an enum's value, given its name without the prefix."""
     prefix = kind.values_by_number[0].name.removesuffix("UNSPECIFIED")
     name = value.name if isinstance(value, Enum) else value
     return kind.values_by_name[f"{prefix}{name}"].number

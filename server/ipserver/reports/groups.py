@@ -15,13 +15,13 @@ from ipserver.store.states import RunState
 CRITERIA: Final = ("best_validation_loss", "final_test_loss")
 
 
-# Runs as columns of equal lengths: axes of the grid, "state", and values of summaries (None: it has none).
+# Runs as columns of equal length: axes of the grid, "state", and values of summaries (None if missing).
 Runs = Mapping[str, Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Mean and sample standard deviation (None: of a single value; NaN: a value is not finite)."""
+    """Mean and sample standard deviation: None for a single value, NaN if a value is not finite."""
 
     mean: float
     deviation: float | None
@@ -34,10 +34,10 @@ class Group:
 
     Attributes:
         key: The axes and their values.
-        runs: How many there are.
-        diverged: How many of them diverged.
-        unfinished: How many have neither succeeded nor diverged.
-        values: Values of those that succeeded, by name; without values that none of them has.
+        runs: Number of runs.
+        diverged: Number of runs that diverged.
+        unfinished: Number of runs that neither succeeded nor diverged.
+        values: Values of succeeded runs, by name; values that no run has are missing.
     """
 
     key: Mapping[str, Any]
@@ -52,9 +52,9 @@ class BestGroup:
     """The best base learning rate of runs that agree in some other axes.
 
     Attributes:
-        best: The runs at the best rate; none of them if there is no best rate.
-        rate: The best rate; None: at each a run diverged or has no value.
-        rates: All that were tried, ascending.
+        best: The runs at the best rate; empty if there is none.
+        rate: The best rate; None if at each rate a run diverged or has no value.
+        rates: All rates, ascending.
     """
 
     best: Group
@@ -78,9 +78,9 @@ def summary(key: Mapping[str, Any], runs: Runs, values: Iterable[str]) -> Group:
 def best_rate(
     key: Mapping[str, Any], runs: Runs, values: Iterable[str], criterion: str, *, largest: bool
 ) -> BestGroup:
-    """The best rate of a group: that with the smallest (or largest) mean of the criterion.
+    """The best rate of a group: the one with the smallest (or largest) mean of the criterion.
 
-    A rate at which a run diverged, or has no finite value, is out. Of equal ones the first is best.
+    Rates at which a run diverged or has no finite value are excluded. Of equal rates the first is best.
     """
     at: dict[float, list[int]] = {}
     for number, rate in enumerate(runs["base_learning_rate"]):
@@ -106,7 +106,7 @@ def spread(values: Sequence[float]) -> Spread:
     mean = _mean_of(values)
     if single:
         return Spread(mean, None, 1)
-    if min(values) == max(values):  # their mean may be a last digit away from them
+    if min(values) == max(values):  # rounding may move their mean
         return Spread(values[0], 0.0, count)
     try:
         deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
@@ -119,12 +119,12 @@ def _mean_of(values: Sequence[float]) -> float:
     """The mean of finite values."""
     try:
         return math.fsum(values) / len(values)
-    except OverflowError:  # numbers near the largest double; this takes fifty times as long
+    except OverflowError:  # values near the largest double; this is fifty times slower
         return float(statistics.mean(values))
 
 
 def _mean(runs: Runs, numbers: Sequence[int], criterion: str) -> float | None:
-    """The mean of a value of some runs; None: one of them diverged, or has no finite value."""
+    """The mean of a value over runs; None if a run diverged or has no finite value."""
     states, values = runs["state"], runs[criterion]
     found = [values[number] for number in numbers if states[number] is not RunState.DIVERGED]
     finite = [value for value in found if value is not None and math.isfinite(value)]

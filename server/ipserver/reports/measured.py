@@ -1,4 +1,4 @@
-"""An experiment's measurements of what theory predicts, read from the store."""
+"""Reads an experiment's measurements of quantities that theory predicts."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ if TYPE_CHECKING:
 
 MAX_POINTS: Final = 1_000_000
 OUTPUTS: Final = "outputs"
-# Steps at which outputs are compared: each run has over a hundred numbers at each.
+# Maximum number of steps at which outputs are compared; each run has over a hundred numbers per step.
 MAX_OUTPUT_STEPS: Final = 6
 _PAGE: Final = 5_000
-# Parts are compared with step 0, and gradients of these steps are those of the first updates.
+# Always read: parts of preactivations are compared with step 0, and the first updates have these steps'
+# gradients.
 _CONTEXT_STEPS: Final = range(4)
 _ENDED: Final = frozenset({RunState.SUCCEEDED, RunState.DIVERGED, RunState.FAILED, RunState.CANCELLED})
 
 
 def recorded_steps(spec: spec_pb2.ExperimentSpec, asked: Collection[str] = ()) -> tuple[int, ...]:
-    """Steps at which something is recorded that is checked; () without a probe of it.
+    """Steps at which a checked quantity is recorded; () without a probe of one.
 
     Args:
         spec: Valid, with its defaults filled in.
-        asked: Kinds of check that are asked for.
+        asked: Kinds of check that are made only on request.
     """
     if {kind.probe for kind in wanted(asked)}.isdisjoint(spec.record.probes.quantities):
         return ()
@@ -50,9 +51,9 @@ def recorded_steps(spec: spec_pb2.ExperimentSpec, asked: Collection[str] = ()) -
 
 
 def output_steps(spec: spec_pb2.ExperimentSpec) -> tuple[int, ...]:
-    """Steps at which outputs are compared with those of infinite width, or of what stands for it.
+    """Steps at which outputs are compared with those of infinite width or its replacement.
 
-    The last and few others.
+    The last recorded step and a few others.
 
     Args:
         spec: Valid, with its defaults filled in.
@@ -81,19 +82,19 @@ def read(
     asked: Collection[str] = (),
     sketched: Collection[int] = (),
 ) -> Measured:
-    """All runs, and their measurements at some steps.
+    """All runs of an experiment, and their measurements at some steps.
 
     Args:
-        store: Where they are.
-        experiment: Its id.
-        subject_of: What a run has in common with those that it is judged together with.
-        steps: At which coordinates are wanted.
-        recorded: At which there are any.
-        asked: Kinds of check that are asked for.
-        sketched: Steps at which outputs are wanted (`output_steps`).
+        store: The store.
+        experiment: The experiment's id.
+        subject_of: Returns the subject of a run; runs of one subject are analysed together.
+        steps: Steps at which coordinates are requested.
+        recorded: Steps at which coordinates are recorded.
+        asked: Kinds of check that are made only on request.
+        sketched: Steps at which outputs are requested (`output_steps`).
 
     Raises:
-        NotFound: No such experiment.
+        NotFound: There is no such experiment.
     """
     runs: dict[Subject, list[Run]] = {}
     limits: dict[Subject, list[Run]] = {}
@@ -159,7 +160,7 @@ def _runs(store: Store, experiment: str) -> Iterator[RunRecord]:
 def _layer_metrics(
     store: Store, experiment: str, steps: Collection[int], quantities: Collection[str]
 ) -> Iterator[tuple[int, str, int, float]]:
-    """(run, metric, step, value); only the segments that may hold a wanted step are read."""
+    """(run, metric, step, value) of the steps. Reads only segments that may hold them."""
     for first, last in _ranges(steps):
         for segment in store.segments(experiment, packs=None, first_step=first, last_step=last):
             points = decode(segment.data)
@@ -183,9 +184,9 @@ def _layer_metrics(
 def output_sketches(
     store: Store, experiment: str, steps: Collection[int]
 ) -> Iterator[tuple[int, int, Outputs]]:
-    """(run, step, outputs) of every run that has recorded its outputs at these steps.
+    """(run, step, outputs) of every run that has recorded outputs at these steps.
 
-    Of one that has recorded them beside those of a kernel machine, these.
+    If a run has recorded outputs paired with those of a kernel machine, yields these.
     """
     columns = {name: place for place, name in enumerate((*SKETCH.metrics, LIMIT_ERROR, *PAIRED_SKETCH))}
     plain = len(SKETCH.metrics)

@@ -31,16 +31,16 @@ def report(
     """Compare an experiment's measurements with theory.
 
     Args:
-        store: Where it is.
-        experiment: Its id.
-        spec: Its spec, with its defaults filled in.
-        asked: Kinds of check that are made only if asked for.
-        steps: At which coordinates are checked; (): the first ones and the last.
-        references: What was intended, by label: another label or a preset.
+        store: The store.
+        experiment: The experiment's id.
+        spec: Its spec, with defaults filled in.
+        asked: Kinds of check that are made only on request.
+        steps: Steps at which coordinates are checked; () for the first ones and the last.
+        references: Intended parameterization by label: another label or a preset.
         tolerance: Distance from a predicted exponent that still agrees.
 
     Raises:
-        NotFound: No such experiment.
+        NotFound: There is no such experiment.
     """
     recorded = recorded_steps(spec, asked)
     chosen = {*steps} or ({*recorded} & {*_FIRST_STEPS, *recorded[-1:]})

@@ -1,1 +1,1 @@
-"""From a request to runs: defaults, rules, expansion, predictions. Knows nothing of scheduling."""
+"""From a request to runs: defaults, rules, expansion, predictions. Independent of scheduling."""

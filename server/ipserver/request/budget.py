@@ -20,7 +20,7 @@ from ipserver.request.fields import rule_of
 # Characters of a text and entries of a list or map, where the field has no rule.
 LONGEST_TEXT: Final = 1000
 LONGEST_LIST: Final = 2000
-# Of more wrong fields than this, only the first ones are reported.
+# Only this many wrong fields are reported.
 MOST_PROBLEMS: Final = 100
 
 
@@ -28,10 +28,10 @@ def budget_problems(message: Message) -> list[FieldViolation]:
     """The fields of a request that break a bound, at most `MOST_PROBLEMS` of them.
 
     Args:
-        message: As it was received.
+        message: As received.
 
     Returns:
-        Violations in the order of the fields; empty: the request may be read.
+        Violations in the order of the fields; empty if the request is within its bounds.
     """
     return list(islice(_problems(message, ""), MOST_PROBLEMS))
 

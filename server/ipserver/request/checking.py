@@ -27,7 +27,7 @@ def check_fields(message: Message, path: str, limits: Limits, problems: Problems
         message: With its defaults.
         path: Path of the message; "" for a request.
         limits: Limits of this service.
-        problems: Where to note what is wrong.
+        problems: Collects the violations.
     """
     used, unknown = used_settings(message), has_unknown_name(message)
     for field in fields_of(message).values():
@@ -36,7 +36,7 @@ def check_fields(message: Message, path: str, limits: Limits, problems: Problems
             if given and not field.is_repeated:
                 check_fields(value, here, limits, problems)
         elif unknown and field.name != "name":
-            continue  # what it would use is not known
+            continue  # an unknown name uses no known fields
         elif given and used is not None and field.name not in ("name", *used):
             name, users = getattr(message, "name", ""), ", ".join(users_of(message, field.name))
             problems.add(here, f"is not used by {name!r} but by {users}; remove it or change the name")
@@ -45,7 +45,7 @@ def check_fields(message: Message, path: str, limits: Limits, problems: Problems
 
 
 def check_value(field: FieldDescriptor, value: Any, path: str, limits: Limits, problems: Problems) -> bool:
-    """Check one value of a field, or one entry of a list. Returns whether it is right."""
+    """Check one value of a field, or one entry of a list. Returns whether it is valid."""
     before = len(problems.found)
     setting, longest = setting_of(field), rule_of(field).longest
     if isinstance(value, str) and longest:
@@ -60,7 +60,7 @@ def check_value(field: FieldDescriptor, value: Any, path: str, limits: Limits, p
 def check_text(
     path: str, text: str, longest: int, problems: Problems, *, several_lines: bool = False
 ) -> None:
-    """Free text for people: of bounded length, on one line by default, without what a terminal would obey."""
+    """Check free text: bounded length, printable characters only, and by default a single line."""
     if len(text) > longest:
         problems.add(path, f"has {len(text)} characters; at most {longest} are allowed")
     if several_lines:

@@ -1,4 +1,4 @@
-"""From a stored spec and its runs to what trains: `ipcore.config` and resources."""
+"""Converts a stored spec and its runs to what the trainer takes: `ipcore.config` and resources."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun | NetworkShape)
 
     Args:
         spec: Valid, with its defaults filled in.
-        run: Any run of the pack, or what kind of network they are.
+        run: Any run of the pack, or the shape of its networks.
     """
-    # An axis of the grid takes the place of a field of the spec with the same name.
+    # An axis of the grid overrides a field of the spec with the same name.
     settings = {
         **_values(spec, PackConfig),
         **_values(spec.record, PackConfig),
@@ -54,7 +54,7 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun | NetworkShape)
 
 
 def _limit(spec: pb.ExperimentSpec) -> dict[str, Any]:
-    """How a run of infinite width is computed: particles in place of a width."""
+    """Settings of a run of infinite width, which has particles instead of a width."""
     asked = pb.InfiniteWidth()
     asked.CopyFrom(spec.infinite_width)
     fill(asked)
@@ -66,7 +66,7 @@ DEFERRING: Final = ("cheaper", "always")
 
 
 def _defers(spec: pb.ExperimentSpec, config: PackConfig) -> bool:
-    """Whether networks of a configuration have deferred weights; without hidden matrices none can."""
+    """Whether networks of a configuration have deferred weights, which need hidden matrices."""
     if spec.deferred_weights == "cheaper":
         return config.hidden_layers > 1 and config.width >= spec.deferred_width
     return spec.deferred_weights == "always"
@@ -83,9 +83,9 @@ def _probes(spec: pb.ExperimentSpec) -> Probes:
 
 
 def _values(message: Message, owner: type) -> dict[str, Any]:
-    """Settings of a dataclass that a message has fields for, by name; not those that are left out of it.
+    """Settings of a dataclass by name, from the fields that the message has set.
 
-    What a choice does not use has no default in the message: it is as in a value made by hand.
+    The message has no default for settings that its choice does not use; the dataclass's own default applies.
     """
     found = {}
     kind: Any = type(message)
@@ -100,7 +100,7 @@ def _values(message: Message, owner: type) -> dict[str, Any]:
 
 @functools.cache
 def _common(message: Any, owner: Any) -> tuple[tuple[str, FieldDescriptor], ...]:
-    """The fields of a message that a dataclass has settings of the same name for."""
+    """The fields that a message shares by name with a dataclass."""
     fields = fields_of(message)
     return tuple(
         (name, field) for name, field in fields.items() if not field.message_type and name in settings(owner)
@@ -130,7 +130,7 @@ def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
 
 
 def optimizer_settings(optimizer: pb.Optimizer) -> dict[str, Any]:
-    """The settings that an optimizer uses, by name. Those that a spec leaves out have their defaults.
+    """The settings that an optimizer uses, by name, with defaults for those that a spec leaves out.
 
     >>> optimizer_settings(pb.Optimizer(name="momentum", momentum=0.5))
     {'momentum': 0.5, 'weight_decay': 0.0}
@@ -149,11 +149,11 @@ def parameterization(
     Args:
         entry: Preset or exponents.
         hidden_layers: L of a perceptron (`ipserver.request.models.parameterization_depth`).
-        optimizer: Name in the catalogue; presets have other rates with Adam.
+        optimizer: Name in the catalogue; presets have separate rates for Adam.
 
     Raises:
-        TheoryError: An unknown preset, one that is not defined with this optimizer or at this depth, or
-            exponents that do not fit the depth.
+        TheoryError: The preset is unknown or not defined with this optimizer or at this depth, or the
+            exponents do not fit the depth.
     """
     if entry.WhichOneof("scheme") == "preset":
         return theory.preset(entry.preset, hidden_layers, optimizer=optimizer)
@@ -161,7 +161,7 @@ def parameterization(
 
 
 def custom(given: pb.Exponents, hidden_layers: int, optimizer: str) -> theory.Parameterization:
-    """Exponents written out. With Adam an epsilon without exponents is the framework's: d = 0.
+    """Explicit exponents. With Adam, d defaults to 0: the framework's constant epsilon.
 
     >>> zeros = pb.Exponents(a="000", b="000", c="000")
     >>> custom(zeros, 1, "sgd").phases[0].d, [str(d) for d in custom(zeros, 1, "adam").phases[0].d]
@@ -175,15 +175,15 @@ def custom(given: pb.Exponents, hidden_layers: int, optimizer: str) -> theory.Pa
 
 
 def epsilon_exponents(given: Sequence[str | Fraction], optimizer: str) -> Sequence[str | Fraction]:
-    """The list d of a spec, or what it means to give none."""
+    """The list d of a spec, or its default with this optimizer."""
     known = KNOWN_OPTIMIZERS.get(optimizer)
     return given or (["0"] * 3 if known is not None and known.has_epsilon else [])
 
 
 def exponents(value: theory.Parameterization) -> pb.Exponents:
-    """Exponents written out, one entry per layer; those of the first step are empty if they do not change.
+    """Explicit exponents, one entry per layer. Those of the first step are empty if all steps have the same.
 
-    Biases, means and re-weightings have no place in them.
+    The message has no fields for biases, means and re-weightings.
 
     >>> list(exponents(theory.preset("ip-llr", 2)).c_first_step)
     ['-3/2', '-2', '-3/2']

@@ -1,4 +1,4 @@
-"""The dataset of a spec: what its name means, and whether a dispatcher has seen it."""
+"""Looks up the dataset that a spec names in the catalogue and in the dispatcher's report."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ _WHEN_SEEN = "(A new file is known after about 15 seconds.)"
 def check_dataset(
     name: str, field: str, capacity: CapacityReport | None, problems: Problems
 ) -> DatasetInfo | None:
-    """Check that a dataset can be used, as far as is known.
+    """Check that a dataset can be used, from the last capacity report.
 
-    Built-in datasets are accepted before a dispatcher has reported; of a registered file nothing is known
-    until then, so it is refused.
+    Without a report, built-in datasets are accepted and registered files are refused.
 
     Returns:
-        What is known of it; None if the name means nothing here.
+        Properties of the dataset; None if the name is unknown.
     """
     if not name:
         problems.add(field, unknown("dataset", name, tuple(DATASETS)))
@@ -37,16 +36,16 @@ def check_dataset(
 
 
 def dataset_notes(name: str, capacity: CapacityReport | None) -> list[str]:
-    """Warnings about what a dispatcher could not verify of a dataset. They hold for what is trained on it."""
+    """Warnings about properties of a dataset that a dispatcher could not verify."""
     report = _report(name, capacity)
     return [f"dataset {name!r}: {report.info.note}"] if report and report.info and report.info.note else []
 
 
 def unknown_dataset(name: str, capacity: CapacityReport) -> list[str]:
-    """A warning if no dispatcher's last report speaks of a dataset that needs files."""
+    """A warning if the dataset needs files and is missing from the last report."""
     # Families need no files; an unknown registered file is refused.
     if name in DATASETS and _report(name, capacity) is None:
-        return [f"whether the dataset {name!r} is there is not known: no dispatcher told"]
+        return [f"the dataset {name!r} may be missing: no dispatcher has reported it"]
     return []
 
 

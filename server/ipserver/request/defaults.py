@@ -1,7 +1,7 @@
-"""Fills the defaults into a spec, so that what is stored and hashed says everything.
+"""Fills the defaults into a spec, so that the stored and hashed spec is complete.
 
-A part that is not given and then does nothing (schedule, weight decay, probes, precision, model) stays out
-where its option says so (`FieldRule.left_out`): so a spec that is older than that part keeps its hash.
+Optional parts without effect by default (schedule, weight decay, probes, precision, model) stay unset where
+`FieldRule.left_out` says so, so that specs older than such a part keep their hash.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ipserver.request.fields import default_of, fields_of, rule_of, used_setting
 def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     """A copy of a spec with every default written out.
 
-    A label that is not given becomes the preset's name. With infinite width among the widths the outputs are
-    recorded that the check of distances to it reads. With networks that have no matrices (infinite width,
-    deferred weights) no weights are kept, where the spec does not ask for them. "cheaper" deferred weights
-    get the width from which they are. Fields without a default stay as they are.
+    The label defaults to the preset's name. A grid with infinite width records the outputs that the check of
+    distances to the limit needs. Networks without matrices (infinite width, deferred weights) keep no weights
+    unless the spec asks for them. `deferred_weights: cheaper` gets the width from which it applies. Fields
+    without a default are unchanged.
 
     >>> with_defaults(pb.ExperimentSpec(dataset="digits")).optimizer.name
     'sgd'
@@ -50,13 +50,13 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
 
 
 def _deferred_width(spec: pb.ExperimentSpec) -> int:
-    """Where deferred weights begin to take less time: stored, so that an experiment keeps its numbers."""
+    """The width from which deferred weights train faster. It is stored, so that reruns use the same one."""
     examples = max(spec.steps, 1) * max(spec.batch_size, 1)
     return min(deferring_width(examples, gpu=spec.resources.gpus > 0), INFINITE_WIDTH)
 
 
 def _record_outputs(spec: pb.ExperimentSpec) -> None:
-    """Ask for the outputs by which networks are compared with their limit, after 1, 10, 100, ... updates."""
+    """Record the outputs after 1, 10, 100, ... updates, to compare networks with their limit."""
     steps = [10**power for power in range(9) if 10**power < spec.steps]
     spec.record.probes.quantities.append("outputs")
     spec.record.probes.steps.extend([*steps, spec.steps])
@@ -64,7 +64,7 @@ def _record_outputs(spec: pb.ExperimentSpec) -> None:
 
 
 def fill(message: Message) -> None:
-    """Fill a message and its parts; a choice's settings after its name, which is the first field."""
+    """Fill a message and its submessages in field order: a name comes first and decides what else is used."""
     for field in fields_of(message).values():
         if field.message_type is not None:
             _fill_part(message, field)

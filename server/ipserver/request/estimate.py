@@ -22,7 +22,7 @@ from ipserver.store.records.cluster import CapacityReport
 from ipserver.store.records.networks import NetworkShape
 from ipserver.store.records.runs import NewRun
 
-# Memory and size of packs where no dispatcher has said its limits.
+# Largest packs (runs, bytes) when no dispatcher has reported its limits.
 _MAX_RUNS, _MAX_BYTES = 256, 4 << 30
 
 
@@ -32,7 +32,7 @@ class Estimate:
 
     Attributes:
         seconds: From the start of the first pack to the end of the last, if nothing else trains.
-        basis: What it rests on, for people.
+        basis: The assumptions behind it, as text for users.
     """
 
     seconds: float
@@ -51,7 +51,7 @@ def estimate(
         spec: Valid, with its defaults filled in.
         runs: Its grid.
         info: Properties of its dataset.
-        capacity: What a dispatcher last reported; None: nothing, so one worker of a usual speed is assumed.
+        capacity: The last capacity report; None: one worker of ordinary speed is assumed.
     """
     asked = resource_request(spec)
     planner = capacity.planner if capacity is not None else None
@@ -79,7 +79,7 @@ def estimate(
         )
         seconds = pack_seconds(config, info, size, profile, dearest)
         seconds += size * _evaluation(config, info, profile, dearest)
-        # Kernel machines beside networks, not those of limits: runs with the same batches share the kernel.
+        # Runs compared with kernel machines compute those too; runs with the same batches share the kernel.
         if kernel_machine.pairs(config) and dearest is None:
             members = (runs[index] for index in pack.run_indices)
             kernels = {(run.parameterization, run.seed) for run in members if run.parameterization in paired}

@@ -20,7 +20,7 @@ from ipserver.store.records.cluster import CapacityReport
 from ipserver.store.records.experiments import ExperimentRecord, Extension
 from ipserver.store.transitions import extension_problem
 
-# Axes that an extension may add to, with the word for one value. The grid has fields of the same names.
+# Fields of the grid that an extension may add to, with the word for one value.
 AXES: Final = {"seeds": "seed", "widths": "width", "base_learning_rates": "base learning rate"}
 _GRID: Final = "experiment.spec.grid"
 
@@ -33,19 +33,19 @@ def check_extend(
     limits: Limits,
     capacity: CapacityReport | None,
 ) -> Extension:
-    """Check a request against the experiment as it is, and number the new runs.
+    """Check a request against the stored experiment, and number the new runs.
 
-    The whole extended spec passes the checks of a new one, so an extension makes no experiment that could not
-    have been submitted at once.
+    The extended spec must pass the checks of a new one, so an extension cannot create an experiment that
+    could not have been submitted as a whole.
 
     Args:
-        request: As it came.
+        request: As received.
         experiment: As stored.
         limits: Limits of this service.
-        capacity: What a dispatcher saw last; None: nothing is known.
+        capacity: The last capacity report; None: no dispatcher has reported.
 
     Raises:
-        InvalidRequest: Something is wrong; every wrong field is named.
+        InvalidRequest: The request is invalid; every wrong field is named.
     """
     problems = Problems()
     check_request_id(request.request_id, problems)
@@ -80,7 +80,7 @@ def check_extend(
 def _added(
     request: service_pb2.ExtendExperimentRequest, axis: str, grid: spec_pb2.Grid, problems: Problems
 ) -> tuple[Any, ...]:
-    """The values of one axis, each once; those that are there already or twice are noted."""
+    """The distinct new values of one axis. Duplicates and values that the grid has become violations."""
     present: set[Any] = set(getattr(grid, axis))
     first_at: dict[Any, int] = {}
     for i, value in enumerate(getattr(request, axis)):
@@ -102,7 +102,7 @@ def _checked(
     capacity: CapacityReport | None,
     problems: Problems,
 ) -> Checked:
-    """The extended spec, checked as a new one. Its wrong fields have their names in the request."""
+    """Check the extended spec as a new one, and report its violations by the request's fields."""
     spec = spec_pb2.ExperimentSpec()
     spec.CopyFrom(before)
     for axis, values in added.items():
@@ -122,7 +122,7 @@ def _renamed(
 ) -> Iterator[FieldViolation]:
     """Violations of the extended spec as violations of the request.
 
-    What is wrong with the whole grid, or with another field because of it, is said of the first axis given.
+    Violations of the grid as a whole, or of other fields, are attributed to the first axis given.
     """
     first = next((axis for axis, values in added.items() if values), "name")
     for wrong in violations:

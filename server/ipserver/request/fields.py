@@ -1,7 +1,7 @@
-"""Rules and defaults of the fields of requests: one look-up of what declares them.
+"""Looks up rules and defaults of request fields where they are declared.
 
-What is trained is declared in `ipcore.catalogue` and `ipcore.config`, under the names of the messages; what
-belongs to requests alone is an option of the field (`iplab/v1/options.proto`).
+Fields that describe training are declared in `ipcore.catalogue` and `ipcore.config`, under the names of the
+messages. Fields that only requests have carry a proto option (`iplab/v1/options.proto`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, Ru
 from iplab.v1 import options_pb2
 from iplab.v1.catalog_service_pb2 import Limits
 
-# Where the fields of a message are declared under the same names.
+# The class that declares the fields of a message under the same names.
 _DECLARED: Final[Mapping[str, type]] = {
     "ExperimentSpec": PackConfig,
     "Recording": PackConfig,
@@ -29,7 +29,7 @@ _DECLARED: Final[Mapping[str, type]] = {
     "Calibration": Calibration,
     "InfiniteWidth": PackConfig,
 }
-# The axes of a grid that say what kind of network a run trains, by their field of `NetworkShape`.
+# The grid's axis for each field of `NetworkShape`.
 NETWORK_AXES: Final[Mapping[str, str]] = {
     "hidden_layers": "hidden_layers",
     "width": "widths",
@@ -59,7 +59,7 @@ def _fields(kind: Any) -> Mapping[str, FieldDescriptor]:
 
 @cache
 def setting_of(field: FieldDescriptor) -> Setting | None:
-    """The declaration of a field of a spec; None: it has none."""
+    """The declaration of a field of a spec, or None."""
     place = _place(field)
     if place in _ELSEWHERE:
         owner, name = _ELSEWHERE[place]
@@ -76,7 +76,7 @@ def rule_of(field: FieldDescriptor) -> options_pb2.FieldRule:
 
 @cache
 def default_of(field: FieldDescriptor) -> Any:
-    """The default of a field; None: it has none."""
+    """The default of a field, or None."""
     rule = rule_of(field)
     if rule.left_out:
         return None
@@ -87,9 +87,9 @@ def default_of(field: FieldDescriptor) -> Any:
 
 
 def used_settings(message: Message) -> Mapping[str, object] | None:
-    """The fields that the chosen catalogue entry uses; for messages that name an entry with settings.
+    """The settings that the named catalogue entry uses, for messages that name an entry with settings.
 
-    None for every other message; nothing if the name is unknown.
+    None for every other message; empty if the name is unknown.
     """
     if (entries := _entries(message)) is None:
         return None
@@ -98,18 +98,18 @@ def used_settings(message: Message) -> Mapping[str, object] | None:
 
 
 def has_unknown_name(message: Message) -> bool:
-    """Whether a message should name a catalogue entry with settings, but names none."""
+    """Whether the message names an unknown catalogue entry, and therefore its settings cannot be checked."""
     entries = _entries(message)
     return entries is not None and getattr(message, "name", "") not in entries
 
 
 def users_of(message: Message, name: str) -> list[str]:
-    """Entries that use a field of such a message."""
+    """Names of the catalogue entries that use a setting of the message."""
     return [entry.name for entry in (_entries(message) or {}).values() if name in entry.settings]
 
 
 def value_problem(field: FieldDescriptor, value: Any, limits: Limits) -> str:
-    """What is wrong with a value (of a list: an entry): declaration, option, limits. "" if nothing is."""
+    """Why a value (or an entry of a list) breaks its declaration, option or limit; "" if it is valid."""
     setting, rule = setting_of(field), rule_of(field)
     least = rule.least if rule.HasField("least") else -math.inf
     most = rule.most if rule.HasField("most") else math.inf
@@ -140,16 +140,16 @@ def _table(kind: Any) -> Mapping[str, Any] | None:
 
 
 def _place(field: FieldDescriptor) -> str:
-    """As "ExperimentSpec.steps"."""
+    """Key of a field in the tables above, such as "ExperimentSpec.steps"."""
     return ".".join(field.full_name.split(".")[-2:])
 
 
 def _whole(value: float) -> float:
-    """A bound as text. Options hold doubles; whole numbers are shown without a decimal point."""
+    """A whole bound as int, so that messages show it without a decimal point: options hold doubles."""
     return int(value) if math.isfinite(value) and value == int(value) else value
 
 
 @cache
 def _limits() -> Mapping[str, str]:
-    """Limit by the field that it bounds."""
+    """Name of the limit that bounds each field."""
     return {place: name for name, field in fields_of(Limits).items() for place in rule_of(field).bounds}

@@ -1,4 +1,4 @@
-"""Rules of a grid: its axes and the number of runs; its parameterizations are in a file of their own."""
+"""Rules of a grid's axes and number of runs. `parameterizations.py` has those of its parameterizations."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ipserver.request.parameterizations import check_parameterizations, check_ra
 from ipserver.request.problems import Problems
 from ipserver.request.scales import Axes
 
-_SHOWN = 64  # characters of a name that is wrong
+_SHOWN = 64  # characters of a wrong name that a message quotes
 
 
 def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Problems) -> None:
-    """Check all axes and their product. Memory is checked later, since it needs a valid spec."""
+    """Check all axes and the number of runs. Memory is checked later: its estimate needs a valid spec."""
     grid = spec.grid
     if (runs := count_runs(grid)) > limits.max_runs:
         problems.add(
@@ -55,7 +55,7 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
     rates: list[float] = []
     if grid.base_learning_rates or not own_rates or not all(own_rates):
         rates = check_rates(grid.base_learning_rates, f"{path}.base_learning_rates", limits, problems)
-    # Parameterizations cost most to check: not worth it for a grid that must be cut anyway.
+    # Parameterizations are the most expensive to check, so a grid that is too large is refused without it.
     if runs <= limits.max_runs:
         optimizer = spec.optimizer.name if spec.optimizer.name in OPTIMIZERS else next(iter(OPTIMIZERS))
         schedule = f"{path.rpartition('.')[0]}.schedule"
@@ -68,7 +68,7 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
 
 
 def _counted(spec: pb.ExperimentSpec, entries: Mapping[int, int]) -> dict[int, str]:
-    """A sentence on the number of weight matrices, by `parameterization_depth`; none for perceptrons."""
+    """An explanation of the number of weight matrices, by `parameterization_depth`; empty for perceptrons."""
     model = model_of(spec)
     if model == MLP:
         return {}
@@ -79,7 +79,7 @@ def _counted(spec: pb.ExperimentSpec, entries: Mapping[int, int]) -> dict[int, s
 
 
 def _least_factor(spec: pb.ExperimentSpec) -> float:
-    """Of the schedule; 1 where it is wrong, which is said elsewhere."""
+    """Smallest factor of the schedule; 1 if the schedule is invalid, which `check_schedule` reports."""
     schedule = pack_schedule(spec)
     if schedule_problems(schedule, max(spec.steps, 1)):
         return 1.0

@@ -10,11 +10,11 @@ from ipserver import names
 
 
 def request_hash(request: Message, *, with_kind: bool = False) -> str:
-    """SHA-256, in hexadecimal, of what a request asks for.
+    """SHA-256, in hexadecimal, of a request's contents.
 
     Args:
-        request: Its request id and `validate_only` do not count. Without a project it is in the default one.
-        with_kind: Whether the type of the request counts, because several types share one set of request ids.
+        request: Its request id and `validate_only` are ignored; a missing project means the default project.
+        with_kind: Whether to hash the request's type too, for types that share one set of request ids.
     """
     body = type(request)()
     body.CopyFrom(request)

@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 
 def under_free_id(create: Callable[[], T], given: str, kind: str) -> T:
-    """What a store creates, under the id given or under a generated one that is free.
+    """Call `create` under the given id, or until a generated id is free; return its result.
 
     Args:
-        create: Creates it under the id given, or under another one at each call.
-        given: The id that was asked for; "": none.
-        kind: What is created, in the singular.
+        create: Creates the resource under the given id, or under a new generated id at each call.
+        given: The requested id; "" if none.
+        kind: The kind of resource, in the singular, for messages.
 
     Raises:
         AlreadyExists: The id is taken.

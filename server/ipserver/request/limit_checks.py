@@ -1,4 +1,4 @@
-"""What of a spec runs of infinite width or with deferred weights cannot have."""
+"""Checks whether runs of infinite width or with deferred weights support the settings of a spec."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ipserver.request.problems import Problems, unknown
 from ipserver.store.records.networks import NetworkShape
 from ipserver.store.records.runs import NewRun
 
-# Fields of `PackConfig` and `RunConfig` that a spec has elsewhere; others are fields of the spec itself.
+# Paths in a spec of fields of `PackConfig` and `RunConfig`; others are fields of the spec itself.
 _PLACES: Final = {
     "optimizer": "optimizer.name",
     "settings.weight_decay": "optimizer.weight_decay",
@@ -30,7 +30,7 @@ _PLACES: Final = {
 
 
 def check_particles(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
-    """What is asked of infinite width and of deferred weights makes sense by itself."""
+    """Check that settings of infinite width and deferred weights are given only where they are used."""
     if spec.HasField("infinite_width") and not spec.grid.infinite_width:
         problems.add(
             f"{path}.infinite_width", "is used only with inf among the widths; add it or remove this"
@@ -55,15 +55,15 @@ def check_limits(
     *,
     stand_ins: bool = False,
 ) -> None:
-    """Every run of infinite width has a limit that is computed here, and every deferred one can be.
+    """Check that all runs of infinite width, and all runs with deferred weights, can be computed.
 
     Args:
         spec: Valid in all other respects, with its defaults.
         info: Properties of its dataset.
         path: Path of the spec.
         limits: Limits of this service.
-        problems: Where to note what is wrong.
-        stand_ins: Whether far wider networks may stand for limits that are not computed.
+        problems: Collects the violations.
+        stand_ins: Whether a far wider network may replace a limit that is not computed.
     """
     found: dict[tuple[str, str], None] = {}
     for network in networks(spec.grid):
@@ -91,10 +91,10 @@ def _stand_in_problems(
     info: DatasetInfo,
     limits: Limits,
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with a network that stands for infinite width: (path in the spec, sentence)."""
+    """Problems with the wide network that replaces a limit, as (path in the spec, message)."""
     most = max(spec.grid.widths)
     widest = f"grid.widths[{list(spec.grid.widths).index(most)}]"
-    about = f"width {most:,} is held against a network of width {wider.width:,} with deferred weights, which"
+    about = f"width {most:,} is compared with a network of width {wider.width:,} with deferred weights, which"
     if wider.width > limits.max_width:
         allowed = limits.max_width // TIMES_WIDER
         yield (
@@ -112,7 +112,7 @@ def _stand_in_problems(
 
 
 def pairs(spec: pb.ExperimentSpec) -> bool:
-    """Whether the limit of some dense network is a kernel machine that is to start from its own f_0."""
+    """Whether some dense network is compared with a kernel machine that starts from the network's own f_0."""
     return any(
         isinstance(limit, Limit) and limit.is_paired
         for network in networks(spec.grid)
@@ -123,13 +123,13 @@ def pairs(spec: pb.ExperimentSpec) -> bool:
 
 
 def pair_outputs(spec: pb.ExperimentSpec) -> None:
-    """Record distances from such machines, too, in a valid spec that records outputs by default."""
+    """Add the probe `paired_outputs` to a valid spec that records outputs by default, if it applies."""
     if spec.grid.infinite_width and pairs(spec):
         spec.record.probes.quantities.append(PAIRED_OUTPUTS)
 
 
 def check_pairs(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
-    """The probe `paired_outputs` records something in a spec that is valid in all other respects."""
+    """Check that some run of an otherwise valid spec records the probe `paired_outputs`."""
     asked = list(spec.record.probes.quantities)
     if PAIRED_OUTPUTS in asked and not pairs(spec):
         problems.add(
@@ -141,7 +141,7 @@ def check_pairs(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
 
 
 def limit_warnings(spec: pb.ExperimentSpec) -> list[str]:
-    """What to know of the limits of a valid spec before one reads their numbers."""
+    """Warnings about the limits of a valid spec: which are replaced or approximate, and how."""
     said: dict[str, None] = {}
     for network in networks(spec.grid):
         config = pack_config(spec, network)
@@ -157,17 +157,17 @@ def limit_warnings(spec: pb.ExperimentSpec) -> list[str]:
             of = f"width inf, {run.parameterization}, {run.hidden_layers} hidden layers, {run.activation}"
             if not isinstance(limit, Limit):
                 said[
-                    f"{of}: {TIMES_WIDER} times wider networks stand for the limit, with deferred weights"
+                    f"{of}: networks {TIMES_WIDER} times wider, with deferred weights, replace the limit"
                 ] = None
                 continue
             said |= {f"{of}: {note}": None for note in limit.notes}
             if limit.kind == "particles" and config.replicas == 1:
-                said["with one replica the particles' own error is not known: ask for at least 2"] = None
+                said["with one replica the particles' own error cannot be estimated: use at least 2"] = None
     return list(said)
 
 
 def _place(spec: pb.ExperimentSpec, network: NetworkShape, position: int, field: str) -> str:
-    """Path in the spec of what is wrong with a run of the parameterization at a position."""
+    """Path in the spec of a field of the pack or run with the parameterization at a position."""
     grid = spec.grid
     match field:
         case "activation":

@@ -1,4 +1,4 @@
-"""Runs of infinite width or with deferred weights: which they are, what stands for them, what they cost."""
+"""Runs of infinite width or with deferred weights: their replacement by wider networks, and their cost."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CostOf = Callable[[RunRecord | NewRun], Cost | None]
 
 
 def is_special(config: PackConfig) -> bool:
-    """Whether its runs are no dense networks."""
+    """Whether its runs have infinite width or deferred weights."""
     return config.infinite_width or config.deferred
 
 
 def stand_in_of(config: PackConfig, spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig | None:
-    """The network that stands for a run of infinite width; None: its limit is computed, or nothing can."""
+    """The wide network that replaces a run of infinite width; None if its limit is computed or none can."""
     if not config.infinite_width:
         return None
     limit = limit_of_run(config, spec, run)
@@ -45,7 +45,7 @@ def of_one_seed(base: pb.ExperimentSpec) -> pb.ExperimentSpec:
 
 
 def limit_runs(spec: pb.ExperimentSpec) -> Iterator[tuple[NetworkShape, int, NewRun]]:
-    """Networks of infinite width, each with every parameterization and its position."""
+    """Each network of infinite width with each parameterization, as (shape, position of the latter, run)."""
     for network in networks(spec.grid):
         if network.width == INFINITE_WIDTH:
             for position, run in enumerate(one_of_each(spec, network)):
@@ -53,9 +53,9 @@ def limit_runs(spec: pb.ExperimentSpec) -> Iterator[tuple[NetworkShape, int, New
 
 
 def cost_of(spec: pb.ExperimentSpec, info: DatasetInfo) -> CostOf:
-    """The cost of any run of a valid spec that is no dense network; None of those that are.
+    """A function from a run of a valid spec to its cost; None for runs of dense networks.
 
-    Runs that differ in rate and seed alone cost the same, and are counted once.
+    The cost does not depend on rate and seed, so it is computed once for runs that differ only in them.
     """
     known: dict[tuple[NetworkShape, str], Cost | None] = {}
 
@@ -72,7 +72,7 @@ def cost_of(spec: pb.ExperimentSpec, info: DatasetInfo) -> CostOf:
 
 
 def largest_memory(spec: pb.ExperimentSpec, network: NetworkShape, info: DatasetInfo) -> int:
-    """Estimated memory of the largest run of a kind of network that is no dense one."""
+    """Estimated memory in bytes of the largest run of an infinite-width or deferred network."""
     config = pack_config(spec, network)
     return max(
         cost(stand_in_of(config, spec, run) or config, run_config(spec, run), info).memory_bytes
@@ -81,7 +81,7 @@ def largest_memory(spec: pb.ExperimentSpec, network: NetworkShape, info: Dataset
 
 
 def one_of_each(spec: pb.ExperimentSpec, network: NetworkShape) -> Iterator[NewRun]:
-    """A run of each parameterization."""
+    """One run of a network for each parameterization."""
     for entry in spec.grid.parameterizations:
         yield NewRun(
             **network.values(),
@@ -93,5 +93,5 @@ def one_of_each(spec: pb.ExperimentSpec, network: NetworkShape) -> Iterator[NewR
 
 
 def limit_of_run(config: PackConfig, spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> Limit | NoLimit:
-    """The limit of a run of a spec, or why none is computed."""
+    """The infinite-width limit of a run of a spec, or why none is computed."""
     return kinds.limit_of_run(config, run_config(spec, run))

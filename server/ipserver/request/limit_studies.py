@@ -1,4 +1,4 @@
-"""What a study or a report of distances to limits must know of the limits of its runs."""
+"""Properties of limits that studies and reports of distances to limits need."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_config, run_config
 from ipserver.request.limit_runs import limit_of_run, limit_runs, of_one_seed, stand_in_of
 
-# Particles of a limit for each neuron of the widest network beside it: as random as a network of their
-# number, they add an eighth to its distance.
+# Particles of a limit per neuron of the widest network compared with it. P particles fluctuate like a network
+# of width P, so four per neuron add an eighth to the distance.
 _PARTICLES_PER_NEURON: Final = 4
 _UNPAIRED: Final = "the limit starts from a random f_0 of its own, not from that of the network of its seed"
 
 
 def paired_subjects(base: pb.ExperimentSpec) -> set[str]:
-    """Labels whose networks are held against the kernel machine that starts from their own f_0.
+    """Labels whose networks are compared with the kernel machine that starts from their own f_0.
 
     Args:
         base: Valid.
@@ -35,7 +35,7 @@ def paired_subjects(base: pb.ExperimentSpec) -> set[str]:
 
 
 def not_compared(spec: pb.ExperimentSpec) -> dict[str, str]:
-    """Labels whose networks are not held against infinite width, or a width that stands for it, and why.
+    """Reason, by label, why networks are not compared with infinite width or its replacement.
 
     Args:
         spec: Valid, with its defaults.
@@ -52,13 +52,13 @@ def not_compared(spec: pb.ExperimentSpec) -> dict[str, str]:
             found[run.parameterization] = _UNPAIRED + (
                 "; no network has recorded how far it is from the limit that starts from its own f_0 yet"
                 if PAIRED_OUTPUTS in spec.record.probes.quantities
-                else "; the probe paired_outputs holds dense networks against the limit from their own f_0"
+                else "; the probe paired_outputs compares dense networks with the limit from their own f_0"
             )
     return found
 
 
 def widest_beside_limit(base: pb.ExperimentSpec) -> int:
-    """The width up to which the particles of a limit are many enough for the networks beside it."""
+    """The largest width that may be compared with limits of as many particles as the spec asks for."""
     spec = of_one_seed(base)
     for network, _, run in limit_runs(spec):
         config = pack_config(spec, network)
@@ -69,9 +69,9 @@ def widest_beside_limit(base: pb.ExperimentSpec) -> int:
 
 
 def limit_seconds(base: pb.ExperimentSpec, info: DatasetInfo) -> float:
-    """Estimated work of the longest run of infinite width on an ordinary core, with two evaluations.
+    """Estimated core-seconds of the longest run of infinite width on an ordinary core, with two evaluations.
 
-    0 where no limit is computed, or each network has a kernel machine of its own beside it.
+    0 if no limit is computed, or each network is compared with a kernel machine of its own.
     """
     spec = of_one_seed(base)
     costs = [
@@ -86,10 +86,10 @@ def limit_seconds(base: pb.ExperimentSpec, info: DatasetInfo) -> float:
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """Cost of the most expensive of the networks that stand for infinite width.
+    """Cost of the most expensive of the wide networks that replace limits.
 
     Attributes:
-        width: Theirs.
+        width: Their width.
         memory_bytes: Memory in bytes of one run.
         seconds: Core-seconds of one run on an ordinary core, with two evaluations.
     """
@@ -100,7 +100,7 @@ class StandIn:
 
 
 def stand_in(base: pb.ExperimentSpec, info: DatasetInfo, width: int) -> StandIn | None:
-    """What stands for infinite width beside networks up to a width; None: all limits are computed."""
+    """The networks that replace limits for networks up to a width; None if all limits are computed."""
     spec = of_one_seed(base)
     spec.grid.widths[:] = [width]
     costs = [

@@ -1,4 +1,4 @@
-"""How large specs may be on this service: defaults of the limits are options of their fields."""
+"""Limits on the size of specs. Their defaults are options of the proto fields."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ipserver.request.fields import default_of, fields_of
 
 
 def limits_with(**chosen: int) -> Limits:
-    """Limits that specs are checked against.
+    """The limits on specs, with defaults for those that are not chosen.
 
     Args:
         chosen: Limits by name; those left out have their defaults.

@@ -1,4 +1,4 @@
-"""What the runs of a study record."""
+"""Metrics that the runs of a study record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipcore import studies
 from ipcore.catalogue import PROBES
 from ipcore.probes.quantities import QUANTITIES, definition
 
-# What runs record without a probe: in their summaries, or in the weights that they keep.
+# Metrics that need no probe: they are in summaries, or computed from stored weights.
 _ALWAYS: Final = frozenset(
     {studies.FINAL_LOSS.quantity, studies.FIRST_LOSS.quantity, studies.FINAL_ACCURACY.quantity}
 ) | {studies.CALIBRATED, studies.OUTPUTS, studies.FINAL_LIMIT_ERROR.quantity}
@@ -18,18 +18,18 @@ _UPDATES: Final = frozenset({studies.ISOLATED, studies.ISOLATED_BIAS})
 
 
 def metrics_of(question: studies.Question) -> tuple[studies.Metric, ...]:
-    """What every run of the study records, whatever it may spend."""
+    """The metrics that every run of the study records, independent of its budget."""
     decision = studies.plan(replace(question, budget=studies.Budget()), studies.Results())
     return decision.metrics if isinstance(decision, studies.RunNext) else ()
 
 
 def probe_of(metric: studies.Metric) -> str | None:
-    """The probe that records a metric, "" if every run does; None: this version does not record it."""
+    """The probe that records a metric; "" if none is needed; None if this version cannot record it."""
     return "" if metric.quantity in _ALWAYS else _probed().get(metric.quantity)
 
 
 def recorded_step(metric: studies.Metric) -> int:
-    """Step at which a run records a metric: an update by the rates of step t leads to state t + 1."""
+    """Step at which a run records a metric. The update of step t leads to state t + 1."""
     return metric.step + (metric.quantity in _UPDATES)
 
 

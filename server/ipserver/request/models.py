@@ -1,4 +1,4 @@
-"""The model of a spec: what kind of network, and how deep a parameterization it needs."""
+"""The model of a spec, and the depth of the parameterization that it needs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ipserver.request.problems import Problems
 
 
 def model_of(spec: pb.ExperimentSpec) -> Model:
-    """The model of a spec, valid in this respect; without one a multilayer perceptron.
+    """The model of a spec; a multilayer perceptron if the spec names none.
 
     Raises:
-        ConfigError: It is wrong; names each of its fields.
+        ConfigError: The model is invalid; names each wrong field.
 
     >>> model_of(pb.ExperimentSpec()).name
     'mlp'
@@ -23,9 +23,9 @@ def model_of(spec: pb.ExperimentSpec) -> Model:
 
 
 def parameterization_depth(spec: pb.ExperimentSpec, hidden_layers: int) -> int:
-    """Hidden layers of a perceptron with as many weight matrices as a network of the spec's model.
+    """Number of hidden layers of the perceptron that has as many weight matrices as the spec's network.
 
-    Parameterizations have an entry for each matrix, and are made for the depth of a perceptron.
+    Parameterizations have one entry per matrix and are built for the depth of a perceptron.
 
     >>> residual = pb.ExperimentSpec(model=pb.Model(name="residual-mlp", block_matrices=2))
     >>> parameterization_depth(residual, 4), parameterization_depth(pb.ExperimentSpec(), 4)
@@ -35,14 +35,14 @@ def parameterization_depth(spec: pb.ExperimentSpec, hidden_layers: int) -> int:
 
 
 def check_model(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
-    """Its name; settings that it has, within their ranges, and no others.
+    """Check the model's name, and that it has only settings of this model, within their ranges.
 
-    A wrong model is taken out of the spec once it is noted, so that the rest can be checked.
+    An invalid model is reported and then removed from the spec, so that the rest can be checked.
 
     Args:
         spec: With its defaults.
         path: Path of the model.
-        problems: Where to note what is wrong.
+        problems: Collects the violations.
     """
     try:
         model_of(spec)

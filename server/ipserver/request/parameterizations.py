@@ -28,13 +28,13 @@ _NEEDED = ("a", "b", "c")
 _LISTS = (*_NEEDED, "c_first_step", "d", "d_first_step")
 _EPSILON_LISTS = ("d", "d_first_step")
 _NAMED = 5
-_NOTES = 3  # per parameterization; more of them say nothing new
+_NOTES = 3  # at most so many notes on rounded decimals per parameterization
 
 
 def check_parameterizations(
     grid: pb.Grid, field: str, axes: Axes, rates: Sequence[float], limits: Limits, problems: Problems
 ) -> None:
-    """All entries of the axis.
+    """Check all entries of the axis of parameterizations.
 
     Args:
         grid: Grid of the spec.
@@ -42,7 +42,7 @@ def check_parameterizations(
         axes: Axes of the grid.
         rates: Valid base learning rates of the grid.
         limits: Limits of this service.
-        problems: Where to note what is wrong.
+        problems: Collects the violations.
     """
     if not grid.parameterizations:
         problems.add(field, "is empty; give at least one parameterization, as {preset: ip-llr}")
@@ -103,7 +103,7 @@ def _check_calibration(
 
 def _check_label(entry: pb.ParameterizationSpec, scheme: str | None, path: str, problems: Problems) -> None:
     if not entry.label:
-        # A preset's default label is empty only if its name is, which is a mistake of its own.
+        # A preset's default label is empty only if the preset's name is, which is reported separately.
         if scheme == "exponents":
             problems.add(f"{path}.label", "is required with explicit exponents")
     elif not _LABEL.fullmatch(entry.label) and entry.label != default_label(entry.preset):
@@ -152,7 +152,7 @@ def _check_list(entries: Sequence[str], path: str, axes: Axes, problems: Problem
             values.append(_parse(text))
         except theory.TheoryError as error:
             problems.add(f"{path}[{i}]", error.text)
-    # The length does not depend on what the entries say, so both kinds of mistake are found at once. A list
+    # The length is checked with zeros, so that wrong entries and a wrong length are reported together. A list
     # that fits two depths fits all.
     zeros = [Fraction(0)] * len(entries)
     for depth in sorted(axes.depths)[:2]:
@@ -166,12 +166,12 @@ def _check_list(entries: Sequence[str], path: str, axes: Axes, problems: Problem
 
 @functools.lru_cache(maxsize=4096)
 def _parse(text: str) -> Fraction:
-    """The exponent that a text spells. Cached, because lists for many layers repeat few values."""
+    """Parse an exponent. Cached, because lists for many layers repeat few values."""
     return theory.parse_exponent(text)
 
 
 def check_rates(rates: Sequence[float], path: str, limits: Limits, problems: Problems) -> list[float]:
-    """Check an axis of rates; return its valid values, each once."""
+    """Check an axis of rates; return its distinct valid values."""
     field = fields_of(pb.Grid)["base_learning_rates"]
 
     def check(place: str, rate: float) -> bool:
@@ -181,7 +181,7 @@ def check_rates(rates: Sequence[float], path: str, limits: Limits, problems: Pro
 
 
 def parameterization_warnings(spec: pb.ExperimentSpec) -> list[str]:
-    """Warnings about what is valid but probably not intended.
+    """Warnings about settings that are valid but probably not intended.
 
     Args:
         spec: Valid, with its defaults filled in.
@@ -189,7 +189,7 @@ def parameterization_warnings(spec: pb.ExperimentSpec) -> list[str]:
     warnings = []
     grid = spec.grid
     if grid.base_learning_rates and all(entry.base_learning_rates for entry in grid.parameterizations):
-        warnings.append("grid.base_learning_rates is not used: every parameterization brings its own rates")
+        warnings.append("grid.base_learning_rates is not used: every parameterization has rates of its own")
     for entry in grid.parameterizations:
         lists = [getattr(entry.exponents, name) for name in _LISTS]
         warnings += [f"{entry.label}: exponent {note}" for note in theory.decimal_notes(*lists)[:_NOTES]]
@@ -197,7 +197,7 @@ def parameterization_warnings(spec: pb.ExperimentSpec) -> list[str]:
 
 
 def _warmup_warnings(spec: pb.ExperimentSpec) -> Iterator[str]:
-    """Warn of a warm-up, which shrinks the large first step that the parameterization needs."""
+    """Warn of a warm-up that shrinks a large first step that a parameterization needs."""
     if not spec.schedule.warmup_steps:
         return
     depth = parameterization_depth(spec, max(spec.grid.hidden_layers))

@@ -1,4 +1,4 @@
-"""Grouping of runs into packs: a pure function of runs, costs and the machine."""
+"""Groups runs into packs: a pure function of runs, costs and the machine."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ipserver.store.records.runs import NewRun, RunRecord
 
 # Cost of a pack besides its updates, in seconds: a lease, a worker's start, files, commits.
 START_SECONDS: Final = 0.05
-# A pack may be slower per run than the best size by this factor, if this keeps more slots busy.
+# A pack may be smaller, and by this factor slower per run, than the fastest, to keep more slots busy.
 _SPREAD: Final = 1.5
-# Among sizes equally fast within this factor, the smallest is used: shorter slices, less memory.
+# Sizes within this factor of the fastest count as equal; the smallest is used (shorter slices, less memory).
 _AS_FAST: Final = 1.02
 
 
@@ -50,7 +50,7 @@ class _Group:
         shape: Shape of all of them.
         config: Configuration of their packs.
         indices: Indices of the runs.
-        cost: Cost of the most expensive run, if they are not dense networks: those train one after the other.
+        cost: Cost of the most expensive run, if they are not dense networks and train one after the other.
     """
 
     shape: NetworkShape
@@ -59,11 +59,11 @@ class _Group:
     cost: Cost | None
 
     def seconds(self, info: DatasetInfo, runs: int, profile: MachineProfile) -> float:
-        """Estimated time of a pack of some of them."""
+        """Estimated time in seconds of a pack of so many of the runs."""
         return pack_seconds(self.config, info, runs, profile, self.cost)
 
     def memory(self, info: DatasetInfo, runs: int) -> int:
-        """Estimated memory of a pack of some of them."""
+        """Estimated memory in bytes of a pack of so many of the runs."""
         own = (
             pack_memory_bytes(self.config, info, runs) if self.cost is None else runs * self.cost.memory_bytes
         )
@@ -88,7 +88,7 @@ def plan(
         info: Properties of their dataset.
         limits: Constraints.
         first: Number of the first pack, used in its id.
-        cost_of: Cost of a run that is no dense network; None: all are.
+        cost_of: Cost of a run that is not a dense network; None if all runs are dense.
 
     Returns:
         Packs, with every run in exactly one. Deterministic.
@@ -121,7 +121,7 @@ def plan(
 def pack_seconds(
     config: PackConfig, info: DatasetInfo, runs: int, profile: MachineProfile, cost: Cost | None = None
 ) -> float:
-    """Estimated time of a pack in seconds; with a cost that of runs that train one after the other."""
+    """Estimated time of a pack in seconds. Runs with a `cost` train one after the other."""
     if cost is not None:
         return START_SECONDS + runs * cost.seconds(profile)
     return START_SECONDS + config.steps * profile.update_seconds(config, info, runs)
@@ -149,7 +149,7 @@ def _sizes(group: _Group, info: DatasetInfo, limits: PlanLimits) -> dict[int, fl
 
 
 def _candidates(most: int) -> Iterator[int]:
-    """1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, ... up to the largest: at most a quarter apart."""
+    """Pack sizes to try: 1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, ... up to the largest."""
     size = 1
     while size < most:
         yield size
@@ -173,7 +173,7 @@ def _count(seconds: dict[int, float], longest: float, runs: int, slots: int) -> 
     wanted = -(-runs // max([least, *short]))
     if wanted > slots:
         wanted = -(-wanted // slots) * slots  # a multiple of the slots, so that all are busy to the end
-    # Even parts must be neither smaller than the least allowed size nor larger than the largest.
+    # The parts must lie between the least and the largest allowed size.
     return max(min(wanted, max(1, runs // least)), -(-runs // max(seconds)))
 
 

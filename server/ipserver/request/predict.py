@@ -1,4 +1,4 @@
-"""What theory predicts for the runs of a spec, before anything trains."""
+"""Predictions of theory for the runs of a spec."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import parameterization
 from ipserver.request.models import model_of, parameterization_depth
 
-# A caller waits for the answer to a submission: one layer takes about a millisecond to analyse, and deeper
-# networks more.
+# Bound on the time that a submission waits for: a layer takes about a millisecond to analyse, more in deep
+# networks.
 MAX_PREDICTED_LAYERS = 100
 MAX_ANALYSED_LAYERS = 2_000
 _TOO_DEEP = f"not analysed: more than {MAX_PREDICTED_LAYERS} hidden layers (iplab analyze can)"
@@ -31,11 +31,11 @@ class Prediction:
     """The verdict on one parameterization at one depth and activation.
 
     Attributes:
-        parameterization: Its label.
+        parameterization: Label of the parameterization.
         hidden_layers: L.
-        activation: Name.
+        activation: Name of the activation.
         regime: The verdict; None: the theory does not cover it.
-        summary: One sentence; why there is no verdict, if there is none.
+        summary: One sentence; without a verdict, why there is none.
         advice: What would change a trivial or diverging verdict, or "".
     """
 
@@ -50,8 +50,8 @@ class Prediction:
 def predictions(spec: pb.ExperimentSpec) -> tuple[Prediction, ...]:
     """One prediction per parameterization, depth and activation, in the grid's order.
 
-    Different networks are analysed until their layers add up to `MAX_ANALYSED_LAYERS`; a spec always gets
-    the same predictions, and they are computed once.
+    Distinct networks are analysed until their layers add up to `MAX_ANALYSED_LAYERS`. The result is
+    deterministic and cached.
 
     Args:
         spec: Valid, with its defaults filled in.
@@ -60,15 +60,15 @@ def predictions(spec: pb.ExperimentSpec) -> tuple[Prediction, ...]:
 
 
 def not_covered(spec: pb.ExperimentSpec) -> str | None:
-    """Why theory does not cover the networks of a spec, whatever their parameterization; None: it may."""
+    """Why theory covers no network of a spec, whatever its parameterization; None if it may."""
     model = model_of(spec)
     if isinstance(model, Mlp | ResidualMlp):
         return None
-    return f"the theory here is of perceptrons with and without residual blocks, not of {model.name!r}"
+    return f"the theory covers perceptrons with and without residual blocks, not {model.name!r}"
 
 
 def block_matrices(model: Model) -> int:
-    """Matrices per residual block of a model; 0: it has no blocks."""
+    """Matrices per residual block of a model; 0 without blocks."""
     return model.block_matrices if isinstance(model, ResidualMlp) else 0
 
 
@@ -83,9 +83,9 @@ def predicted_regimes(spec: pb.ExperimentSpec) -> Mapping[tuple[str, int, str], 
 
 
 def prediction_warnings(spec: pb.ExperimentSpec) -> Iterator[str]:
-    """A sentence for each parameterization called trivial or diverging, and what would change it.
+    """A sentence for each parameterization predicted to be trivial or diverging, with advice.
 
-    Before them one for all that theory does not cover for the same reason.
+    First come sentences about parameterizations that theory does not cover, one per reason.
     """
     unsettled: dict[str, dict[str, None]] = {}  # activations in order, by reason
     for found in predictions(spec):
@@ -115,7 +115,7 @@ def _key(spec: pb.ExperimentSpec) -> bytes:
     grid = spec.grid
     return pb.ExperimentSpec(
         loss=spec.loss,
-        # Its settings change constants, not exponents; weight decay, which shrinks h_0, is left out.
+        # The optimizer's settings change constants, not exponents. Predictions do not model weight decay.
         optimizer=pb.Optimizer(name=spec.optimizer.name),
         model=spec.model if spec.HasField("model") else None,
         grid=pb.Grid(
@@ -130,7 +130,7 @@ def _key(spec: pb.ExperimentSpec) -> bytes:
 def _predict(key: bytes) -> tuple[Prediction, ...]:
     spec = pb.ExperimentSpec.FromString(key)
     grid = spec.grid
-    # Labels and calibration do not matter to theory, so entries may share a verdict.
+    # Predictions do not depend on labels and calibration, so entries may share a verdict.
     schemes = [entry.preset or entry.exponents.SerializeToString() for entry in grid.parameterizations]
     verdicts: dict[tuple[str | bytes, int, str], _Verdict] = {}
     found = []
@@ -175,7 +175,7 @@ def _verdict(
     normalized: str,
     residual: ResidualMlp | None,
 ) -> _Verdict:
-    """Regime, summary and advice; different specs share the presets."""
+    """Regime, summary and advice. Cached, because specs share presets."""
     analyze = functools.partial(
         theory.analyze,
         value,
@@ -191,7 +191,8 @@ def _verdict(
         return None, f"not covered: {error.text}", ""
     summary = found.summary
     if OPTIMIZERS[optimizer].has_epsilon and any(phase.d is not None for phase in value.phases):
-        # Its exponents decide at infinite width; how large it is beside gradients here is not known yet.
+        # At infinite width the exponents of epsilon decide. Its size relative to gradients at finite widths
+        # is unknown before training, so both cases are summarized.
         small = analyze(epsilon="negligible")
         if small.regime is not found.regime:
             summary += f"; at widths where epsilon is small beside the gradients: {small.summary}"

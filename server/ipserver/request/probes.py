@@ -13,18 +13,18 @@ from ipserver.store.records.networks import NetworkShape
 
 
 def check_probes(spec: pb.ExperimentSpec, train_size: int | None, path: str, problems: Problems) -> None:
-    """Check that quantities, layers and steps exist at every depth, that a step is due, and the examples.
+    """Check that the probes' quantities, layers, steps and examples exist at every depth, and a step is due.
 
     Args:
-        spec: With its defaults; depths and steps valid, or too wrong to compare with.
-        train_size: Examples that are trained on; None: not known.
+        spec: With its defaults filled in; may be invalid elsewhere.
+        train_size: Number of training examples; None if unknown.
         path: Path of the probes.
-        problems: Where to note what is wrong.
+        problems: Collects the violations.
     """
     depths = [depth for depth in spec.grid.hidden_layers if depth >= 1]
     if not depths:
         return
-    # Layers of the shallowest network exist in all of them.
+    # The layers of the shallowest network exist in all networks.
     config = pack_config(spec, NetworkShape.of_depth(min(depths)))
     if config.probes is None:
         return
@@ -39,7 +39,7 @@ def check_points(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: P
         spec: Valid otherwise.
         path: Path of the recording.
         limits: Limits of this service.
-        problems: Where to note what is wrong.
+        problems: Collects the violations.
     """
     grid = spec.grid
     runs_per_depth = count_runs(grid) // len(grid.hidden_layers)

@@ -1,4 +1,4 @@
-"""Collects what is wrong with a request, and words it so that the reader can mend it."""
+"""Collects the violations of a request, and words their messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipcore.errors import nearest
 from ipserver.errors import FieldViolation
 
 T = TypeVar("T", bound=Hashable)
-# Unknown names beyond these are refused without a search for similar ones, which takes a millisecond each.
+# Similar names are suggested for this many unknown names only: each search takes a millisecond.
 _SUGGESTIONS = 20
 
 
@@ -22,11 +22,11 @@ class Problems:
         self._unknown = 0
 
     def add(self, field: str, message: str) -> None:
-        """Note one wrong field."""
+        """Add the violation of one field."""
         self.found.append(FieldViolation(field, message))
 
     def name(self, field: str, value: str, kind: str, known: Iterable[str]) -> bool:
-        """Check that `value` is one of `known`; the nearest is proposed if not.
+        """Check that `value` is one of `known`; if not, suggest the nearest.
 
         Returns:
             Whether it is.
@@ -60,12 +60,12 @@ class Problems:
         Args:
             field: Path of the list.
             values: Its entries.
-            kind: What they are, in the singular.
-            check: Adds the problems of one entry at a path; returns whether there are none.
-            most: Values that it may have.
+            kind: Kind of the values, in the singular.
+            check: Adds the problems of one entry at a path; returns whether the entry is valid.
+            most: Maximum number of values.
 
         Returns:
-            The valid values, each once.
+            The distinct valid values.
         """
         if not values:
             self.add(field, f"is empty; give at least one {kind}")
@@ -85,7 +85,7 @@ class Problems:
 
 
 def unknown(kind: str, value: str, names: Sequence[str], *, suggest: bool = True) -> str:
-    """The message for an unknown name: with `suggest`, the nearest known name and all known names.
+    """The message for an unknown name; with `suggest` it has the nearest and all known names.
 
     >>> unknown("dataset", "minst", ("digits", "mnist"))
     "unknown dataset 'minst'; did you mean 'mnist'? There are: digits, mnist"

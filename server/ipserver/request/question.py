@@ -1,4 +1,4 @@
-"""From a study's spec to the question that ipcore.studies answers."""
+"""Converts a study's spec to the question that `ipcore.studies` answers."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from ipserver.store.records.networks import NetworkShape
 
 BASE: Final = "study.spec.base"
 _COST_WIDTH: Final = 1024
-# A study goes no further than this, whatever limits and memory allow.
+# Largest width of a study, whatever limits and memory allow.
 _WIDEST: Final = 8192
 _COST_RUNS: Final = 8
-# The kind of question whose runs have their limits beside them.
+# The kind of question that compares networks with their limits.
 BESIDE_LIMIT: Final = studies.InfiniteWidth.kind.replace("-", "_")
 KINDS: Final = {kind.kind.replace("-", "_"): kind for kind in studies.KINDS}
 
 
 def kind_of(spec: pb.StudySpec) -> str:
-    """Name of the field that holds the question; "": none is given."""
+    """Name of the field that holds the question; "" if none is given."""
     return spec.WhichOneof("question") or ""
 
 
@@ -46,13 +46,13 @@ def question_of(spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | N
 
     Args:
         spec: Valid, with its defaults filled in.
-        limits: They bound the widths that a study may go to.
-        capacity: How many cores there are.
+        limits: Limits of this service, which bound the study's widths.
+        capacity: The last capacity report, for the number of cores.
 
     Raises:
-        InvalidRequest: The dataset is not there any more.
+        InvalidRequest: The dataset no longer exists.
         TheoryError: A reference is neither a label nor a preset that fits.
-        ValueError, ZeroDivisionError: A boundary is no exact number.
+        ValueError, ZeroDivisionError: A boundary is not an exact number.
     """
     base, kind = spec.base, kind_of(spec)
     message = getattr(spec, kind)
@@ -92,7 +92,7 @@ def question_of(spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | N
 
 
 def subjects(spec: pb.StudySpec) -> Iterator[studies.Subject]:
-    """Every parameterization at every depth with every activation."""
+    """One subject per parameterization, depth and activation."""
     base = spec.base
     references = spec.coordinate_check.references if kind_of(spec) == "coordinate_check" else {}
     entries = {entry.label: entry for entry in base.grid.parameterizations}
@@ -117,7 +117,7 @@ def subjects(spec: pb.StudySpec) -> Iterator[studies.Subject]:
 
 
 def _without_limit(spec: pb.StudySpec) -> Iterator[str]:
-    """Subjects whose limit is not computed, but for which far wider networks stand."""
+    """Subjects whose limit is not computed but replaced by far wider networks."""
     base = spec.base
     for subject in subjects(spec):
         limit = limit_of(
@@ -133,7 +133,7 @@ def _without_limit(spec: pb.StudySpec) -> Iterator[str]:
 
 
 def _own_settings(message: Any) -> dict[str, Any]:
-    """Settings of one kind of question; fields of the message have their names."""
+    """Settings of one kind of question, by the names of the message's fields."""
     found: dict[str, Any] = {}
     for descriptor, value in message.ListFields():
         if descriptor.name == "references":
@@ -146,7 +146,7 @@ def _own_settings(message: Any) -> dict[str, Any]:
 
 
 def _max_width(base: spec_pb2.ExperimentSpec, info: DatasetInfo, limits: Limits) -> int:
-    """The widest network, by doubling, that limits and memory allow, also of what is 16 times wider."""
+    """The largest width, by doubling, that limits and memory allow, including that of replaced limits."""
     width = max(base.grid.widths)
     while 2 * width <= min(limits.max_width, _WIDEST, widest_beside_limit(base)) and all(
         run_memory_bytes(pack_config(base, shape), info) <= limits.max_run_memory_bytes
@@ -165,7 +165,7 @@ def _shapes(base: spec_pb2.ExperimentSpec, width: int) -> Iterator[NetworkShape]
 
 
 def _run_cost(base: spec_pb2.ExperimentSpec, info: DatasetInfo, max_width: int) -> studies.RunCost:
-    """What a run costs on an ordinary core, until some are measured."""
+    """Estimated cost of a run on an ordinary core, used until runs have been measured."""
     seconds = max(
         DEFAULT_CPU.update_seconds(pack_config(base, shape), info, _COST_RUNS) / _COST_RUNS
         for shape in _shapes(base, _COST_WIDTH)

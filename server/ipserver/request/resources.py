@@ -1,4 +1,4 @@
-"""What one pack may use: cores, GPUs, custom resources."""
+"""Resources of one pack: cores, GPUs, custom resources."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ipserver.store.shapes import amounts_of
 
 @dataclass(frozen=True, slots=True)
 class ResourceRequest:
-    """What one pack may use.
+    """Resources of one pack.
 
     Attributes:
-        cpus: Cores, > 0; threads are this, rounded up.
-        gpus: 0: the CPU.
+        cpus: Cores, > 0. The number of threads is this, rounded up.
+        gpus: GPUs; 0 trains on the CPU.
         custom: Further resources by name.
     """
 
@@ -24,7 +24,7 @@ class ResourceRequest:
 
     @classmethod
     def of(cls, shape: str) -> ResourceRequest:
-        """What a shape asks for.
+        """The request that a shape stands for.
 
         >>> ResourceRequest.of('{"cpus":2.0,"disk":1.0}')
         ResourceRequest(cpus=2.0, gpus=0.0, custom={'disk': 1.0})
@@ -33,14 +33,15 @@ class ResourceRequest:
         return cls(custom.pop("cpus", 0.0), custom.pop("gpus", 0.0), custom)
 
     def amounts(self) -> dict[str, float]:
-        """What is asked for by name ("cpus", "gpus", custom names); nothing that is 0."""
+        """Requested amounts > 0 by name ("cpus", "gpus", custom names)."""
         everything = {"cpus": self.cpus, "gpus": self.gpus, **self.custom}
         return {name: amount for name, amount in everything.items() if amount}
 
     def packs_within(self, there: Mapping[str, float]) -> int:
-        """How many such packs fit into what one node has.
+        """How many such packs fit into the free resources of one node.
 
-        Amounts are multiples of 0.0001, which doubles only come near. A part of a GPU lies on one device.
+        Amounts are compared in units of 0.0001, because doubles only approximate them. A fraction of a GPU is
+        on a single device.
 
         >>> ResourceRequest(cpus=0.1).packs_within({"cpus": 0.3})
         3

@@ -24,19 +24,19 @@ def retry_failed(
     *,
     require_room: Callable[[], None] = lambda: None,
 ) -> ExperimentRecord:
-    """Queue failed runs again; the experiment as it is if the request is a repetition.
+    """Queue failed runs again. A repeated request changes nothing and returns the experiment.
 
     Args:
         store: The store.
-        request: As it came.
+        request: As received.
         experiment: The experiment's id.
-        index: Only this run; None: all that failed.
-        require_room: Raises QuotaExceeded if nothing new is accepted now.
+        index: Only this run; None: all failed runs.
+        require_room: Raises QuotaExceeded if disks are nearly full.
 
     Raises:
-        InvalidRequest: The request id is no UUID, or nothing may be retried.
+        InvalidRequest: The request id is not a UUID, or no run may be retried.
         NotFound: There is no such experiment or run.
-        QuotaExceeded: A limit is reached, or there is no room.
+        QuotaExceeded: A limit is reached, or disks are nearly full.
         RequestIdReused: The request id was used with another request.
     """
     problems = Problems()

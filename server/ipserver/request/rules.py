@@ -9,13 +9,13 @@ from ipserver.request.datasets import check_dataset, unknown_dataset
 from ipserver.request.problems import Problems, shown
 from ipserver.store.records.cluster import CapacityReport
 
-# Names under which a cluster counts what the spec's own fields ask for.
+# Names that clusters use for the resources that have fields of their own in a spec.
 _RESERVED = frozenset({"cpus", "gpus", "cpu", "gpu", "memory", "object_store_memory"})
 _INTERNAL = ("node:", "accelerator_type:")
 # Ray counts resources in units of 0.0001, in 64-bit integers.
 _DECIMALS = 4
 _MOST = 1_000_000
-# Accelerators that Ray assigns as a whole, and the parts into which a TPU host can be divided.
+# Accelerators that Ray assigns only whole, and the numbers of chips into which a TPU host can be divided.
 _WHOLE = frozenset({"HPU", "neuron_cores", "RBLN", "FURIOSA", "MBLT"})
 _TPU_CHIPS = (1, 2, 4, 8)
 
@@ -23,10 +23,10 @@ _TPU_CHIPS = (1, 2, 4, 8)
 def check_training(
     spec: pb.ExperimentSpec, path: str, capacity: CapacityReport | None, problems: Problems
 ) -> DatasetInfo | None:
-    """The dataset, and the loss that has to fit it.
+    """Check the dataset, and that the loss fits it.
 
     Returns:
-        What is known of the dataset; None if its name means nothing here.
+        Properties of the dataset; None if its name is unknown.
     """
     info = check_dataset(spec.dataset, f"{path}.dataset", capacity, problems)
     if info is not None and (misfit := loss_misfit(spec.loss, info)):
@@ -35,7 +35,7 @@ def check_training(
 
 
 def check_weights(record: pb.Recording, path: str, problems: Problems) -> None:
-    """Check that the interval of kept weights is given exactly if it is used."""
+    """Check that the interval of kept weights is given if and only if it is used."""
     field, interval = f"{path}.weights_interval", record.weights_interval
     if record.weights == "every" and interval == 0:
         problems.add(field, "must be at least 1 with weights 'every', not 0")
@@ -44,7 +44,7 @@ def check_weights(record: pb.Recording, path: str, problems: Problems) -> None:
 
 
 def check_resources(resources: pb.Resources, path: str, problems: Problems) -> None:
-    """Check the amounts of a pack's resources: Ray must be able to count and to assign them."""
+    """Check that Ray can count and assign the amounts of a pack's resources."""
     _check_amount(resources.cpus, f"{path}.cpus", problems)
     gpus = resources.gpus
     if gpus != 0 and _check_amount(gpus, f"{path}.gpus", problems) and gpus > 1 and gpus != int(gpus):
@@ -56,7 +56,7 @@ def check_resources(resources: pb.Resources, path: str, problems: Problems) -> N
         elif name.lower() in _RESERVED:
             problems.add(field, f"{name!r} is not a custom resource; cpus and gpus have fields of their own")
         elif name.startswith(_INTERNAL):
-            problems.add(field, f"{name!r} is a name that the cluster keeps for itself; ask for another")
+            problems.add(field, f"{name!r} is reserved by the cluster; use another name")
         elif not _check_amount(amount, field, problems):
             continue
         elif name in _WHOLE and amount != int(amount):
@@ -66,8 +66,8 @@ def check_resources(resources: pb.Resources, path: str, problems: Problems) -> N
 
 
 def _check_amount(amount: float, field: str, problems: Problems) -> bool:
-    """Whether an amount that is not 0 can be counted."""
-    # The double nearest to a multiple of 0.0001 is what rounding gives again.
+    """Check that a nonzero amount is a multiple of Ray's unit."""
+    # A multiple of 0.0001 is the double that rounding returns.
     if 0 < amount <= _MOST and round(amount, _DECIMALS) == amount:
         return True
     problems.add(field, f"must be a multiple of 0.0001 above 0, at most {_MOST:,}, not {amount}")
@@ -75,11 +75,11 @@ def _check_amount(amount: float, field: str, problems: Problems) -> bool:
 
 
 def capacity_warnings(spec: pb.ExperimentSpec, capacity: CapacityReport | None) -> list[str]:
-    """Warnings from the last capacity report, while runs wait. They never refuse, since clusters grow."""
+    """Warnings about resources missing in the last report. They are not errors, because clusters may grow."""
     if capacity is None:
         return [
-            "no dispatcher has reported yet: whether the dataset and the resources are there is not known; "
-            "the runs wait until one starts"
+            "no dispatcher has reported yet, so neither dataset nor resources could be checked; the runs "
+            "wait until one starts"
         ]
     warnings = unknown_dataset(spec.dataset, capacity)
     warnings += [

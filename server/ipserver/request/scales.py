@@ -1,6 +1,6 @@
-"""Whether a number format holds the powers of the width that exponents become (`ipcore.models.magnitudes`).
+"""Checks that number formats can represent the powers of the width (`ipcore.models.magnitudes`).
 
-Runs that train together share their number format, so one that does not fit would stop all of its pack.
+Runs of a pack share their number format, so one run out of range would fail the whole pack.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """What scales depend on besides exponents and rates.
+    """What the scales depend on besides exponents and rates.
 
     Attributes:
         widths: Valid widths m; may be empty.
-        depths: Depths that parameterizations are made for (`ipserver.request.models`); may be empty.
+        depths: Depths of parameterizations (`ipserver.request.models`); may be empty.
         batch_size: B >= 1.
         optimizer: Name in the catalogue.
         least_factor: Smallest factor > 0 of the schedule.
         schedule: Path of the schedule.
-        counted: At each of `depths` how many weight matrices networks have; of perceptrons it goes without
-            saying.
+        counted: Explanation of the number of weight matrices by depth; empty for perceptrons.
     """
 
     widths: Sequence[int]
@@ -41,15 +40,15 @@ class Axes:
     counted: Mapping[int, str] = field(default_factory=dict)
 
     def explained(self, message: str, depth: int) -> str:
-        """A message on the exponents at one of `depths`, with what the model's networks are there."""
+        """A message about exponents at one of `depths`, with the explanation of the number of matrices."""
         return f"{message} ({self.counted[depth]})" if depth in self.counted else message
 
 
 def extremes(values: Sequence[Number]) -> list[Number]:
-    """The least and the largest value, once if they are the same.
+    """The least and the largest value; a single one if they are equal.
 
-    What changes in one direction only along an axis (a power along widths or rates, a preset's exponents
-    along depths) lies between its values there.
+    Quantities that are monotonic along an axis (a power of widths or rates, a preset's exponents over depths)
+    need to be checked only at these.
 
     >>> extremes([3, 1, 2]), extremes([])
     ([1, 3], [])
@@ -65,26 +64,26 @@ def check_scales(
     rates: Sequence[float],
     problems: Problems,
 ) -> None:
-    """Multipliers, initial sizes and rates of one entry; the first that does not fit names each field.
+    """Check multipliers, initial sizes and rates of one entry; report the first out of range per field.
 
     Args:
-        entry: Valid but for its scales.
-        values: It at the depths of the grid that matter.
+        entry: Valid except perhaps for its scales.
+        values: The parameterization at the least and the largest depth of the grid.
         path: Path of the entry.
         axes: Axes of the grid.
         rates: Valid base learning rates.
-        problems: Where to note what is wrong.
+        problems: Collects the violations.
     """
     cap = entry.calibration.cap if entry.HasField("calibration") else None
     training = Training(axes.batch_size, axes.optimizer, extremes(rates), axes.least_factor, cap)
-    mend = "use smaller" if entry.preset else "bring exponents nearer to 0, or use smaller"
+    mend = "use smaller" if entry.preset else "choose exponents nearer to 0, or smaller"
     named = set()
     for value in values:
         for found in misfits(value, extremes(axes.widths), training):
             if found.field == "cap":
                 place, advice = f"{path}.calibration.cap", "lower the cap, or change exponents or widths"
             elif found.field == "schedule":
-                place, advice = axes.schedule, "let rates fall less far"
+                place, advice = axes.schedule, "choose a larger final rate"
             else:
                 place = f"{path}.preset" if entry.preset else f"{path}.exponents.{found.field}"
                 advice = f"{mend} widths or depths"

@@ -1,4 +1,4 @@
-"""Specs as the store keeps them: the only place that parses them."""
+"""The only place that parses stored specs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _KNOWN: Final = 64
 
 @lru_cache(maxsize=_KNOWN)
 def stored_spec(stored: bytes) -> ExperimentSpec:
-    """The spec of an experiment's record; the same message for the same bytes, so it must not be changed.
+    """Parse the spec of an experiment's record. The message is cached and shared: do not modify it.
 
-    In specs older than `deferred_width`, "cheaper" means more than 6 neurons for every example seen.
+    Specs older than `deferred_width` use deferred weights above 6 neurons per example seen ("cheaper").
 
     >>> stored_spec(ExperimentSpec(loss="mse").SerializeToString()).loss
     'mse'

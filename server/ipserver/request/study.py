@@ -1,4 +1,4 @@
-"""From the spec of a study to a question, and what is wrong with it."""
+"""Checks and stores studies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CheckedStudy:
 
     Attributes:
         spec: With its defaults filled in.
-        warnings: What is allowed but worth knowing.
+        warnings: Allowed but noteworthy properties of the request.
     """
 
     spec: pb.StudySpec
@@ -55,10 +55,10 @@ class CheckedStudy:
 
 
 def create_study(store: Store, request: service_pb2.CreateStudyRequest, limits: Limits) -> StudyRecord:
-    """Accept a study; the first answer again if the request is a repetition.
+    """Accept a study. A repeated request gets the first answer again.
 
     Raises:
-        InvalidRequest: Every wrong field is named.
+        InvalidRequest: The request is invalid; every wrong field is named.
         AlreadyExists: The id is taken.
         RequestIdReused: The request id was used with another request.
     """
@@ -76,7 +76,7 @@ def repeated_study(store: Store, request: service_pb2.CreateStudyRequest) -> Stu
 def accept_study(
     store: Store, request: service_pb2.CreateStudyRequest, checked: CheckedStudy, owned_by: str = ""
 ) -> StudyRecord:
-    """Store the study of a valid request, without checks. Raises as `create_study`."""
+    """Store the study of a checked request. Raises the errors of `create_study`."""
     request_id, digest = canonical_uuid(request.request_id), request_hash(request)
     study = request.study
 
@@ -101,7 +101,7 @@ def accept_study(
 
 
 def check_study_labels(study: pb.Study, problems: Problems) -> None:
-    """Refuse the label that the service sets itself."""
+    """Refuse the label key that the service sets."""
     if LABEL in study.labels:
         problems.add("study.labels", f"the key {LABEL!r} is set by the service; leave it out")
 
@@ -112,12 +112,12 @@ def check_study(
     """Check a request as a whole.
 
     Args:
-        request: As it came.
+        request: As received.
         limits: Limits of this service.
-        capacity: What a dispatcher saw last; None: nothing is known.
+        capacity: The last capacity report; None: no dispatcher has reported.
 
     Raises:
-        InvalidRequest: Something is wrong; every wrong field is named.
+        InvalidRequest: The request is invalid; every wrong field is named.
     """
     problems = Problems()
     if request.study_id and not names.is_study_id(request.study_id):
@@ -138,7 +138,7 @@ def check_study(
     checked = _checked_base(filled, limits, capacity, problems)
     filled.base.CopyFrom(checked.spec)
     filled.base.grid.ClearField("seeds")
-    filled.base.record.ClearField("probes")  # chosen for every round
+    filled.base.record.ClearField("probes")  # each round chooses its own
     problems.found += _question_problems(filled, limits, capacity)
     if problems.found:
         raise InvalidRequest(problems.found)
@@ -146,9 +146,9 @@ def check_study(
 
 
 def with_study_defaults(spec: pb.StudySpec) -> pb.StudySpec:
-    """A copy with first widths, the first rate and the error rate written out.
+    """A copy with the first widths, the first rate and the error rate filled in.
 
-    What `ipcore.studies` chooses by kind (tolerance, steps) stays out.
+    Defaults that `ipcore.studies` chooses by kind (tolerance, steps) stay unset.
     """
     filled = pb.StudySpec()
     filled.CopyFrom(spec)
@@ -160,7 +160,7 @@ def with_study_defaults(spec: pb.StudySpec) -> pb.StudySpec:
     if not filled.HasField("error_rate"):
         filled.error_rate = ERROR_RATE
     if kind_of(filled) == BESIDE_LIMIT:
-        # Experiments of a study have it or not; here it lets the validator of experiments look at the limits.
+        # Makes the validator of experiments check the limits; each experiment sets its own value.
         grid.infinite_width = True
         filled.base.record.weights = "none"
     if kind_of(filled) == "coordinate_check" and not filled.coordinate_check.HasField("isolated"):
@@ -188,13 +188,13 @@ def _chosen_by_us(spec: pb.StudySpec) -> Iterator[FieldViolation]:
 def _checked_base(
     filled: pb.StudySpec, limits: Limits, capacity: CapacityReport | None, problems: Problems
 ) -> Checked:
-    """The base as a spec of one seed, by the validator of experiments."""
+    """Check the base, with one seed, by the validator of experiments."""
     base = spec_pb2.ExperimentSpec()
     base.CopyFrom(filled.base)
     del base.grid.seeds[:]
     base.grid.seeds.append(0)
     try:
-        # Only a study of distances has infinite width, and may go without the limits.
+        # Only a study of distances has infinite width, and wider networks may replace its limits.
         return check_spec(base, limits, capacity, Problems(), stand_ins=True)
     except InvalidRequest as error:
         problems.found += [
@@ -207,7 +207,7 @@ def _checked_base(
 def _question_problems(
     spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | None
 ) -> list[FieldViolation]:
-    """Violations by the question, with the field names of the request."""
+    """Violations of the question's own rules, with the field names of the request."""
     kind = kind_of(spec)
     here = f"study.spec.{kind}"
     try:
@@ -219,8 +219,8 @@ def _question_problems(
         return [FieldViolation(f"{here}.boundary", text)]
     if kind == BESIDE_LIMIT and spec.base.deferred_weights and (paired := paired_subjects(spec.base)):
         text = (
-            f"networks of {', '.join(sorted(paired))} are held against kernel machines that start from their "
-            "own f_0, which deferred weights do not keep: leave it out"
+            f"networks of {', '.join(sorted(paired))} are compared with kernel machines that start from "
+            "their own f_0, which deferred weights do not keep: leave it out"
         )
         return [FieldViolation(f"{BASE}.deferred_weights", text)]
     if found := studies.problems(question):
@@ -247,7 +247,7 @@ def _field_of(field: str, here: str) -> str:
 
 
 def _text_of(problem: studies.Problem, question: studies.Question) -> str:
-    """The message, beginning with its subject, because requests do not number subjects."""
+    """The message with the subject's name in place of its index, which requests do not have."""
     about = re.match(r"subjects\[(\d+)\]", problem.field)
     text = re.sub(r"subjects\[\d+\], ", "", problem.text).replace("setting.steps", "steps of the base")
     return f"{question.subjects[int(about[1])]}: {text}" if about else text

@@ -1,4 +1,4 @@
-"""Accepts experiments and extensions: checks a request and writes what it asks for, once per request id."""
+"""Accepts experiments and extensions: checks and stores a request, once per request id."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def create(
     owned_by: str = "",
     require_room: Callable[[], None] = lambda: None,
 ) -> ExperimentRecord:
-    """Accept an experiment; the first answer again if the request is a repetition.
+    """Accept an experiment. A repeated request gets the first answer again.
 
     Args:
         store: The store.
-        request: As it came.
+        request: As received.
         limits: Limits of this service.
-        study: Id and token of the study that asks for it, whose project and user it gets; None: a user does.
-        owned_by: The user who asks for it; "" without authentication.
-        require_room: Raises QuotaExceeded if nothing new is accepted now.
+        study: Id and token of the study that submits it, whose project and user it gets; None if a user does.
+        owned_by: The submitting user; "" without authentication.
+        require_room: Raises QuotaExceeded if disks are nearly full.
 
     Raises:
-        Fenced: The study's token is not current, or it is being cancelled.
-        InvalidRequest: Every wrong field is named.
-        QuotaExceeded: A limit is reached, or there is no room.
+        Fenced: The study's token is not current, or the study is being cancelled.
+        InvalidRequest: The request is invalid; every wrong field is named.
+        QuotaExceeded: A limit is reached, or disks are nearly full.
         AlreadyExists: The id is taken.
         RequestIdReused: The request id was used with another request.
     """
@@ -78,23 +78,23 @@ def extend(
     study: tuple[str, int] | None = None,
     require_room: Callable[[], None] = lambda: None,
 ) -> ExperimentRecord:
-    """Extend an experiment; the experiment as it is if the request is a repetition.
+    """Extend an experiment. A repeated request changes nothing and returns the experiment.
 
     Args:
         store: The store.
         experiment: The experiment's id.
-        request: As it came.
+        request: As received.
         limits: Limits of this service.
-        study: Id and token of the study that asks for it; None: a user does.
-        require_room: Raises QuotaExceeded if nothing new is accepted now.
+        study: Id and token of the study that extends it; None if a user does.
+        require_room: Raises QuotaExceeded if disks are nearly full.
 
     Raises:
-        Fenced: The study's token is not current, or it is being cancelled.
-        InvalidRequest: Every wrong field is named.
-        QuotaExceeded: A limit is reached, or there is no room.
+        Fenced: The study's token is not current, or the study is being cancelled.
+        InvalidRequest: The request is invalid; every wrong field is named.
+        QuotaExceeded: A limit is reached, or disks are nearly full.
         NotFound: There is no such experiment.
         RequestIdReused: The request id was used with another request.
-        StoreUnavailable: Other extensions of the experiment always came first.
+        StoreUnavailable: Concurrent extensions of the experiment won every attempt.
     """
     digest, request_id = request_hash(request), canonical_uuid(request.request_id)
     for _ in range(_EXTEND_ATTEMPTS):
@@ -105,7 +105,7 @@ def extend(
         extension = check_extend(request, record, limits, store.capacity())
         if extended := store.extend_experiment(experiment, extension, study):
             return extended
-    raise StoreUnavailable(f"experiment {experiment!r} is being extended by others all the time; try again")
+    raise StoreUnavailable(f"experiment {experiment!r} is being extended by other requests; try again")
 
 
 def _new_experiment(

@@ -1,4 +1,4 @@
-"""Rules that join fields: decay and rates, schedule and updates, precision and GPUs, the validation set."""
+"""Rules that relate fields: decay and rates, schedule and steps, precision and GPUs, the validation set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ipserver.request.problems import Problems
 
 
 def check_decay(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
-    """Weight decay with the rates of the grid: at most 1 per update, and not too small to be seen."""
+    """Check that decay times rate is at most 1 per update, and large enough for single precision."""
     decay, rates = spec.optimizer.weight_decay, _rates(spec)
     used = "weight_decay" in (used_settings(spec.optimizer) or ())
     if not used or not 0 < decay < math.inf or not rates:
@@ -28,14 +28,14 @@ def check_decay(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
             field,
             f"{decay:g} times the largest base learning rate {largest:g} takes at most "
             f"{taken:.1e} from the weights in all {spec.steps:,} updates, less than "
-            f"single precision can hold ({LEAST_DECAY:.1e}): nothing would decay; raise it, or leave it out",
+            f"single precision can hold ({LEAST_DECAY:.1e}): it has no effect; raise it, or leave it out",
         )
     elif text := decay_misfit(decay, largest):
         problems.add(field, text)
 
 
 def decay_warnings(spec: pb.ExperimentSpec) -> list[str]:
-    """Rates of a valid spec at which weight decay is too small to be seen."""
+    """Warnings about rates of a valid spec at which weight decay has no effect in single precision."""
     decay = spec.optimizer.weight_decay
     lost = sorted({rate for rate in _rates(spec) if 0 < decay * rate * spec.steps < LEAST_DECAY})
     if not lost:
@@ -53,24 +53,24 @@ def _rates(spec: pb.ExperimentSpec) -> list[float]:
 
 
 def check_schedule(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
-    """The schedule with the number of updates."""
+    """Check that the schedule fits the number of updates."""
     for field, text in step_problems(pack_schedule(spec), max(spec.steps, 1)):
         problems.add(f"{path}.{field}", text)
 
 
 def check_precision(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
-    """What only GPUs can do, on GPUs."""
+    """Check that a precision that needs GPUs is used with GPUs."""
     entry = PRECISIONS.get(spec.precision)
     if entry is not None and entry.gpu_only and not spec.resources.gpus:
         problems.add(
             f"{path}.precision",
-            f"{spec.precision!r} is for GPUs; ask for resources.gpus, or take one that CPUs know: "
+            f"{spec.precision!r} needs GPUs; ask for resources.gpus, or use one that CPUs support: "
             + ", ".join(name for name, entry in PRECISIONS.items() if not entry.gpu_only),
         )
 
 
 def check_sizes(spec: pb.ExperimentSpec, train_size: int, path: str, problems: Problems) -> bool:
-    """Batches and the validation set fit the training set. Returns whether the validation set does."""
+    """Check that batches and the validation set fit the training set. Returns whether the latter does."""
     found = size_problems(spec.batch_size, spec.validation_size, train_size)
     for field, text in found:
         problems.add(f"{path}.{field}", text)

@@ -30,7 +30,7 @@ _UPDATABLE: Final = ("display_name", "labels", "notes", "priority")
 _ONE_LABEL: Final = "labels."
 _MASK: Final = "update_mask"
 _MAY: Final = "what may be updated: display_name, labels, labels.KEY, notes, priority"
-# Fields that were given on creation and never change.
+# Fields that are fixed on creation.
 _FIXED: Final = {
     "spec": "never changes; ExtendExperiment adds to its grid, and a new experiment may have any other spec",
     "project": "never changes; submit it anew in the other project",
@@ -41,15 +41,15 @@ _FIXED_OF_STUDY: Final = {**_FIXED, "spec": "never changes; ask a new study"}
 
 @dataclass(frozen=True, slots=True)
 class _Update:
-    """An update of either kind.
+    """An update of an experiment or a study.
 
     Attributes:
         given: The new values.
         asked: Paths of the mask.
-        place: The field of the request that holds the values.
-        fixed: Fields that never change, and what to do instead.
-        differs: Whether the request has another spec than what is stored.
-        project: Project of what is stored.
+        place: Name of the field of the request that holds the values.
+        fixed: Fields that never change, with the message for each.
+        differs: Whether the request's spec differs from the stored one.
+        project: The stored project.
     """
 
     given: Described
@@ -61,10 +61,10 @@ class _Update:
 
 
 def check_update(request: pb.UpdateExperimentRequest, before: ExperimentRecord, limits: Limits) -> Revision:
-    """Check a request; return what it changes.
+    """Check a request; return the changes.
 
     Args:
-        request: As it came.
+        request: As received.
         before: The experiment as stored.
         limits: Limits of this service.
 
@@ -83,7 +83,7 @@ def check_update(request: pb.UpdateExperimentRequest, before: ExperimentRecord, 
 def check_study_update(
     request: study_service_pb2.UpdateStudyRequest, before: StudyRecord, limits: Limits
 ) -> Revision:
-    """As `check_update`, of a study."""
+    """As `check_update`, for a study."""
     given, problems = request.study, Problems()
     stored = study_pb2.StudySpec.FromString(before.spec)
     differs = given.HasField("spec") and (
@@ -99,7 +99,7 @@ def check_study_update(
 def _revision(update: _Update, limits: Limits, problems: Problems) -> Revision:
     given = update.given
     paths = _paths(update, problems)
-    # Only what is to change must be valid: callers may send back a whole resource as they got it.
+    # Only fields that the mask names are checked: callers may send back a whole resource as they got it.
     changed = type(given)()
     for path in paths:
         if path in ("display_name", "notes", "priority"):
@@ -119,7 +119,7 @@ def _revision(update: _Update, limits: Limits, problems: Problems) -> Revision:
 def _single_labels(
     paths: Sequence[str], update: _Update, limits: Limits, problems: Problems
 ) -> dict[str, str | None]:
-    """New values of the labels that the mask names one by one; None: to be removed."""
+    """New values of the labels that the mask names one by one; None removes a label."""
     found: dict[str, str | None] = {}
     for path in paths:
         if path.startswith(_ONE_LABEL):
@@ -165,7 +165,7 @@ def _may_change(path: str, update: _Update, problems: Problems) -> bool:
     known = fields_of(type(update.given))
     field = path.partition(".")[0]
     if path == "*":
-        text = "'*' means everything that may be updated, and stands alone"
+        text = "'*' means everything that may be updated; use it alone"
     elif field in update.fixed:
         text = f"{shown(path)} {update.fixed[field]}"
     elif field in known and field not in _UPDATABLE:

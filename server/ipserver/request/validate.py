@@ -55,14 +55,14 @@ _INPUT_FIELDS = frozenset({"display_name", "labels", "priority", "spec", "projec
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a valid request amounts to.
+    """The contents of a valid request.
 
     Attributes:
         spec: With its defaults filled in.
         spec_hash: SHA-256 of it, in hexadecimal.
         runs: The expanded grid, by index.
         run_memory_bytes: Estimated memory of the largest single run.
-        warnings: What is allowed but worth knowing.
+        warnings: Allowed but noteworthy properties of the request.
         dataset: Properties of its dataset.
     """
 
@@ -80,12 +80,12 @@ def check_create(
     """Check a request and expand its grid.
 
     Args:
-        request: As it came.
+        request: As received.
         limits: Limits of this service.
-        capacity: What a dispatcher saw last; None: nothing is known.
+        capacity: The last capacity report; None: no dispatcher has reported.
 
     Raises:
-        InvalidRequest: Something is wrong; every wrong field is named.
+        InvalidRequest: The request is invalid; every wrong field is named.
     """
     problems = Problems()
     check_ids(request, problems)
@@ -107,17 +107,17 @@ def check_spec(
     *,
     stand_ins: bool = False,
 ) -> Checked:
-    """Check a spec and expand its grid; its fields are named as those below "experiment.spec".
+    """Check a spec and expand its grid. Violations name its fields below "experiment.spec".
 
     Args:
-        given: Without or with its defaults.
+        given: With or without its defaults.
         limits: Limits of this service.
-        capacity: What a dispatcher saw last; None: nothing is known.
-        problems: What is wrong with the rest of the request.
-        stand_ins: Whether far wider networks may stand for limits that are not computed, as in studies.
+        capacity: The last capacity report; None: no dispatcher has reported.
+        problems: Violations found in the rest of the request.
+        stand_ins: Whether far wider networks may replace limits that are not computed, as in studies.
 
     Raises:
-        InvalidRequest: Something is wrong, here or before; every wrong field is named.
+        InvalidRequest: The spec or the rest of the request is invalid; every wrong field is named.
     """
     spec = with_defaults(given)
     check_fields(spec, "experiment.spec", limits, problems)
@@ -135,7 +135,7 @@ def check_spec(
     check_resources(spec.resources, "experiment.spec.resources", problems)
     check_particles(spec, "experiment.spec", problems)
     if problems.found or info is None:
-        # Without a valid spec there may be no estimate; with one wrong field elsewhere there still is.
+        # Memory is estimated if the wrong fields do not enter the estimate.
         problems.found += _memory_if_possible(spec, info, limits, {v.field for v in problems.found})
         raise InvalidRequest(problems.found)
     if not given.record.HasField("probes"):
@@ -167,14 +167,14 @@ def check_spec(
 
 
 def check_ids(request: service_pb2.CreateExperimentRequest, problems: Problems) -> None:
-    """The experiment id and the request id, both optional."""
+    """Check the experiment id and the request id, both optional."""
     if request.experiment_id and not names.is_experiment_id(request.experiment_id):
         problems.add("experiment_id", f"{shown(request.experiment_id)} is not an id: {names.ID_RULE}")
     check_request_id(request.request_id, problems)
 
 
 def check_request_id(request_id: str, problems: Problems) -> None:
-    """A request id, which is optional."""
+    """Check an optional request id."""
     if request_id and not canonical_uuid(request_id):
         problems.add(
             "request_id", f"{shown(request_id)} is not a UUID such as 123e4567-e89b-42d3-a456-426614174000"
@@ -182,7 +182,7 @@ def check_request_id(request_id: str, problems: Problems) -> None:
 
 
 def canonical_uuid(text: str) -> str:
-    """A UUID in its usual spelling; "" for text that is none."""
+    """A UUID in its canonical spelling; "" for text that is not a UUID."""
     try:
         return str(uuid.UUID(text))
     except ValueError:
@@ -190,13 +190,13 @@ def canonical_uuid(text: str) -> str:
 
 
 def check_envelope(message: Message, path: str, limits: Limits, problems: Problems) -> None:
-    """Check what experiments and studies have besides their specs: display name, labels, notes, priority.
+    """Check the fields of experiments and studies besides their specs: display name, labels, notes, priority.
 
     Args:
         message: The experiment or study.
         path: Path of the message in the request.
         limits: Limits of this service.
-        problems: Where to note what is wrong.
+        problems: Collects the violations.
     """
     for descriptor, _ in message.ListFields():
         if descriptor.name not in _INPUT_FIELDS:
@@ -213,13 +213,13 @@ def check_envelope(message: Message, path: str, limits: Limits, problems: Proble
 
 
 def check_label_count(number: int, path: str, problems: Problems) -> None:
-    """How many labels an experiment or study may have."""
+    """Check the number of labels of an experiment or study."""
     if number > names.MOST_LABELS:
         problems.add(f"{path}.labels", f"has {number} labels; at most {names.MOST_LABELS} are allowed")
 
 
 def check_label_key(key: str, path: str, problems: Problems) -> bool:
-    """The key of a label. Returns whether it is right."""
+    """Check the key of a label. Returns whether it is valid."""
     if _LABEL_KEY.fullmatch(key):
         return True
     rule = "a lower-case letter, then at most 62 lower-case letters, digits, '_' and '-'"
@@ -228,7 +228,7 @@ def check_label_key(key: str, path: str, problems: Problems) -> bool:
 
 
 def _memories(spec: spec_pb2.ExperimentSpec, info: DatasetInfo) -> list[tuple[NetworkShape, int]]:
-    """Estimated memory of the largest run per depth, width and activation."""
+    """Estimated memory in bytes of the largest run per depth, width and activation."""
     return [(network, _memory(spec, network, info)) for network in networks(spec.grid)]
 
 
@@ -240,7 +240,7 @@ def _memory(spec: spec_pb2.ExperimentSpec, network: NetworkShape, info: DatasetI
 def _memory_violations(
     spec: spec_pb2.ExperimentSpec, memories: Iterable[tuple[NetworkShape, int]], limits: Limits
 ) -> list[FieldViolation]:
-    """One for each width that is too large, at the smallest depth at which it is."""
+    """One violation per width that is too large, at the smallest depth where it is."""
     too_large: dict[int, tuple[int, int]] = {}
     for network, memory in memories:
         if memory > limits.max_run_memory_bytes:
@@ -274,7 +274,7 @@ def _with_deferred(spec: spec_pb2.ExperimentSpec) -> str:
 def _memory_if_possible(
     spec: spec_pb2.ExperimentSpec, info: DatasetInfo | None, limits: Limits, wrong: set[str]
 ) -> list[FieldViolation]:
-    """Memory violations of a spec with wrong fields, where those that the estimate depends on are right."""
+    """Memory violations of a spec whose wrong fields do not enter the estimate."""
     axes = ("grid.widths", "grid.hidden_layers", "grid.activations")
     used = (
         "dataset",

@@ -1,4 +1,4 @@
-"""The dispatcher: plans experiments, leases packs, has them trained, and commits their slices.
+"""The dispatcher: plans experiments, leases packs, lets workers train them, and commits their slices.
 
 Several dispatchers may run on one store; leases and fencing tokens separate them. Between calls of `step`,
 all state that matters is in the store.
@@ -35,16 +35,16 @@ _OUTAGE_SECONDS = 2.0
 
 
 class Dispatcher:
-    """Leads packs from QUEUED to DONE.
+    """Takes packs from QUEUED to DONE.
 
     Args:
         store: The store.
-        executor: Where trainers run.
+        executor: The executor of the workers.
         settings: Leases, slices, limits, folders.
         owner: Name of this dispatcher in leases, unique among those alive.
         monotonic: Clock for intervals, in seconds.
         beat: Called with every pass, as a heartbeat.
-        observer: Hears of slices and failed attempts.
+        observer: Notified of slices and failed attempts.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Dispatcher:
             try:
                 self.renew()
             except Exception:
-                # The thread must survive a short outage of the store. A lease lost meanwhile is
+                # The thread must survive a short outage of the store. A lease lost during it is
                 # noticed when the next commit is fenced.
                 _log.exception("leases were not renewed")
 
@@ -167,7 +167,7 @@ class Dispatcher:
         self._cluster = Cluster(tuple(nodes.values()), self._settings.expected_nodes, tuple(nodes))
 
     def _look(self) -> None:
-        """Check waiting packs, placed or not, and decide which packs make room."""
+        """Check the packs that wait, in the queue or for their worker, and decide which packs make room."""
         self._look_at_pending()
         board = self._start_packs()
         shapes = {queued.shape: ResourceRequest.of(queued.shape) for queued in board.queued}
@@ -177,7 +177,7 @@ class Dispatcher:
         self._unplaced.look(impossible, self._cluster)
 
     def _look_at_pending(self) -> None:
-        """Give back packs that should not wait for their worker any more, and record the nodes of workers."""
+        """Give back packs that should no longer wait for their worker, and record the nodes of workers."""
         there = self._cluster.named()
         for placed in self._hands.placed:
             node = placed.worker.node()

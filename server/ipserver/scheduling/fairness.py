@@ -1,4 +1,4 @@
-"""Fair share: among packs of equal priority, those of the project that holds least come first."""
+"""Fair share: among packs of equal priority, those of the project with the smallest share come first."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def fair_order(queued: Iterable[Queued], claims: Iterable[Claim], total: Mapping
     """Waiting experiments, most urgent first.
 
     A project's share is the largest part of any resource that its leased packs hold (dominant resource
-    fairness, Ghodsi et al. 2011). Since each start is decided anew, projects of equal priority converge to
-    equal shares while they have packs that wait.
+    fairness, Ghodsi et al. 2011). Shares are computed again for each start, so projects with waiting packs of
+    equal priority converge to equal shares.
 
     Args:
         queued: The waiting experiments.
-        claims: The leased packs; those that are about to leave hold nothing any more.
+        claims: The leased packs; packs that are marked to make room are not counted.
         total: Amounts of the cluster, by name.
     """
     held: dict[str, Counter[str]] = {}

@@ -38,13 +38,13 @@ class Hands:
     """Lead packs from their lease to their last commit.
 
     Args:
-        store: Where the truth is.
-        executor: Where trainers run.
+        store: The store.
+        executor: The executor of the workers.
         settings: Leases, retries, folders.
         datasets: Properties of the datasets.
         refill: Called when a worker becomes free, to give it another pack.
         monotonic: Clock for intervals, in seconds.
-        observer: Hears of slices and failed attempts.
+        observer: Notified of slices and failed attempts.
 
     Attributes:
         placed: Packs that have or wait for a worker.

@@ -28,7 +28,7 @@ class Placed:
         idle_seconds: Total time that its worker waited for slices, in seconds.
         node: Name of its node as recorded in the store; "": it waits for a node to be added.
         arrived: When its last slice arrived.
-        sliced_ns: When its last slice was dealt with, or it was started, in ns since 1970-01-01 UTC.
+        sliced_ns: When its last slice was handled, or it was started, in ns since 1970-01-01 UTC.
     """
 
     pack: LeasedPack

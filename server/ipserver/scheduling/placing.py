@@ -1,4 +1,4 @@
-"""Starting packs and making room, as decided from the store's board."""
+"""Starts packs and makes room, as decided from the store's board."""
 
 from __future__ import annotations
 

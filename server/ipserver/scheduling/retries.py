@@ -39,7 +39,7 @@ class Decision:
     left: int | None
 
     def __str__(self) -> str:
-        """For people: "is tried again (2 more tries)"."""
+        """Text for messages: "is tried again (2 more tries)"."""
         if self.action is not Action.RETRY or self.left is None:
             return self.action.value
         return f"{self.action.value} ({self.left} more {'try' if self.left == 1 else 'tries'})"
@@ -51,7 +51,7 @@ _SETTINGS: Final[Mapping[FailureReason, str]] = {
     FailureReason.LEASE_LOST: "max_attempts_lease_lost",
     FailureReason.OUT_OF_MEMORY: "max_attempts_out_of_memory",
 }
-# Not the pack's fault, and over once there is room or the artifact store answers: retried without limit.
+# Causes outside of the pack that end when disk space is freed or the artifact store answers: no limit.
 _ENDLESS: Final = frozenset({FailureReason.ARTIFACTS_UNAVAILABLE})
 
 

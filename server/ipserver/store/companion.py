@@ -1,4 +1,4 @@
-"""Additional rows in the transactions of a caller: both are committed, or neither is."""
+"""Additional rows in a caller's transactions, committed together with the caller's own or not at all."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Companion(Protocol):
-    """Accompanies the writes of one caller, in whichever threads it makes them."""
+    """Adds rows to the write transactions of one caller, in any thread."""
 
     def writing(self) -> AbstractContextManager[Callable[[Transaction, object], None]]:
-        """Surround a transaction that writes; leaving without an error means that it is committed.
+        """Context of a write transaction, which is committed if the context ends without an error.
 
         Returns:
-            A function to be called in the transaction, with its result, before COMMIT. It is called again if
-            the transaction is repeated.
+            A function to call in the transaction, with its result, before COMMIT. It is called again if the
+            transaction is repeated.
         """
 
 
@@ -27,13 +27,13 @@ _current: ContextVar[Companion | None] = ContextVar("companion", default=None)
 
 
 def companion() -> Companion | None:
-    """The companion of writes in the running context."""
+    """The companion of writes in the current context."""
     return _current.get()
 
 
 @contextmanager
 def accompanied(by: Companion) -> Iterator[None]:
-    """Let `by` accompany all that the block writes, also in threads that run in a copy of its context."""
+    """Let `by` accompany all writes in this context, including threads that run in a copy of it."""
     token = _current.set(by)
     try:
         yield

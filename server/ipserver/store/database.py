@@ -74,7 +74,7 @@ class Transaction:
     def insert_many(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows that have the same columns, whose values JSON can hold.
 
-        PostgreSQL gets them as one value: it would parse as many INSERTs as there are rows.
+        PostgreSQL gets all rows as one JSON value, because parsing an INSERT per row is slow.
         """
         if not rows:
             return
@@ -121,7 +121,7 @@ class Database:
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            # Set explicitly, so that PGOPTIONS and the like, meant for other programs, have no effect.
+            # Set explicitly, so that PGOPTIONS and similar variables of other programs have no effect.
             own = {"options": " ".join(url.normalized_query.get("options", ())), "client_encoding": "utf8"}
             if url.host:
                 own["hostaddr"] = ""
@@ -135,7 +135,7 @@ class Database:
                 isolation_level="AUTOCOMMIT",
                 connect_args={
                     "connect_timeout": CONNECT_SECONDS,
-                    # Behind a pooler the next server does not know statements prepared on the last one.
+                    # Behind a pooler, the next connection may lack prepared statements.
                     "prepare_threshold": None,
                     **_ALIVE,
                     **own,
@@ -151,7 +151,7 @@ class Database:
     def write(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a transaction. It may be called several times; only one call is committed.
 
-        What accompanies the caller's writes (`Companion`) is written in the same transaction.
+        The rows of the caller's `Companion` are written in the same transaction.
 
         Raises:
             StoreUnavailable: The database is gone or busy. The transaction may have been committed.
@@ -205,7 +205,7 @@ class Database:
 
 
 def _name(work: Callable[..., object]) -> str:
-    """Module and name of what is done in a transaction, for spans."""
+    """Module and name of a transaction's function, for spans."""
     return f"{work.__module__.rpartition('.')[2]}.{work.__qualname__}"
 
 
@@ -248,12 +248,12 @@ def parse_dsn(dsn: str) -> sa.URL:
     return url
 
 
-# What a JSON column holds. Infinity and NaN are no JSON: PostgreSQL refuses them, SQLite must too.
+# Encoder of JSON columns. PostgreSQL refuses Infinity and NaN, so SQLite must too.
 _json = json.JSONEncoder(allow_nan=False).encode
 
 
 def _is_outage(error: exc.DBAPIError) -> bool:
-    """Whether the database failed, not the statement. A file that is no database raises DatabaseError."""
+    """Whether the database failed, not the statement. A file that is not a database raises DatabaseError."""
     unusable = (
         isinstance(error, exc.OperationalError | exc.InterfaceError) or type(error) is exc.DatabaseError
     )

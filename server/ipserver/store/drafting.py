@@ -1,4 +1,4 @@
-"""Drafts of migrations: `make migration MESSAGE="Runs know their last training accuracy"`."""
+"""Drafts migrations: `make migration MESSAGE="Add the last training accuracy of runs"`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ipserver.store.interface.training import Training
 
 
 def open_store(dsn: str, *, clock: Callable[[], float] | None = None) -> Store:
-    """A store on the database at `dsn`. It connects on first use.
+    """Open the store on the database at `dsn`. It connects on first use.
 
     Args:
         dsn: "sqlite:////absolute/path/iplab.db" or "postgresql+psycopg://user:password@host:5432/database".

@@ -9,7 +9,7 @@
 
 Packs alternate between QUEUED and LEASED until they are DONE. Every lease is an attempt. A pack has at most
 one attempt that has not ended; the database enforces this as well. Terminal states are final, except that
-failed runs may be retried, and that an ended experiment goes on if runs are added or retried. A run or
+failed runs may be retried, and that an ended experiment continues if runs are added or retried. A run or
 experiment that is being cancelled can only end.
 """
 
@@ -87,20 +87,20 @@ EXTENSIBLE: Final = frozenset({_E.QUEUED, _E.RUNNING, _E.PAUSING, _E.PAUSED, _E.
 
 
 def extension_problem(state: ExperimentState, *, cancelling: bool = False, deleted: bool = False) -> str:
-    """Why nothing can be added to an experiment in this state; "" if runs can be."""
+    """Why no runs can be added to an experiment in this state; "" if they can."""
     if deleted:
         return "it is deleted; undelete it first"
     if state in EXTENSIBLE and not cancelling:
         return ""
-    return f"it is {state} and was asked to stop, so nothing can be added to it; submit a new experiment"
+    return f"it is {state} and was asked to stop, so no runs can be added to it; submit a new experiment"
 
 
 def retry_problem(*, cancelling: bool, deleted: bool) -> str:
-    """Why no run of an experiment can be retried; "" if failed ones can be."""
+    """Why no run of an experiment can be retried; "" if failed runs can be."""
     if deleted:
         return "it is deleted; undelete it first"
     if cancelling:
-        return "it was asked to stop, so none of its runs is trained again; submit a new experiment"
+        return "it was asked to stop, so its runs cannot be trained again; submit a new experiment"
     return ""
 
 
@@ -138,8 +138,8 @@ def require_experiment_move(
     Args:
         before: The old state.
         after: The new state.
-        goes_on: Whether runs were added or retried, with which an ended experiment is RUNNING again, or
-            QUEUED if they are all that it has.
+        goes_on: Whether runs were added or retried, which makes an ended experiment RUNNING again, or QUEUED
+            if it has no other runs.
     """
     if goes_on and before.terminal and before in EXTENSIBLE and after in {_E.RUNNING, _E.QUEUED}:
         return

@@ -1,1 +1,1 @@
-"""Driving studies: rounds become experiments, and their results become the next round or the answer."""
+"""Drives studies: turns rounds into experiments, and results into the next round or the answer."""

@@ -1,12 +1,12 @@
 """Drives studies in steps. Each step is a transaction after which any other driver can continue.
 
-    no open round      ask the planner: write the next round down, or the answer
-    round written      take its actions (creations and extensions with fixed ids, which may be repeated)
+    no open round      ask the planner; record the next round or the answer
+    round recorded     take its actions (creations and extensions with fixed ids, which may be repeated)
     actions taken      wait until the experiments have ended; then ask the planner again
     cancelled          cancel the experiments; when they have ended, end the study
 
-A study is held under a token (`ipserver.store.transactions.studies`). Every write names it, creations and
-extensions of experiments too, so a driver that was overtaken can do nothing any more.
+A study is held under a token (`ipserver.store.transactions.studies`). Every write names the token, including
+creations and extensions of experiments, so writes of a driver that has lost its lease are refused.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class Studies:
 
     Args:
         store: The store.
-        limits: What experiments are checked against.
+        limits: Limits on specs.
         outputs: Computes outputs of networks.
         owner: Name of this driver in leases.
-        lease_seconds: Length of the leases: after this time another driver takes over.
+        lease_seconds: Length of the leases, after which another driver takes over.
         beat: Called with every pass and every step of a study, as a heartbeat.
-        acts: How what studies do gets into the audit log.
+        acts: How acts of studies are recorded in the audit log.
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class Studies:
         self._lease_seconds = lease_seconds
         self._beat = beat
         self._acts = acts or OwnActs()
-        # By study: the last notice about its waiting.
+        # The last notice about waiting, by study.
         self._said: dict[str, str] = {}
-        # By experiment: number of runs when it was read, and what they had measured.
+        # Number of runs when it was read, and their outcomes, by experiment.
         self._read: dict[str, tuple[int, Outcomes]] = {}
 
     def run(self, stop: threading.Event) -> None:
@@ -102,12 +102,12 @@ class Studies:
                 _log.warning("studies wait for the store: %s", error)
                 rest = _OUTAGE_SECONDS
             except Exception:
-                # The thread must outlive a defect: no other one drives studies here.
+                # The thread must survive a defect, because no other thread drives studies here.
                 _log.exception("studies could not be driven")
                 rest = _OUTAGE_SECONDS
 
     def step(self) -> int:
-        """Bring every study one step further; return how many are unfinished and held here.
+        """Advance every study by one step; return the number of unfinished studies held here.
 
         Raises:
             StoreUnavailable: The store cannot be reached now.
@@ -125,12 +125,12 @@ class Studies:
                 if error.never:
                     self._fail(study, error)
                 else:
-                    self._say_once(study, f"waits for room: {error}")
+                    self._say_once(study, f"waits: {error}")
             except ArtifactsUnavailable as error:
                 _log.warning("study %s waits for weights: %s", study.id, error)
             except Exception as error:
                 # A study that this version cannot drive must not stop the others.
-                _log.exception("study %s cannot go on", study.id)
+                _log.exception("study %s cannot continue", study.id)
                 self._fail(study, error)
         return len(held)
 
@@ -165,7 +165,7 @@ class Studies:
         _log.info("study %s: %s", study.id, outcome.sentence)
 
     def _act(self, study: StudyRecord) -> None:
-        """Take all actions of the last round. Repeating an action changes nothing."""
+        """Take all actions of the last round. Repeated actions change nothing."""
         last, holder = study.rounds[-1], (study.id, study.token)
         for action in last.actions:
             self._beat()
@@ -189,7 +189,7 @@ class Studies:
                     with self._noting(study, "CancelExperiment", name):
                         experiment = self._store.cancel_experiment(name)
                 left |= not experiment.state.terminal
-            except NotFound:  # it was to be created by the last round
+            except NotFound:  # the last round has not created it yet
                 continue
         if left:
             return
@@ -201,7 +201,7 @@ class Studies:
 
     def _fail(self, study: StudyRecord, error: Exception) -> None:
         shown = str(error) if isinstance(error, ServiceError) else f"{type(error).__name__}: {error}"
-        said = f"The study cannot go on: {without_secrets(shown)}"
+        said = f"The study cannot continue: {without_secrets(shown)}"
         outcome = replace(study.outcome, reason="FAILED", sentence=said)
         try:
             self._store.finish_study(study.id, study.token, StudyState.FAILED, outcome)
@@ -209,7 +209,7 @@ class Studies:
             _log.info("study %s: %s", study.id, fenced)
 
     def _noting(self, study: StudyRecord, method: str, experiment: str) -> AbstractContextManager[None]:
-        """Let what the block writes bring an entry into the audit log: which study did it, and for whom."""
+        """Context whose writes include an audit entry that names the study and its user."""
         user = f"study {study.id} for {study.owned_by}" if study.owned_by else f"study {study.id}"
         call = self._acts.call(user, f"ExperimentService/{method}", names.experiment_name(experiment))
         return accompanied(self._store.entry_of(call, self._acts.keep_seconds))
@@ -225,7 +225,7 @@ class Studies:
         return studies.Results(runs, study.wall_seconds)
 
     def _outcomes(self, block: Block, metrics: tuple[studies.Metric, ...], base: ExperimentSpec) -> Outcomes:
-        """What ended runs have measured; they do not change, so they are read once."""
+        """Outcomes of ended runs. They do not change, so they are cached."""
         total = len(block.rates) * len(block.seeds)
         known = self._read.get(block.experiment)
         if known is None or known[0] != total:
@@ -244,7 +244,7 @@ class Studies:
 
 
 def outcome_of(decision: studies.Decision, core_seconds: float) -> StudyOutcome:
-    """A decision as the store keeps it."""
+    """Convert a decision for the store."""
     answers = tuple(_plain(answer) for answer in decision.answers)
     if isinstance(decision, studies.Decided):
         verdict, reason, sentence = decision.verdict.name, "DECIDED", decision.sentence
@@ -267,7 +267,7 @@ def _plain(answer: studies.Answer) -> dict[str, Any]:
 
 
 def _cell(cell: studies.Cell) -> Iterator[tuple[str, Any]]:
-    """Fields of `iplab.v1.StudyCell`; what is not finite or not known is left out."""
+    """Fields of `iplab.v1.StudyCell`, without values that are not finite or not known."""
     bounds = asdict(cell.interval)
     for name, value in {**{f.name: getattr(cell, f.name) for f in fields(cell)}, **bounds}.items():
         if name in {"subject", "interval"} or not _known(value):

@@ -21,7 +21,7 @@ from ipserver.studies.rounds import Block
 
 _PAGE: Final = 5_000
 _TEST_LOSS: Final = "test_loss"
-# Vectors by the quantity, each entry a metric.
+# Vector quantities, with the metric of each entry.
 _SKETCHES: Final = {studies.SKETCH: OUTPUTS.metrics, studies.PAIRED: PAIRED}
 
 
@@ -37,9 +37,9 @@ def outcomes(
     Args:
         store: The store.
         block: The experiment.
-        metrics: What the study reads.
+        metrics: Metrics that the study needs.
         cpus: Cores of each pack.
-        vector: Outputs of a run at a step.
+        vector: Returns the outputs of a run at a step, or None.
     """
     runs = _runs(store, block.experiment)
     points = _points(store, block.experiment, metrics)
@@ -129,7 +129,7 @@ def _place(metric: studies.Metric) -> tuple[str, int]:
 
 
 def _seconds(run: RunRecord, seconds: Mapping[str, tuple[float, int]]) -> float:
-    """The run's share of the time of its pack, and of those that the pack was split from."""
+    """The run's share, in seconds, of the time of its pack and the pack's ancestors."""
     shares = (seconds.get(pack, (0.0, 1)) for pack in lineage(run.pack))
     return sum(spent / max(runs, 1) for spent, runs in shares)
 

@@ -1,4 +1,4 @@
-"""Outputs of a run's networks at fixed inputs, from the weights that it has kept."""
+"""Computes outputs of a run's network at fixed inputs, from its stored weights."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ EXAMPLES: Final = 64
 
 
 class Outputs:
-    """f_t at the training inputs that probes measure at.
+    """Outputs f_t at the training inputs of the probes.
 
-    torch is loaded when the first outputs are computed: most studies need none.
+    torch is loaded when the first outputs are computed, because most studies need none.
 
     Args:
-        store: Knows the files of runs.
-        artifact_root: Where they are.
-        data: The folder of datasets; None: none.
+        store: The store, which has the locations of the weights.
+        artifact_root: Root of the artifacts.
+        data: The data folder, or None.
     """
 
     def __init__(self, store: Store, artifact_root: ArtifactRoot, data: Path | None) -> None:
@@ -34,7 +34,7 @@ class Outputs:
         self._data = data
 
     def at(self, run: RunRecord, dataset: str, step: int) -> tuple[float, ...] | None:
-        """All outputs of all inputs, input by input; None if the run kept no weights at this step.
+        """All outputs for all inputs, input by input; None if the run has no weights of this step.
 
         Args:
             run: An ended run.

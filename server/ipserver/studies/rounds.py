@@ -1,8 +1,8 @@
 """Translates a planner's requests into experiments. Pure functions of the study and its earlier rounds.
 
-A *block* is an experiment of a study: one subject at one width, a grid of rates and seeds. A request is met
-by extending a block if rates or seeds alone are added to it, and by a new block otherwise; so no run is
-trained that was not asked for. An action is a request to the service, with an id of its own, stored as JSON.
+A *block* is an experiment of a study: one subject at one width, with a grid of rates and seeds. A request
+extends a block if it adds only rates or only seeds, and creates a new block otherwise, so that no other runs
+are trained. An action is a request to the service, with an id of its own, stored as JSON.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Action = Mapping[str, Any]
 
 
 class Untrainable(ServiceError):
-    """A request that no spec can express."""
+    """Raised for a request that no spec can express."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Block:
     Attributes:
         experiment: Its id.
         subject: Key of `Results.runs`.
-        steps: Updates of its runs.
+        steps: Number of updates of its runs.
     """
 
     experiment: str
@@ -58,7 +58,7 @@ class Block:
     seeds: tuple[int, ...]
 
     def grown(self, request: studies.Request) -> Block | None:
-        """The experiment with the runs of a request; None if the extension would add other runs too."""
+        """The block extended by the runs of a request; None if this would add other runs too."""
         if (self.subject, self.width, self.steps) != (request.subject, request.width, request.steps):
             return None
         if set(self.rates) == set(request.rates) and not {*self.seeds} & {*request.seeds}:
@@ -69,15 +69,15 @@ class Block:
 
 
 def next_round(study: StudyRecord, spec: pb.StudySpec, decision: studies.RunNext) -> NewRound:
-    """The round that trains what the planner asks for.
+    """The round that trains the runs that the planner asks for.
 
     Args:
-        study: With its earlier rounds.
-        spec: Its spec.
-        decision: What is asked for.
+        study: The study with its earlier rounds.
+        spec: The study's spec.
+        decision: The planner's requests.
 
     Raises:
-        Untrainable: A spec cannot express it.
+        Untrainable: A spec cannot express a request.
     """
     number = len(study.rounds) + 1
     known = list(blocks(study.rounds))
@@ -99,7 +99,7 @@ def next_round(study: StudyRecord, spec: pb.StudySpec, decision: studies.RunNext
 
 
 def blocks(rounds: Iterable[RoundRecord]) -> Iterator[Block]:
-    """The experiments of a study as they are once all actions of these rounds are taken."""
+    """The experiments of a study after all actions of these rounds."""
     found: dict[str, Block] = {}
     for one in rounds:
         for action in one.actions:
@@ -115,7 +115,7 @@ def blocks(rounds: Iterable[RoundRecord]) -> Iterator[Block]:
 
 
 def request_of(action: Action) -> service_pb2.CreateExperimentRequest | service_pb2.ExtendExperimentRequest:
-    """The request to the service."""
+    """The request to the service that an action stands for."""
     if "create" in action:
         return json_format.ParseDict(action["create"], service_pb2.CreateExperimentRequest())
     return json_format.ParseDict(action["extend"], service_pb2.ExtendExperimentRequest())
@@ -193,7 +193,7 @@ def _creation(
 
 
 def _entry(spec: pb.StudySpec, request: studies.Request) -> tuple[spec_pb2.ParameterizationSpec, int]:
-    """How a request's parameterization is written in a spec, and the depth of its networks."""
+    """The entry of a spec for a request's parameterization, and the number of hidden layers."""
     base = spec.base
     depths = {parameterization_depth(base, depth): depth for depth in base.grid.hidden_layers}
     hidden_layers = depths[request.exponents.hidden_layers]
@@ -207,7 +207,7 @@ def _entry(spec: pb.StudySpec, request: studies.Request) -> tuple[spec_pb2.Param
         entry.exponents.CopyFrom(exponents(request.exponents))
         if not _same(entry, request, base.optimizer.name):
             raise Untrainable(
-                f"{request.subject} cannot be trained: a spec cannot write its exponents out (biases, means, "
+                f"{request.subject} cannot be trained: a spec cannot express its exponents (biases, means, "
                 "or changes after the first step); choose a parameterization without them"
             )
     entry.ClearField("base_learning_rates")
@@ -224,7 +224,7 @@ def _same(entry: spec_pb2.ParameterizationSpec, request: studies.Request, optimi
 
 
 def _probe(spec: spec_pb2.ExperimentSpec, metrics: Sequence[studies.Metric]) -> None:
-    """Ask for the probes that record these metrics."""
+    """Set the probes that record these metrics."""
     own = metrics if pairs(spec) else [one for one in metrics if one.quantity != studies.PAIRED]
     probed = [(probe, metric) for metric in own if (probe := probe_of(metric))]
     steps = sorted({step for _, metric in probed if (step := recorded_step(metric)) <= spec.steps})

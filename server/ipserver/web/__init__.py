@@ -1,1 +1,1 @@
-"""The web page: experiments and studies in a browser. A client of the API that only reads."""
+"""The web page: shows experiments and studies in a browser, as a client of the API that only reads."""

@@ -1,8 +1,8 @@
-"""The web application: routes, what handlers share, errors as pages.
+"""The web application: routes, globals of templates, error pages.
 
-Handlers are plain functions, which Starlette runs in threads: the SDK waits for its answers. Parts of a
-page can be asked for alone, by `?part=NAME`: `static/live.js` reads those that change while something trains,
-and those that take long to compute.
+Handlers are plain functions, which Starlette runs in threads, because the SDK blocks. Parts of a page can be
+requested separately by `?part=NAME`. `static/live.js` requests those that change while something trains and
+those that take long to compute.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ipserver.web.site import Context, Site
 from ipserver.web.studies import studies_page, study_figure, study_page
 
 _HERE: Final = Path(__file__).parent
-# The nearest status of HTTP; the first that fits.
+# HTTP status by exception; the first matching class applies.
 _STATUS: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
     (errors.InvalidRequestError, HTTPStatus.BAD_REQUEST),
     (errors.UnauthenticatedError, HTTPStatus.UNAUTHORIZED),
@@ -47,7 +47,7 @@ _STATUS: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
 )
 _ASK: Final = {"WWW-Authenticate": 'Basic realm="iplab: any name, and a token as the password"'}
 _IN_A_BROWSER: Final = "In a browser: load the page again, and give the token as the password, with any name."
-# While the service is away the page is loaded again. (After a timeout that would repeat the work.)
+# While the service is unavailable the page is reloaded. (Not after a timeout, which would repeat the work.)
 _AGAIN_SECONDS: Final = 10
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 _ROUTES: Final = (
@@ -65,13 +65,13 @@ _ROUTES: Final = (
 
 
 def application(calls: Calls, host: str, mlflow: str, lifespan: Lifespan | None = None) -> ASGIApp:
-    """The web application.
+    """Create the web application.
 
     Args:
         calls: The API.
-        host: Host on which it is served, beside the names of loopback.
-        mlflow: URL of MLflow's UI, for links; "": none.
-        lifespan: What is done while it is served.
+        host: Host on which it is served, besides the names of loopback.
+        mlflow: URL of MLflow's UI, for links; "" for no links.
+        lifespan: Context of the application's run.
     """
     templates = Environment(
         loader=PackageLoader("ipserver.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -97,8 +97,8 @@ def application(calls: Calls, host: str, mlflow: str, lifespan: Lifespan | None 
         text, headers = str(error), None
         if status is HTTPStatus.UNAUTHORIZED:
             text = f"{text}\n{_IN_A_BROWSER}"
-            # The browser then asks for a user and a password. Not for what it reads by itself while the page
-            # is open: it would ask every few seconds.
+            # The header makes the browser ask for a user and a password. Requests for parts omit it,
+            # because the open page makes one every few seconds.
             headers = None if "part" in request.query_params else _ASK
         return _error_page(site, request, status or HTTPStatus.INTERNAL_SERVER_ERROR, text, headers)
 
@@ -114,7 +114,7 @@ def application(calls: Calls, host: str, mlflow: str, lifespan: Lifespan | None 
         exception_handlers={errors.IplabError: failed, HTTPException: refused},
         lifespan=lifespan,
     )
-    return Guard(app, host)  # around everything, so that errors of Starlette's own have the headers too
+    return Guard(app, host)  # outermost, so that Starlette's own errors have the headers too
 
 
 def _error_page(

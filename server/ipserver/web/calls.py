@@ -1,7 +1,7 @@
-"""The page's calls to the API: the one place that says on whose behalf they are made.
+"""The page's calls to the API, with the token of the browser's user.
 
-Where the API asks for tokens, a browser sends one as the password of HTTP's Basic authentication; the user's
-name in it does not matter. The page has no token of its own, so it shows a user no more than the API would.
+If the API needs tokens, a browser sends one as the password of HTTP's Basic authentication, with any user
+name. The page has no token of its own, so it shows a user no more than the API would.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ class Calls:
     """Clients of the API, one per token.
 
     Args:
-        address: HOST:PORT of the API; its TLS is that of the client's variables (see
-            `iplab.connection.profiles`).
+        address: HOST:PORT of the API; the client's variables determine TLS (see `iplab.connection.profiles`).
     """
 
     def __init__(self, address: str) -> None:
@@ -35,10 +34,10 @@ class Calls:
         self._connected = lru_cache(_MOST_CALLERS)(self._connect)
 
     def client(self, request: Request) -> Client:
-        """The client for a request of a browser.
+        """The client for a browser's request.
 
         Raises:
-            InvalidRequestError: The variables for TLS are wrong.
+            InvalidRequestError: The variables for TLS are invalid.
         """
         return self._connected(token_of(request.headers.get("authorization", "")))
 
@@ -54,7 +53,7 @@ class Calls:
 
 
 def token_of(header: str) -> str:
-    """The token in a header "authorization"; "" without one.
+    """The token in the header "authorization"; "" if there is none.
 
     >>> token_of("Basic " + base64.b64encode(b"me:secret").decode()), token_of("Bearer secret"), token_of("")
     ('secret', 'secret', '')
@@ -69,5 +68,5 @@ def token_of(header: str) -> str:
             return ""
     else:
         return ""
-    # What cannot stand in a header is no token.
+    # A token must be valid in a header.
     return text if text.isascii() and text.isprintable() else ""

@@ -21,7 +21,7 @@ _OFFERED: Final = 100
 
 
 def compare_page(site: Site, request: Request) -> Response:
-    """Two experiments side by side; without two names, a form that asks for them."""
+    """Compare two experiments; without two names, show a form."""
     client = site.client(request)
     left, right, metric = (request.query_params.get(name, "").strip() for name in ("a", "b", "metric"))
     context: Context = {"a": left, "b": right, "metric": metric, "metrics": METRICS, "label": label}
@@ -40,7 +40,7 @@ def compare_page(site: Site, request: Request) -> Response:
 
 
 def _columns(found: Comparison) -> list[int]:
-    """Places of the axes in which the pairs differ, or all of them of a single pair."""
+    """Indices of the axes in which the pairs differ; all axes if there is a single pair."""
     places = range(len(found.axes))
     one = len(found.pairs) == 1
     return [place for place in places if one or len({pair.settings[place] for pair in found.pairs}) > 1]

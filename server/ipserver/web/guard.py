@@ -1,7 +1,7 @@
 """Checks of every request's host, and security headers of every response.
 
 A page of another site can make a browser send requests to this machine's loopback, and by DNS rebinding even
-read the answers, under a name of its own. Such requests have that name in their Host header.
+read the answers. Such requests have the other site's name in their Host header.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Nothing but our own files: no inline script or style, no frame, no other site.
+# Allows only our own files: no inline scripts or styles, no frames, no other sites.
 PAGE_POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# A figure opened on its own may have the style sheet that it holds, and nothing else.
+# A figure opened directly may use its embedded style sheet, and nothing else.
 FIGURE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADERS: Final = {
@@ -29,13 +29,13 @@ _HEADERS: Final = {
 
 
 class Guard:
-    """Middleware: refuse requests under a foreign name, add the headers above.
+    """Middleware: refuses requests with a foreign Host header, and adds the headers above.
 
     The port is not compared, so that a forwarded port (`ssh -L 8080:127.0.0.1:50052`) works.
 
     Args:
-        app: What answers.
-        host: The host on which the server listens, allowed beside the names of loopback.
+        app: The wrapped application.
+        host: The host on which the server listens, allowed besides the names of loopback.
     """
 
     def __init__(self, app: ASGIApp, host: str) -> None:
@@ -43,7 +43,7 @@ class Guard:
         self._hosts = _LOOPBACK | {host}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -12,10 +12,10 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Value]):
-    """Cache of the most recently used values. Thread-safe: concurrent requests of a key compute it once.
+    """Cache of the most recently used values. Thread-safe; concurrent requests for a key compute it once.
 
     Args:
-        most: Number of values that are kept.
+        most: Maximum number of values.
 
     >>> kept = Kept[int](most=1)
     >>> kept.get("a", lambda: 1), kept.get("a", lambda: 2), kept.get("b", lambda: 3), kept.get("a", lambda: 4)

@@ -1,4 +1,4 @@
-"""Reports and figures, computed once for all visitors. The first of them loads numpy and what draws."""
+"""Reports and figures, computed once for all visitors. numpy and matplotlib are loaded at first use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MEDIA: Final = {
     "pdf": "application/pdf",
     "csv": "text/csv; charset=utf-8",
 }
-# matplotlib's settings belong to the whole process.
+# matplotlib's settings are global to the process.
 _drawing: Final = threading.Lock()
 
 
@@ -31,7 +31,7 @@ class Measured:
     """The report and the figures of an experiment.
 
     Attributes:
-        report: Measurement held against theory.
+        report: Comparison of the measurements with theory.
         pictures: Figures by kind.
     """
 
@@ -40,7 +40,7 @@ class Measured:
 
 
 class Pictures:
-    """Reports, figures and their files, kept while nothing changes. Keys tell them apart."""
+    """Cache of reports, figures and their files. Keys change with the data."""
 
     def __init__(self) -> None:
         self._measured = Kept[Measured](most=64)
@@ -48,7 +48,7 @@ class Pictures:
         self._files = Kept[bytes](most=512)
 
     def measured(self, experiment: Experiment) -> Measured:
-        """The report and the figures of an experiment as it was read."""
+        """The report and the figures of an experiment at its present version."""
 
         def make() -> Measured:
             from iplab.plotting import pictures  # noqa: PLC0415 - see above
@@ -59,7 +59,7 @@ class Pictures:
         return self._measured.get(version(experiment), make)
 
     def picture(self, key: Hashable, make: Callable[[], Picture]) -> Picture | None:
-        """Another figure; None if there is nothing to draw."""
+        """A figure made by `make`; None if there is nothing to draw."""
 
         def attempt() -> Picture | None:
             from ipcore.figures import PictureError  # noqa: PLC0415 - see above
@@ -92,10 +92,10 @@ class Pictures:
 
 
 def version(experiment: Experiment) -> tuple[str, int]:
-    """Differs whenever anything of an experiment has changed."""
+    """Key of an experiment's data; changes with every event."""
     return experiment.uid, experiment.sequence
 
 
 def version_of_study(study: Study) -> tuple[str, int, int]:
-    """Differs whenever a study knows more, or more of its runs have ended."""
+    """Key of a study's data; changes with its findings and the number of ended runs."""
     return study.uid, study.sequence, study.spent.runs

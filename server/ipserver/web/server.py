@@ -1,4 +1,4 @@
-"""How the web application is served."""
+"""The HTTP server of the web application."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
 
     Args:
         app: The application.
-        host: Address of loopback.
-        port: 0 takes a free one.
+        host: A loopback address.
+        port: Port; 0 takes a free one.
     """
     config = uvicorn.Config(
         app,
@@ -29,7 +29,7 @@ def server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # there is no proxy
+        proxy_headers=False,  # the page is not behind a proxy
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=2,
     )

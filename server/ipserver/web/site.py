@@ -35,10 +35,10 @@ class Leaf(Generic[Row]):
     """One page of a long list.
 
     Attributes:
-        rows: What stands on it.
-        number: From 1.
+        rows: Rows of the page.
+        number: Number of the page, from 1.
         first: Number of its first row, from 1.
-        more: Whether another one follows.
+        more: Whether another page follows.
     """
 
     rows: tuple[Row, ...]
@@ -48,7 +48,7 @@ class Leaf(Generic[Row]):
 
 
 class Site:
-    """The API, the templates, and the figures made so far."""
+    """The API's clients, the templates, and the cache of figures."""
 
     def __init__(self, calls: Calls, templates: Environment, pictures: Pictures) -> None:
         self._calls = calls
@@ -67,18 +67,18 @@ class Site:
         now: Mapping[str, Make] = MappingProxyType({}),
         later: Mapping[str, Make] = MappingProxyType({}),
     ) -> Response:
-        """Render a page, or with `?part=` only that part of it.
+        """Render a page, or only one part of it if `?part=` names one.
 
         Args:
-            request: From the browser.
+            request: The browser's request.
             name: The page is `templates/NAME.html`, its parts are `templates/parts/NAME_PART.html`.
-            context: What all of them show.
-            now: What the parts show that the page includes.
-            later: The same of the parts that take long: the page's script asks for them, or `?whole=1`
-                includes them.
+            context: Values for the page and all its parts.
+            now: Functions that return the values of parts that the page includes, by part.
+            later: The same for parts that take long. The page's script requests them, or `?whole=1` includes
+                them.
 
         Raises:
-            HTTPException: 404, the page has no such part.
+            HTTPException: 404 if the page has no such part.
         """
         part = request.query_params.get("part", "")
         whole = "whole" in request.query_params
@@ -92,20 +92,20 @@ class Site:
         return HTMLResponse(self.render(f"{name}.html", context | {"whole": whole}))
 
     def render(self, template: str, context: Context) -> str:
-        """The text of a template."""
+        """Render a template to text."""
         return self._templates.get_template(template).render(context)
 
     def figure(self, request: Request, key: Hashable, picture: Picture | None, ending: str) -> Response:
-        """A figure as a file; the browser asks again whether it has changed, and gets 304 if it has not.
+        """Respond with a figure as a file, or with 304 if the browser's copy is current.
 
         Args:
-            request: From the browser.
-            key: Differs for figures that differ.
-            picture: None: there is none.
-            ending: The format.
+            request: The browser's request.
+            key: Key of the figure, different for different figures.
+            picture: The figure, or None if there is none.
+            ending: The file format, as a key of `MEDIA`.
 
         Raises:
-            HTTPException: 404, no such figure or format.
+            HTTPException: 404 if there is no such figure or format.
         """
         if picture is None or ending not in MEDIA:
             raise HTTPException(404, f"there is no such figure; formats are {', '.join(MEDIA)}")
@@ -117,7 +117,7 @@ class Site:
         }
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
-        from ipcore.figures import PictureError  # noqa: PLC0415 - numpy, only where something is drawn
+        from ipcore.figures import PictureError  # noqa: PLC0415 - loads numpy, needed only to draw
 
         try:
             content = self.pictures.file(key, picture, ending)
@@ -130,11 +130,11 @@ def leaf(request: Request, rows: Iterable[Row], size: int) -> Leaf[Row]:
     """The page of a list that `?page=` selects.
 
     Raises:
-        HTTPException: 400, that is no number of a page.
+        HTTPException: 400 if it is not a positive integer.
     """
     text = request.query_params.get("page", "1")
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_PAGES):
-        raise HTTPException(400, f"page: {text!r} is no number of a page")
+        raise HTTPException(400, f"page: {text!r} is not a page number; use 1, 2, 3, ...")
     number = int(text)
     start = (number - 1) * size
     found = tuple(islice(rows, start, start + size + 1))
@@ -142,7 +142,7 @@ def leaf(request: Request, rows: Iterable[Row], size: int) -> Leaf[Row]:
 
 
 def query(request: Request, **changes: str | int | None) -> str:
-    """The request's query with changes, as "?a=1&b=2"; None takes an entry out."""
+    """The request's query with changes, as "?a=1&b=2"; None removes an entry."""
     kept = {name: value for name, value in request.query_params.items() if name != "part"}
     given = {name: str(value) for name, value in (kept | changes).items() if value not in (None, "")}
     return f"?{urlencode(given)}"

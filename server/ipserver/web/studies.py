@@ -30,7 +30,7 @@ def studies_page(site: Site, request: Request) -> Response:
 
 
 def study_page(site: Site, request: Request) -> Response:
-    """A study: the answer, its figure, the numbers behind it, its rounds and experiments."""
+    """A study: the answer, its figure and numbers, its rounds and experiments."""
     study = site.client(request).get_study(request.path_params["study"])
     context: Context = {"study": study, "interval": interval_text, "prediction": prediction_text}
     return site.page(
@@ -49,6 +49,6 @@ def study_figure(site: Site, request: Request) -> Response:
 
 
 def _picture(site: Site, study: Study) -> Picture | None:
-    from iplab.studies.pictures import picture_of  # noqa: PLC0415 - numpy, only where something is drawn
+    from iplab.studies.pictures import picture_of  # noqa: PLC0415 - loads numpy, needed only to draw
 
     return site.pictures.picture(version_of_study(study), lambda: picture_of(study))

@@ -1,4 +1,4 @@
-"""Values as the templates show them."""
+"""Formats values for the templates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from iplab.results.numbers import SETTING_DIGITS, number
 
 
 def shown(value: object) -> str:
-    """A cell of a table: numbers with few digits, "-" for None.
+    """The text of a table's cell: numbers to 4 significant digits, "-" for None.
 
     >>> shown(0.123456), shown(None), shown("mup")
     ('0.1235', '-', 'mup')
@@ -22,17 +22,17 @@ def shown(value: object) -> str:
 
 
 def setting(value: object) -> str:
-    """A setting: all its digits up to six."""
+    """The text of a setting: numbers to 6 significant digits."""
     return number(value, SETTING_DIGITS) if isinstance(value, float) else shown(value)
 
 
 def moment(time: datetime | None) -> str:
-    """A time as people read it, in UTC."""
+    """A time as "YYYY-MM-DD HH:MM:SS" in UTC; "-" for None."""
     return "-" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
 
 
 def span(seconds: float) -> str:
-    """A length of time.
+    """A duration as text.
 
     >>> span(0.4), span(75), span(4000)
     ('0 s', '75 s', '67 min')
@@ -43,7 +43,7 @@ def span(seconds: float) -> str:
 
 
 def state(name: object) -> str:
-    """A state in words, and the last part of its class of CSS."""
+    """The name of a state in words; also the suffix of its CSS class."""
     return str(name).lower().replace("_", " ")
 
 

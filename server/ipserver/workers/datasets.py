@@ -19,7 +19,7 @@ def cached_dataset(name: str, data_root: str | None) -> Dataset:
     """A dataset, read again if its files have changed.
 
     Raises:
-        DataError: It is not there, or cannot be read.
+        DataError: The dataset is missing or cannot be read.
     """
     try:
         signature = files_signature(name, data_root)

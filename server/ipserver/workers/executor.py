@@ -46,7 +46,7 @@ class Worker(Protocol):
 
 
 class Executor(Protocol):
-    """A place for trainers.
+    """A place where trainers run.
 
     Attributes:
         cluster: Name of the cluster; dispatchers with equal names share its nodes.
@@ -100,8 +100,8 @@ def worker_lost(message: str) -> SliceReport:
 def bounded(reason: FailureReason, message: str, traceback: str = "", log_tail: str = "") -> Failure:
     """A failure of bounded size, because every listing of failed runs contains it.
 
-    Keeps the start of the message and the end of the traceback and log, the most informative parts. Readers
-    of the project see them, and MLflow: libraries may have quoted passwords and keys, which are masked.
+    Keeps the start of the message and the end of the traceback and log, the most informative parts. Masks
+    passwords and keys that libraries may have quoted, because readers of the project and MLflow see failures.
     """
     message, traceback, log_tail = map(without_secrets, (message, traceback, log_tail))
     return Failure(reason, message[:_MESSAGE_LIMIT], traceback[-_TEXT_LIMIT:], log_tail[-_TEXT_LIMIT:])

@@ -1,6 +1,6 @@
 """Summaries of runs, updated from their points slice by slice. Slice boundaries do not affect them.
 
-`ipserver.store.summary` declares which point each value is.
+`ipserver.store.summary` declares which point becomes which value.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ def test_global_options_may_stand_before_and_after_the_command(service, trained)
 def test_a_missing_option_is_told_with_what_it_takes():
     result = CliRunner().invoke(main, ["study", "rate-transfer", "--parameterization", "mup"])
     assert result.exit_code == 2
-    assert "Missing option '--budget'. What it may spend: 10m, 400 runs" in result.stderr
+    assert "Missing option '--budget'. Budget: 10m, 400 runs" in result.stderr
 
 
 def test_help_is_had_in_every_way():

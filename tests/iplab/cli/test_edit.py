@@ -65,7 +65,7 @@ def test_delete_undelete_and_purge(iplab, spec_file):
     row = next(row for row in iplab("list", "--deleted").stdout.splitlines() if "first-gone" in row)
     assert "CANCELLED (deleted)" in row
     assert "it is deleted" in iplab("show", "first-gone").stdout
-    assert iplab("undelete", "second-gone").stdout == "second-gone is there; it is not deleted\n"
+    assert iplab("undelete", "second-gone").stdout == "second-gone exists; it is not deleted\n"
     assert iplab("purge", "first-gone", stdin="n\n").exit_code == 130
     assert iplab("purge", "first-gone", stdin="y\n").stdout == "first-gone is being purged\n"
     (plain,) = json.loads(iplab("purge", "first-gone", "--yes", "--json").stdout)

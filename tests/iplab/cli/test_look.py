@@ -196,7 +196,7 @@ def test_weights_are_shown_or_saved(iplab, trained, tmp_path):
     result = iplab("weights", "trained", "1", "--output", nowhere)
     assert result.exit_code == 2
     assert result.stderr == (
-        f"error: {nowhere}: there is no folder {nowhere.parent}; make it, or name a file elsewhere\n"
+        f"error: {nowhere}: there is no folder {nowhere.parent}; create it, or name a file elsewhere\n"
     )
 
 

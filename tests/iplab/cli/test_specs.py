@@ -25,7 +25,7 @@ def test_init_writes_a_spec_that_can_be_submitted(iplab, tmp_path):
     file.write_text(text)
     assert iplab("submit", file, "--dry-run").exit_code == 0
     again = iplab("init", file)
-    assert (again.exit_code, "is there already" in again.stderr) == (2, True)
+    assert (again.exit_code, "exists already" in again.stderr) == (2, True)
     assert file.read_text() == text
     assert iplab("init", file, "--force").exit_code == 0
     assert yaml.safe_load(iplab("init", "-").stdout)["spec"]["dataset"] == "digits"
@@ -40,8 +40,8 @@ def test_clone_submits_the_spec_with_changes(iplab, trained, spec_file, tmp_path
     iplab("cancel", "cloned")
     same = iplab("clone", "trained", "--dry-run")
     assert same.stdout == iplab("submit", spec_file, "--dry-run").stdout
-    assert same.stdout.startswith("the spec is good: 8 runs, 160 steps, at most about ")
-    assert "the same numbers come out again" in same.stderr
+    assert same.stdout.startswith("the spec is valid: 8 runs, 160 steps, at most about ")
+    assert "it will have the same results" in same.stderr
     file = tmp_path / "out.yaml"
     assert (
         iplab("clone", "trained", "--set", "grid.base_learning_rates=[0.3]", "--output", file).exit_code == 0

@@ -165,7 +165,7 @@ def test_a_file_on_pythonpath_in_a_librarys_place_is_named(module, file, shown, 
     (tmp_path / "test.py").write_text("harmless")
     done = run(None, "--help", module=module, env={"PYTHONPATH": f"/nowhere{os.pathsep}{tmp_path}"})
     assert done.returncode == 2
-    said = f"{module}: PYTHONPATH names {tmp_path}, where {shown} would be loaded in the place of the library"
+    said = f"{module}: PYTHONPATH names {tmp_path}, where {shown} would be loaded instead of the library"
     assert done.stderr.decode().startswith(said)
     assert len(done.stderr.splitlines()) == 2
 

@@ -353,7 +353,7 @@ def test_what_failed_goes_on(own_service, own_client):
         assert pack.committed_steps == 5
         commit(own_service, pack, 6, 20)
     assert experiment.wait(progress=False, timeout=60).state is iplab.ExperimentState.SUCCEEDED
-    with pytest.raises(iplab.InvalidRequestError, match="only a run that failed"):
+    with pytest.raises(iplab.InvalidRequestError, match="only failed runs"):
         experiment.run(0).retry()
     with pytest.raises(iplab.RequestIdReusedError):
         experiment.run(1).retry(request_id=once)

@@ -64,7 +64,7 @@ def test_every_path_that_leads_nowhere_is_named():
     assert {violation.field: violation.message for violation in caught.value.violations} == {
         "grid.widths[5]": "there is no entry [5]; there are 2, counted from 0",
         "steps.x": "what is before 'x' has no fields",
-        "a..b": "is no path; write it as grid.parameterizations[0].preset",
+        "a..b": "is not a path; write it as grid.parameterizations[0].preset",
     }
 
 

@@ -59,7 +59,7 @@ async def test_readers_at_the_same_time(api):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: None, "cannot be read: it is not there"),
+        (lambda content: None, "is missing"),
         (lambda content: content[:-1], "bytes but 11010048 were committed"),
         (lambda content: content[:-1] + b"?", "no longer has the checksum"),
     ],

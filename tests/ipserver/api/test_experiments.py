@@ -124,7 +124,7 @@ async def test_thousands_of_mistakes_still_fit_into_a_status(api, request_of, le
     assert failed.code == grpc.StatusCode.INVALID_ARGUMENT
     assert failed.message.startswith("1000 wrong fields")
     listed = len(failed.violations) - 1
-    assert failed.violations[""] == f"and {1000 - listed} more; mend these first"
+    assert failed.violations[""] == f"and {1000 - listed} more; correct these first"
     assert listed >= 5
 
 

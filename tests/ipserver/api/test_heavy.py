@@ -75,3 +75,20 @@ async def test_without_processes_a_thread_does_the_work(store):
     assert (await pool.run(process_id)).value == os.getpid()
     assert (await pool.read(experiments, 10)).value == 0
     pool.close()
+
+
+async def test_processes_that_could_not_import_are_started_anew(heavy, tmp_path, monkeypatch):
+    """As while a package is replaced below a running service."""
+    file = tmp_path / "replaced_below.py"
+    file.write_text(
+        "import multiprocessing\n"
+        "assert multiprocessing.parent_process() is None\n"
+        "def answer():\n"
+        "    raise AssertionError\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import replaced_below
+
+    with pytest.raises(Exception):  # noqa: B017 - a defect, as the log has it
+        await asyncio.wait_for(heavy.run(replaced_below.answer), 30)
+    assert (await asyncio.wait_for(heavy.run(process_id), 60)).value != os.getpid()

@@ -272,7 +272,7 @@ async def test_a_file_comes_in_chunks_and_from_any_place(weights):
 
 async def test_damage_is_noticed(weights):
     for path, told in [
-        ("spec.json", "cannot be read"),
+        ("spec.json", "is missing"),
         ("weights/escape.bin", "outside the artifact folder"),
     ]:
         failed = await damage(weights, path)

@@ -73,7 +73,7 @@ async def test_another_etag_aborts(api, created):
         (["state"], "'state' is set by the service"),
         (["etag"], "'etag' is set by the service"),
         (["priorty"], "did you mean 'priority'?"),
-        (["notes", "*"], "stands alone"),
+        (["notes", "*"], "use it alone"),
         (["labels", "labels.a"], "keep one of the two"),
         (["labels.A b"], "is not a key"),
         ([""], "unknown path ''"),

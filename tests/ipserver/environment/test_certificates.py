@@ -38,7 +38,7 @@ def test_settings_name_them(folder, monkeypatch):
     ("file", "content", "said"),
     [
         ("tls.crt", b"no certificate", "tls.crt holds no certificate"),
-        ("tls.key", b"no key", "tls.key is no unencrypted private key"),
+        ("tls.key", b"no key", "tls.key is not an unencrypted private key"),
         ("tls.key", trustme.CA().issue_cert("x.org").private_key_pem.bytes(), "tls.key does not belong to"),
         ("tls.key", None, "cannot read .*tls.key: No such file"),
         ("client-ca.crt", b"-", "client-ca.crt holds no certificate"),

@@ -133,7 +133,7 @@ def test_secrets_are_masked(text, masked):
         "the token 0123456789ab is revoked",
         "experiments/e/runs/r00001: 4 runs in 1 packs",
         "sqlite:////home/me/iplab.db at 12:30:01",
-        "this service wants a token: set IPLAB_TOKEN, or the header `authorization: Bearer TOKEN`",
+        "this service needs a token: set IPLAB_TOKEN, or the header `authorization: Bearer TOKEN`",
         "the password is wrong",
     ],
 )

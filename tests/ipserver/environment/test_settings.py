@@ -278,7 +278,7 @@ def test_a_missing_settings_file_is_named(places):
         ({"expected_nodes": '[{"cpus": NaN}]'}, r"EXPECTED_NODES\[0\]\['cpus'\]='nan': .*finite"),
         ({"expected_nodes": '[{"cpus": "many"}]'}, r"EXPECTED_NODES\[0\]\['cpus'\]='many': .*number"),
         ({"expected_nodes": '[{"": 1}]'}, r"EXPECTED_NODES\[0\].*at least 1 character"),
-        ({"expected_nodes": '[{"CPU": 8}]'}, "IPLAB_EXPECTED_NODES=.*has CPU; cores are called cpus here"),
+        ({"expected_nodes": '[{"CPU": 8}]'}, "IPLAB_EXPECTED_NODES=.*has CPU; use the names cpus for cores"),
     ],
 )
 def test_wrong_values_are_named(options, message):
@@ -389,7 +389,7 @@ def test_a_home_may_have_such_a_name(name, tmp_path):
 @pytest.mark.parametrize("letter", ["?", "%", "\n", "\x7f", "\udcff"])
 def test_a_home_that_cannot_stand_in_an_address_is_refused(letter, tmp_path):
     with pytest.raises(
-        StartupError, match=r"^wrong settings: IPLAB_HOME='.*cannot stand in the addresses of"
+        StartupError, match=r"^wrong settings: IPLAB_HOME='.*which the URLs of SQLite and MLflow do not allow"
     ):
         load_settings(home=str(tmp_path / f"a{letter}20b"))
     load_settings(home=str(tmp_path), data=str(tmp_path / f"a{letter}b"))  # no address has it

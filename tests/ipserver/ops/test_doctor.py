@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -60,14 +59,6 @@ def settings(tmp_path):
     store_in(settings).close()
     open_service(settings, write=True).close()
     return settings
-
-
-@pytest.fixture
-def nowhere():
-    """An address of this machine where nothing listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 def changed(settings, **changes):
@@ -404,7 +395,7 @@ def test_the_settings_are_those_of_the_service_that_runs(settings, tmp_path, mon
 
 def test_data_that_is_not_there_or_damaged(settings, tmp_path):
     data = tmp_path / "data"
-    assert f"the folder {data} is not there" in wrong(changed(settings, data=str(data)))["data"]
+    assert f"the folder {data} does not exist" in wrong(changed(settings, data=str(data)))["data"]
 
     (data / "registered").mkdir(parents=True)
     inputs, labels = np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1])
@@ -441,7 +432,7 @@ def test_a_disk_that_is_nearly_full(settings):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
     told = {f["check"]: f["text"] for f in json.loads(done.stdout)["findings"] if f["level"] == "wrong"}
-    assert f"IPLAB_ARTIFACTS: 16 MiB free at {settings.home}/artifacts; make room" in told["space"]
+    assert f"IPLAB_ARTIFACTS: 16 MiB free at {settings.home}/artifacts; free space" in told["space"]
 
 
 def test_a_variable_that_no_setting_is_called(settings, monkeypatch):

@@ -20,7 +20,7 @@ def test_decay_that_nothing_would_be_seen_of_is_refused():
     (message,) = found.values()
     assert message == (
         "1e-08 times the largest base learning rate 0.2 takes at most 4.0e-08 from the weights "
-        "in all 20 updates, less than single precision can hold (6.0e-08): nothing would decay; "
+        "in all 20 updates, less than single precision can hold (6.0e-08): it has no effect; "
         "raise it, or leave it out"
     )
 
@@ -53,7 +53,7 @@ def test_schedules_that_let_rates_vanish(schedule):
     found = violations(spec(schedule=schedule))
     assert set(found) == {f"{SPEC}.schedule"}
     assert "at the schedule's least factor" in found[f"{SPEC}.schedule"]
-    assert found[f"{SPEC}.schedule"].endswith("too small; let rates fall less far")
+    assert found[f"{SPEC}.schedule"].endswith("too small; choose a larger final rate")
 
 
 def test_a_rate_that_does_not_fit_is_not_named_again_for_its_schedule():

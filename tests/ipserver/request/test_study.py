@@ -168,7 +168,7 @@ def beside_mup(**grid):
 
 def test_far_wider_networks_stand_for_limits_that_are_not_computed():
     found = checked(**beside_mup(widths=[64, 128, 256]))
-    assert any("16 times wider networks stand for the limit" in text for text in found.warnings)
+    assert any("networks 16 times wider, with deferred weights, replace" in text for text in found.warnings)
     question = question_of(found.spec, LIMITS, None)
     assert question.without_limit == ("mup (relu, 2 hidden layers)",)
     # The particles of ip-llr are not many enough for wider ones.
@@ -195,7 +195,7 @@ def test_mup_of_one_hidden_layer_has_its_limit():
     [
         (
             {"max_width": 2000},
-            "width 256 is held against a network of width 4,096 with deferred weights, which is more than "
+            "width 256 is compared with a network of width 4,096 with deferred weights, which is more than "
             "the 2,000 that this service allows: go up to width 125",
         ),
         ({"max_run_memory_bytes": 6_000_000}, "of width 4,096 with deferred weights, which needs "),

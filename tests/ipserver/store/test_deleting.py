@@ -96,7 +96,7 @@ def test_what_a_study_still_needs_is_not_deleted(store: Store, clock: Clock) -> 
     store.create_study(new_study())
     study = held(store)
     store.begin_round("s", study.token, a_round(1, "e"), StudyOutcome())
-    with pytest.raises(InvalidRequest, match="study 's', which asked for it, goes on"):
+    with pytest.raises(InvalidRequest, match="it belongs to study 's', which has not ended"):
         store.delete_experiment("e", KEEP)
     store.finish_study("s", study.token, StudyState.SUCCEEDED, StudyOutcome())
     assert store.delete_experiment("e", KEEP).delete_time is not None
@@ -126,7 +126,7 @@ def test_nothing_is_left_once_its_time_is_up(store: Store, clock: Clock, monkeyp
     assert rows_of(store, "e") == {}
     assert rows_of(store, "kept").keys() == {"runs", "packs", "attempts", "segments", "events", "experiments"}
     assert purge_all(store) == []
-    with pytest.raises(AlreadyExists, match="'e' was purged, and ids are not used again"):
+    with pytest.raises(AlreadyExists, match="'e' was purged, and ids are not reused"):
         store.create_experiment(new_experiment(), new_runs(1))
     with pytest.raises(AlreadyExists):
         store.require_free_experiment("e")

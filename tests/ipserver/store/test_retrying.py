@@ -99,7 +99,10 @@ def test_one_run_is_retried_and_others_stay(store: Store) -> None:
     assert store.retry_failed("e", index=1).state is ExperimentState.RUNNING
     assert states(store) == [F, Q, D, S]
     assert store.retry_failed("e", index=1).counts[Q] == 1, "it has not ended: nothing changes"
-    for index, text in ((2, "run 2 is DIVERGED; the same numbers"), (3, "run 3 is SUCCEEDED; only a run")):
+    for index, text in (
+        (2, "run 2 is DIVERGED; the same numbers"),
+        (3, "run 3 is SUCCEEDED; only failed runs"),
+    ):
         with pytest.raises(InvalidRequest, match=text):
             store.retry_failed("e", index=index)
     for experiment, missing in (("e", 4), ("x", 0)):

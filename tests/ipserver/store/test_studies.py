@@ -203,7 +203,7 @@ def test_what_describes_a_study_changes_and_all_else_stays(store: Store) -> None
     assert store.get_study("s").etag == after.etag != before.etag, "progress does not change it"
     with pytest.raises(EtagMismatch, match="study 's' was changed"):
         store.update_study("s", Revision(etag=before.etag, values={"notes": "yours"}))
-    with pytest.raises(InvalidRequest, match=r"study.labels: would be 33 labels"):
+    with pytest.raises(InvalidRequest, match=r"study.labels: would result in 33 labels"):
         store.update_study("s", Revision(labels={f"k{n}": "" for n in range(32)}))
     store.accounts.set_quota("default", "", "priority", 3)
     with pytest.raises(QuotaExceeded, match="at most 3, not 8"):

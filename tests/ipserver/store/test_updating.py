@@ -51,7 +51,7 @@ def test_the_etag_stands_for_what_can_be_updated(store: Store) -> None:
     assert store.get_experiment("e").etag == first, "progress does not change it"
     second = store.update_experiment("e", Revision(etag=first, values={"notes": "mine"})).etag
     assert second != first
-    with pytest.raises(EtagMismatch, match=f"{second!r} now"):
+    with pytest.raises(EtagMismatch, match=f"now {second!r}"):
         store.update_experiment("e", Revision(etag=first, values={"notes": "yours"}))
     assert store.get_experiment("e").notes == "mine"
     changes = ({"display_name": "x"}, {"priority": 1}, {"labels": {"a": "b"}}, {"notes": "n"})
@@ -85,6 +85,6 @@ def test_a_limit_of_the_priority_counts_when_it_is_raised(store: Store) -> None:
 def test_labels_stay_few(store: Store) -> None:
     labels = {f"k{n}": "" for n in range(32)}
     store.create_experiment(new_experiment(labels=labels), new_runs(1))
-    with pytest.raises(InvalidRequest, match="would be 33 labels"):
+    with pytest.raises(InvalidRequest, match="would result in 33 labels"):
         store.update_experiment("e", Revision(labels={"more": "1"}))
     assert store.update_experiment("e", Revision(labels={"more": "1", "k0": None})).labels["more"] == "1"

@@ -207,7 +207,7 @@ def test_a_study_that_cannot_be_driven_does_not_stop_the_others(store, lab, monk
     assert record.outcome.verdict == "AGREES"
     broken = store.get_study("broken")
     assert (broken.state, broken.outcome.reason) == (StudyState.FAILED, "FAILED")
-    assert broken.outcome.sentence == "The study cannot go on: ZeroDivisionError: a defect"
+    assert broken.outcome.sentence == "The study cannot continue: ZeroDivisionError: a defect"
 
 
 def test_an_outage_of_the_store_ends_nothing(store, monkeypatch):

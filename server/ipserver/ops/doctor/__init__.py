@@ -1,7 +1,7 @@
-"""`ipserver doctor`: find out what is wrong with an installation and how to mend it.
+"""`ipserver doctor`: finds problems of an installation and says how to correct them.
 
-It makes the checks that a part makes at its start (`startup`), and more. It continues after a problem, and it
-writes test data and reads them back. It leaves nothing behind and starts nothing.
+It makes the checks that a part makes at its start (`startup`), and more. It continues after a problem. It
+writes test data, reads them back and removes them, and starts nothing.
 """
 
 from ipserver.ops.doctor.examination import examine

@@ -61,7 +61,7 @@ def examine(
 
 
 def _differences(settings: Settings, service: RunningService) -> Found:
-    """The service that runs in this home, and which of its settings are others than here."""
+    """The service that runs in this home, and settings in which it differs from the ones given here."""
     yield (
         Level.OK,
         f"checked with the settings of the service that runs in {settings.home} at "
@@ -72,7 +72,7 @@ def _differences(settings: Settings, service: RunningService) -> Found:
 
 
 def _look(check: str, found: Found) -> Generator[Finding, None, bool]:
-    """Yield all findings of a check; return whether none of them is wrong."""
+    """Yield all findings of a check; return whether none of them is WRONG."""
     sound = True
     try:
         for level, text in found:

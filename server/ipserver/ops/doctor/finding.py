@@ -1,4 +1,4 @@
-"""What the checks of `ipserver doctor` yield."""
+"""Findings of `ipserver doctor`."""
 
 from __future__ import annotations
 

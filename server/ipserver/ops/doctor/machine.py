@@ -1,4 +1,4 @@
-"""Checks of the machine: variables, free space, what other users reach, certificates."""
+"""Checks of the machine: variables, free space, access by other users, certificates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NO_SETTINGS: Final = ("IPLAB_TEST_", "IPLAB_SUPERVISED")
 
 
 def variables(environment: Mapping[str, str]) -> Found:
-    """Variables of the service that are no settings."""
+    """Check for IPLAB_ variables that are not settings."""
     known = {f"IPLAB_{name.upper()}" for name in Settings.model_fields}
     unknown = sorted(
         name
@@ -41,7 +41,7 @@ def variables(environment: Mapping[str, str]) -> Found:
 
 
 def surroundings(settings: Settings, environment: Mapping[str, str]) -> Found:
-    """Variables of other programs in the environment that our libraries read."""
+    """Check for variables of other programs that our libraries read."""
     servers = {
         "IPLAB_MLFLOW_TRACKING_URI": settings.mlflow_uri if settings.mlflow_uri.startswith("http") else "",
         "IPLAB_S3_ENDPOINT_URL": settings.s3_endpoint_url,
@@ -63,7 +63,7 @@ def surroundings(settings: Settings, environment: Mapping[str, str]) -> Found:
 
 
 def space(settings: Settings) -> Found:
-    """Free space where this service writes: at the nearest existing folder, once per file system."""
+    """Check free space where the service writes: at the nearest existing folder, once per file system."""
     folders = {"IPLAB_HOME": settings.home}
     try:
         folders["temporary files"] = Path(tempfile.gettempdir())
@@ -82,16 +82,16 @@ def space(settings: Settings) -> Found:
         text = f"{name}: {size(free)} free at {there}"
         if free < _LITTLE_BYTES:
             level = Level.WRONG if free < _TOO_LITTLE_BYTES else Level.NOTE
-            yield level, f"{text}; make room, or set {'TMPDIR' if name.startswith('temp') else name}"
+            yield level, f"{text}; free space, or set {'TMPDIR' if name.startswith('temp') else name}"
         else:
             yield Level.OK, text
 
 
 def privacy(settings: Settings) -> Found:
-    """Check what other users of this machine can access."""
+    """Check which files and ports other users of this machine can access."""
     found = 0
     if settings.home.exists():
-        # A mounted folder, as in a container, has the permissions of its mount.
+        # In a container, a mounted folder has the permissions of its mount.
         ours = settings.home.stat().st_uid == os.getuid()
         for text in exposed(settings.home):
             found += 1
@@ -103,7 +103,7 @@ def privacy(settings: Settings) -> Found:
         found += 1
         yield (
             Level.NOTE,
-            f"other users can read {text}; chmod go= it, unless nobody else is here, as in a container",
+            f"other users can read {text}; chmod go= it, unless there are none, as in a container",
         )
     if not settings.ray_address:
         for folder in ray_folders(settings.home):
@@ -122,10 +122,10 @@ def privacy(settings: Settings) -> Found:
 
 
 def tls(settings: Settings, clock: Callable[[], float]) -> Found:
-    """Whether the certificate can be used, and for how long."""
+    """Check that the certificate is valid, and for how long."""
     if settings.certificates is None:
         if settings.insecure:
-            yield Level.NOTE, "the API speaks unencrypted, as IPLAB_INSECURE says"
+            yield Level.NOTE, "the API is unencrypted, as IPLAB_INSECURE says"
         else:
             yield Level.OK, "not used: the API is on loopback"
         return
@@ -135,7 +135,7 @@ def tls(settings: Settings, clock: Callable[[], float]) -> Found:
     if days < 0:
         yield (
             Level.WRONG,
-            f"{text}, which is over: clients refuse it; replace the files, no restart is needed",
+            f"{text}, which is past: clients refuse it; replace the files, no restart is needed",
         )
     else:
         yield (Level.NOTE if days < _EXPIRY_DAYS else Level.OK), text

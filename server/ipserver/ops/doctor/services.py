@@ -16,7 +16,7 @@ from ipserver.ops.startup import check_data
 
 # A dispatcher reports every 15 s.
 _SILENCE_SECONDS: Final = 60.0
-# A pass over all studies takes less, except for the plan of a large round.
+# A pass over all studies takes less time, except if it plans a large round.
 _HUNG_SECONDS: Final = 300.0
 
 
@@ -48,7 +48,10 @@ def ray(settings: Settings) -> Found:
     )
     text = f"a dispatcher reported {resources} {age:.0f} s ago"
     if age > _SILENCE_SECONDS:
-        yield Level.NOTE, f"{text}, and none since: none runs, or its Ray has failed (logs/dispatch.log)"
+        yield (
+            Level.NOTE,
+            f"{text}, and none since: no dispatcher runs, or its Ray has failed (logs/dispatch.log)",
+        )
     else:
         yield Level.OK, text
 
@@ -72,16 +75,16 @@ def studies(settings: Settings) -> Found:
             "cannot (logs/dispatch.log)",
         )
     else:
-        yield Level.OK, "every study that has not ended is driven"
+        yield Level.OK, "a dispatcher drives every unfinished study"
 
 
 def data(settings: Settings) -> Found:
-    """The data folder, if one is set. Missing datasets are fine; damaged ones are reported."""
+    """Check the data folder, if one is set. Missing datasets are accepted; damaged ones are reported."""
     if settings.data is None:
-        yield Level.OK, "IPLAB_DATA is not set: embedded and made-up datasets only"
+        yield Level.OK, "IPLAB_DATA is not set: embedded and synthetic datasets only"
         return
     check_data(settings)
-    from ipcore.data import files_signature  # noqa: PLC0415 - numpy, only where there is a folder
+    from ipcore.data import files_signature  # noqa: PLC0415 - loads numpy, needed only with a data folder
     from ipserver.scheduling.datasets import DatasetChecks  # noqa: PLC0415
 
     usable = []
@@ -94,8 +97,8 @@ def data(settings: Settings) -> Found:
 
 
 def mlflow(settings: Settings) -> Found:
-    """Whether the MLflow that takes the results answers, or can be made."""
-    from ipserver.forward.first import sqlite_path  # noqa: PLC0415 - only here MLflow is looked at
+    """Check that MLflow answers, or that its database can be created."""
+    from ipserver.forward.first import sqlite_path  # noqa: PLC0415 - only this check needs it
 
     database = sqlite_path(settings.mlflow_uri)
     if database is not None and not database.exists():
@@ -103,7 +106,7 @@ def mlflow(settings: Settings) -> Found:
         return
     if database is not None and not os.access(database.parent, os.W_OK | os.X_OK):
         setting = "IPLAB_MLFLOW_TRACKING_URI" if settings.mlflow_tracking_uri else "IPLAB_HOME"
-        yield Level.WRONG, f"{setting}: the folder {database.parent} is not writable; mend its permissions"
+        yield Level.WRONG, f"{setting}: the folder {database.parent} is not writable; correct its permissions"
         return
     from ipserver.forward.connect import connect  # noqa: PLC0415 - only here MLflow is needed
 

@@ -1,4 +1,4 @@
-"""Checks of the store and of the artifacts that belong to it."""
+"""Checks of the store and its artifacts."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ipserver.ops.ownership import check_owner
 from ipserver.ops.startup import explained, sqlite_file
 from ipserver.store import Store, check_schema, open_store
 
-# Leases depend only on the store's clock; metrics and logs have the times of the machines.
+# Tolerated difference of clocks. Leases depend only on the store's; metrics and logs on the machines'.
 _SKEW_SECONDS: Final = 5.0
 
 
 def opened(settings: Settings) -> Store:
-    """The store of these settings, which must be there."""
+    """Open the store, which must exist."""
     sqlite_file(settings)
     return open_store(settings.store_dsn)
 
 
 def store(settings: Settings) -> Found:
-    """Whether the store answers and is undamaged."""
+    """Check that the store answers and is undamaged."""
     with opened(settings) as store:
         damage = explained(store.damage)
         shown = store.database.shown
@@ -42,7 +42,7 @@ def store(settings: Settings) -> Found:
 
 
 def clock(settings: Settings, clock: Callable[[], float]) -> Found:
-    """This machine's clock beside the store's."""
+    """Compare this machine's clock with the store's."""
     with opened(settings) as store:
         store.now()  # connects
         before = clock()
@@ -53,43 +53,43 @@ def clock(settings: Settings, clock: Callable[[], float]) -> Found:
         side = "ahead of" if skew > 0 else "behind"
         yield (
             Level.WRONG,
-            f"this machine's clock is {abs(skew):.0f} s {side} the store's; set both by NTP (leases go by "
-            "the store's, metrics and logs by the machines')",
+            f"this machine's clock is {abs(skew):.0f} s {side} the store's; set both by NTP (leases use "
+            "the store's clock, metrics and logs the machines')",
         )
     else:
         yield Level.OK, f"this machine and the store agree within {_SKEW_SECONDS:g} s"
 
 
 def schema(settings: Settings) -> Found:
-    """Whether the tables have the version of this code."""
+    """Check that the tables have the version of this code."""
     with opened(settings) as store:
         explained(lambda: check_schema(store))
     yield Level.OK, "the tables have the version of this code"
 
 
 def times(settings: Settings) -> Found:
-    """Whether the store holds times ahead of its clock, which has then been set back."""
+    """Check for times ahead of the store's clock, which show that it was wrong."""
     with opened(settings) as store:
         newest, now = explained(store.newest_time), store.now()
     if newest is not None and newest - now > _SKEW_SECONDS:
         yield (
             Level.NOTE,
             f"the store holds times up to {newest - now:.0f} s ahead of its clock: it was ahead then, or is "
-            "behind now; set it by NTP. Leases from the future have run out",
+            "behind now; set it by NTP. Leases from the future count as expired",
         )
     else:
         yield Level.OK, "no time in the store is ahead of its clock"
 
 
 def writing(settings: Settings) -> Found:
-    """Whether the store can be written."""
+    """Check that the store can be written."""
     with opened(settings) as store:
         explained(store.prove_writable)
     yield Level.OK, "the store can be written"
 
 
 def artifacts(settings: Settings, *, write: bool) -> Found:
-    """Whether artifacts can be written and read, and whose they are."""
+    """Check that artifacts can be read and, if `write`, written, and that they belong to this store."""
     root = settings.artifact_root
     with opened(settings) as store:
         if root.folder is not None and not root.folder.exists() and not store.identity().artifact_root:
@@ -107,7 +107,7 @@ def artifacts(settings: Settings, *, write: bool) -> Found:
                 stored = files.put(location, lambda path: path.write_bytes(text))
                 with files.reading(location, stored.sha256) as path:
                     if path.read_bytes() != text:
-                        raise ArtifactsUnavailable(f"{root} returns other data than were written")
+                        raise ArtifactsUnavailable(f"{root} returns data that differ from what was written")
             finally:
                 files.delete_folder(".iplab-doctor")
             if files.size(location) is not None:

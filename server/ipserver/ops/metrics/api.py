@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from ipserver.api.calls import Call
 
-# Seconds. No unary method takes longer than a minute; streams last as long as what they follow.
+# In seconds. No unary method takes longer than a minute; streams may last for days.
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -14,7 +14,7 @@ class ApiMetrics:
     """Counts calls; an observer of `ipserver.api.calls`.
 
     Args:
-        registry: Where they are shown.
+        registry: Registry of the metrics.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -13,7 +13,7 @@ from ipserver.scheduling.observing import Observer
 from ipserver.store import Store
 from ipserver.store.states import FailureReason
 
-# The number of names of custom resources is not bounded.
+# No custom resources, whose number is not bounded.
 _RESOURCES: Final = ("cpus", "gpus")
 _LAG_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -22,8 +22,8 @@ class DispatchMetrics(Observer):
     """Counts a dispatcher's slices.
 
     Args:
-        registry: Where they are shown.
-        store: Where queue and cluster are read.
+        registry: Registry of the metrics.
+        store: The store, which has queue and cluster.
     """
 
     def __init__(self, registry: CollectorRegistry, store: Store) -> None:

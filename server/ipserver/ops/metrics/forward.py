@@ -1,4 +1,4 @@
-"""Metrics of a forwarder: what it sends, and how far MLflow is behind."""
+"""Metrics of a forwarder: data sent, and how far MLflow is behind."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ipserver.store import Store
 
 
 class ForwardMetrics(Observer):
-    """Counts what a forwarder sends.
+    """Counts points and runs that a forwarder sends.
 
     Args:
-        registry: Where the counts are shown.
-        store: Where the lag is read.
+        registry: Registry of the metrics.
+        store: The store, which has the lag.
     """
 
     def __init__(self, registry: CollectorRegistry, store: Store) -> None:

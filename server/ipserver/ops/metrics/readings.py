@@ -1,4 +1,4 @@
-"""Gauges that are read from the store when they are asked for."""
+"""Gauges that are read from the store when metrics are requested."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from prometheus_client.registry import Collector
 
 from ipserver.errors import StoreUnavailable
 
-# The store is asked no more often, however many ask for metrics.
+# Shortest interval between two reads of the store.
 _SECONDS: Final = 1.0
 
 
 def gauge(name: str, text: str, values: dict[str, float], label: str = "") -> GaugeMetricFamily:
-    """A gauge with one value per value of its label; without a label the only key of `values` is ""."""
+    """A gauge with a value for each value of its label. Without a label the only key of `values` is ""."""
     family = GaugeMetricFamily(name, text, labels=(label,) if label else ())
     for key, value in values.items():
         family.add_metric((key,) if label else (), value)
@@ -43,7 +43,7 @@ class Readings(Collector):  # type: ignore[misc, unused-ignore]  # a class of An
         self._found: Sequence[Metric] = ()
 
     def collect(self) -> Iterator[Metric]:
-        """The gauges, and whether the store could be read."""
+        """The gauges, and one that says whether the store could be read."""
         with self._lock:
             if self._monotonic() - self._at >= _SECONDS:
                 try:
@@ -57,5 +57,5 @@ class Readings(Collector):  # type: ignore[misc, unused-ignore]  # a class of An
         yield gauge("iplab_store_readable", text, {"": float(bool(found))})
 
     def describe(self) -> Sequence[Metric]:
-        """Nothing: registering must not read the store."""
+        """Empty, so that registering does not read the store."""
         return ()

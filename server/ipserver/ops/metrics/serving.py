@@ -1,7 +1,7 @@
-"""The address at which a part serves its metrics, and the registry behind it.
+"""Serves the metrics of a part.
 
-Values of labels are bounded: methods, states and reasons by the code, projects by the operator. Names of
-experiments and users are no labels.
+The number of values of each label is bounded: methods, states and reasons by the code, projects by the
+operator. Names of experiments and users are not used as labels.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def serve_metrics(part: str, address: str) -> CollectorRegistry:
 
     Args:
         part: "api", "dispatch" or "forward".
-        address: HOST:PORT; port 0: a free one, named in the log.
+        address: HOST:PORT; port 0 takes a free port, which the log names.
 
     Returns:
-        The registry whose metrics are served. It has what all parts have: the process's CPU time, memory and
-        open files, and the version.
+        The registry of the served metrics, with those of all parts: CPU time, memory and open files of the
+        process, and the version.
 
     Raises:
-        StartupError: The address cannot be listened on.
+        StartupError: The part cannot listen on the address.
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)

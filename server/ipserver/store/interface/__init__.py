@@ -1,1 +1,1 @@
-"""The store's methods, a class for each caller. `ipserver.store.store.Store` has them all."""
+"""The store's methods, one class per kind of caller. `ipserver.store.store.Store` has all of them."""

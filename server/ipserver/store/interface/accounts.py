@@ -21,7 +21,7 @@ class Accounts:
         self._database = database
 
     def create_project(self, project: str) -> None:
-        """Make a project. Raises AlreadyExists."""
+        """Create a project. Raises AlreadyExists."""
         self._database.write(projects.create, project)
 
     def projects(self) -> list[str]:
@@ -29,39 +29,39 @@ class Accounts:
         return self._database.read(projects.listing)
 
     def grant(self, project: str, principal: str, role: Role) -> None:
-        """Give a principal a role in a project, or in all ("*"). Raises NotFound."""
+        """Grant a principal a role in a project, or in all ("*"). Raises NotFound."""
         self._database.write(projects.grant, project, principal, role)
 
     def deny(self, project: str, principal: str) -> bool:
-        """Take a principal's role in a project; return whether it had one."""
+        """Revoke a principal's role in a project; return whether it had one."""
         return self._database.write(projects.deny, project, principal)
 
     def grants(self) -> list[Grant]:
-        """Every role."""
+        """All grants of roles."""
         return self._database.read(projects.all_grants)
 
     def roles(self, principals: Collection[str]) -> dict[str, Role]:
-        """The highest role of any of these principals, by project; "*" stands for all."""
+        """The highest role of any of these principals, by project; "*" stands for all projects."""
         return self._database.read(projects.roles, principals)
 
     def project_of_experiment(self, experiment: str) -> str | None:
-        """The project of an experiment; None: there is no such experiment."""
+        """The project of an experiment; None if there is no such experiment."""
         return self._database.read(projects.project_of_experiment, experiment)
 
     def project_of_study(self, study: str) -> str | None:
-        """The project of a study; None: there is no such study."""
+        """The project of a study; None if there is no such study."""
         return self._database.read(projects.project_of_study, study)
 
     def create_token(self, user: str, seconds: float, note: str = "") -> str:
-        """Make a token that expires after so many seconds. It is shown now and never again."""
+        """Create a token that expires after this many seconds. It cannot be read again."""
         return self._database.write(tokens.create, user, seconds, note)
 
     def verify_token(self, token: str) -> TokenRecord | None:
-        """The record of a token; None: it is no token of this store."""
+        """The record of a token; None if the store does not know it."""
         return self._database.read(tokens.verify, token)
 
     def token_used(self, token: str) -> None:
-        """Write down that the token of this id is in use."""
+        """Record the use of the token with this id."""
         self._database.write(tokens.used, token)
 
     def tokens(self) -> list[TokenRecord]:
@@ -69,17 +69,17 @@ class Accounts:
         return self._database.read(tokens.listing)
 
     def revoke_token(self, token: str) -> TokenRecord:
-        """Revoke the token of this id. Repeatable. Raises NotFound."""
+        """Revoke the token with this id. Repeatable. Raises NotFound."""
         return self._database.write(tokens.revoke, token)
 
     def set_quota(self, project: str, user: str, name: str, value: float | None) -> None:
-        """Set a limit (`Quota`); None: remove it. Raises NotFound."""
+        """Set a limit (`Quota`), or remove it (None). Raises NotFound."""
         self._database.write(quotas.set_quota, project, user, name, value)
 
     def quotas(self) -> list[Quota]:
-        """Every limit that was set."""
+        """All limits that were set."""
         return self._database.read(quotas.listing)
 
     def uses(self, project: str, user: str) -> list[Use]:
-        """The limits that hold for what a user does in a project, with what is used."""
+        """The limits that apply to a user in a project, with their use."""
         return self._database.read(quotas.uses, project, user)

@@ -15,10 +15,10 @@ from ipserver.store.transactions import auditing
 
 
 class CallEntry:
-    """The one entry of a call, a `Companion` of what the call writes. Thread-safe.
+    """The audit entry of a call, a `Companion` of its writes. Thread-safe.
 
-    The first transaction that the call commits brings the entry along, with the code OK. A call that commits
-    none gets its entry from `finish`.
+    The first transaction that the call commits includes the entry, with the code OK. If the call commits
+    none, `finish` writes the entry.
 
     Args:
         database: The database of the store.
@@ -36,7 +36,7 @@ class CallEntry:
 
     @property
     def committed(self) -> bool:
-        """Whether a transaction brought the entry along."""
+        """Whether a committed transaction included the entry."""
         return self._committed
 
     @contextmanager
@@ -49,17 +49,17 @@ class CallEntry:
             self._committed = True
 
     def finish(self, code: str) -> None:
-        """Write the entry of a call that has ended and has written nothing.
+        """Write the entry of a call that has ended without a write.
 
-        After a transaction of the call was committed, this does nothing: the entry is there, and says OK
-        whatever became of the answer. A caller that goes away may leave a thread behind that writes later;
-        then the entry becomes OK in that transaction.
+        Does nothing if a transaction of the call was committed: its entry says OK, whether or not the answer
+        reached the caller. A cancelled call may leave a thread that writes later; that transaction changes
+        the entry to OK.
 
         Args:
             code: Name of the gRPC status code.
 
         Raises:
-            StoreUnavailable: The entry is not there.
+            StoreUnavailable: The entry was not written.
         """
         with self._lock:
             if self._committed:
@@ -80,7 +80,7 @@ class Auditing(Transactions):
     """Methods on the audit log. Entries older than `keep_seconds` are removed by its writes."""
 
     def entry_of(self, call: AuditedCall, keep_seconds: float) -> CallEntry:
-        """The entry of a call that begins; it is written with what the call writes (`accompanied`)."""
+        """The entry of a call that begins, to be passed to `accompanied`."""
         return CallEntry(self.database, call, keep_seconds)
 
     def note_refused_call(
@@ -90,12 +90,12 @@ class Auditing(Transactions):
         more: Mapping[tuple[str, str], int],
         keep_seconds: float,
     ) -> None:
-        """Write a refused call down.
+        """Write the entry of a refused call.
 
         Args:
-            call: The call; None: only those of `more`.
+            call: The call; None writes only the counts of `more`.
             code: Name of the gRPC status code.
-            more: Numbers of calls that were refused before and not written down, by code and user.
+            more: Number of earlier refused calls without an entry, by code and user.
             keep_seconds: How long entries are kept.
         """
         self._watched("audit", auditing.refused, call, code, more, keep_seconds)
@@ -112,8 +112,8 @@ class Auditing(Transactions):
 
         Args:
             where: Condition on user, method, resource, project, peer, code, time (seconds since 1970).
-            limit: Most records.
-            among: Only those that concern these projects; None: all.
+            limit: Maximum number of records.
+            among: Only entries that concern these projects; None: all.
             before: Id of the last record on the previous page.
 
         Raises:

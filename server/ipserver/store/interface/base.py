@@ -1,4 +1,4 @@
-"""What all methods of the store share."""
+"""Base class of the store's methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods on what is deleted: for the API, and for dispatchers, which remove what is purged."""
+"""Methods for deletion, undeletion and purges, for the API and for the sweepers of dispatchers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _OWN = OwnActs()
 
 
 class Deleting(Transactions):
-    """Methods on what is deleted: for the API, and for dispatchers, which remove what is purged."""
+    """Methods for deletion, undeletion and purges, for the API and for the sweepers of dispatchers."""
 
     def delete_experiment(self, id: str, keep_seconds: float, etag: str = "") -> ExperimentRecord:
         """Hide an ended experiment from listings; it is purged after `keep_seconds`. Repeatable.
 
         Raises:
             EtagMismatch: It has another etag.
-            InvalidRequest: It has not ended, or a study that goes on asked for it (field "name").
+            InvalidRequest: It has not ended, or it belongs to a study that has not ended (field "name").
             NotFound: There is no such experiment.
         """
         return self._watched("delete", deleting.delete_experiment, id, keep_seconds, etag)
 
     def undelete_experiment(self, id: str) -> ExperimentRecord:
-        """Bring a deleted experiment back. Changes nothing if it is not deleted. Repeatable.
+        """Restore a deleted experiment. Changes nothing if it is not deleted. Repeatable.
 
         Raises:
             InvalidRequest: It is being purged. The violation names the field "name".
@@ -36,7 +36,7 @@ class Deleting(Transactions):
         return self._watched("delete", deleting.undelete_experiment, id)
 
     def purge_experiment(self, id: str) -> ExperimentRecord:
-        """Begin to purge a deleted experiment, whatever its time. Repeatable.
+        """Begin to purge a deleted experiment before its retention time ends. Repeatable.
 
         Raises:
             InvalidRequest: It is not deleted. The violation names the field "name".
@@ -45,14 +45,14 @@ class Deleting(Transactions):
         return self._watched("delete", deleting.purge_experiment, id)
 
     def delete_old_experiments(self, keep_seconds: float, limit: int, acts: OwnActs = _OWN) -> list[str]:
-        """Delete experiments that ended longer ago than their projects keep them (limit `retention_days`).
+        """Delete experiments whose end is older than their project's limit `retention_days`.
 
-        Experiments that were undeleted, and those of running studies, are left alone.
+        Undeleted experiments and those of running studies are not deleted.
 
         Args:
             keep_seconds: As for `delete_experiment`.
             limit: Maximum number.
-            acts: How each of them gets into the audit log.
+            acts: How these deletions are recorded in the audit log.
 
         Returns:
             Their ids.
@@ -66,29 +66,29 @@ class Deleting(Transactions):
         return self._watched("delete", deleting.delete_study, id, keep_seconds)
 
     def undelete_study(self, id: str) -> StudyRecord:
-        """Bring a deleted study back, as `undelete_experiment`."""
+        """Restore a deleted study, as `undelete_experiment`."""
         return self._watched("delete", deleting.undelete_study, id)
 
     def purge_study(self, id: str) -> StudyRecord:
-        """Let a deleted study be purged, as `purge_experiment`; its experiments stay."""
+        """Begin to purge a deleted study, as `purge_experiment`; its experiments stay."""
         return self._watched("delete", deleting.purge_study, id)
 
     def require_free_experiment(self, id: str) -> None:
-        """Raise AlreadyExists if an experiment has this id, or had it before it was purged."""
+        """Raise AlreadyExists if an existing or purged experiment has this id."""
         self.database.read(require_free, experiments, id)
 
     def require_free_study(self, id: str) -> None:
-        """As `require_free_experiment`, of studies."""
+        """As `require_free_experiment`, for studies."""
         self.database.read(require_free, studies, id)
 
     def purged_experiments(self, quiet_seconds: float, limit: int, acts: OwnActs = _OWN) -> list[str]:
-        """Ids of experiments that are being purged; those whose time is up are from now on.
+        """Begin to purge experiments whose retention time has ended; return ids of experiments being purged.
 
         Args:
-            quiet_seconds: Only those whose last attempt ended at least this long ago, since a worker that was
+            quiet_seconds: Only experiments whose last attempt ended at least this long ago: a worker that was
                 cut off may still write for a while.
             limit: Maximum number.
-            acts: How those whose time is up get into the audit log.
+            acts: How purges by retention time are recorded in the audit log.
         """
         if not self.database.read(deleting.any_due):
             return []
@@ -96,18 +96,18 @@ class Deleting(Transactions):
         return self.database.read(deleting.purging, quiet_seconds, limit)
 
     def forget_purged_experiment(self, id: str) -> bool:
-        """Remove a part of what the store knows of a purged experiment, whose files are removed already.
+        """Remove a part of a purged experiment's rows, after its files have been removed.
 
         Returns:
-            Whether nothing of it is left but that it was there.
+            Whether all rows are removed except the one that keeps its id from being reused.
         """
         return self._watched("purge", deleting.forget_experiment, id)
 
     def forget_purged_studies(self, acts: OwnActs = _OWN) -> int:
-        """Remove what the store knows of studies whose time is up; return their number.
+        """Remove the rows of studies being purged or with an ended retention time; return their number.
 
         Args:
-            acts: How those that nobody asked to purge get into the audit log.
+            acts: How purges by retention time are recorded in the audit log.
         """
         if not self.database.read(deleting.any_due):
             return 0

@@ -29,10 +29,10 @@ class Experiments(Transactions):
         Args:
             new: The experiment. If its request id was used with the same hash, the existing one is returned.
             runs: At least one, with distinct indices.
-            study: Id and token of the study that asks for it; None: a user does.
+            study: Id and token of the study that submits it; None if a user does.
 
         Raises:
-            Fenced: The study's token is not current, or it is being cancelled.
+            Fenced: The study's token is not current, or the study is being cancelled.
             RequestIdReused: The request id was used with another hash.
             AlreadyExists: The id is taken.
         """
@@ -54,15 +54,15 @@ class Experiments(Transactions):
         Args:
             id: The experiment's id.
             extension: The new runs.
-            study: Id and token of the study that asks for them; None: a user does.
+            study: Id and token of the study that adds them; None if a user does.
 
         Returns:
-            The experiment; None, with nothing added, if its spec is not the one that the extension extends.
+            The experiment; None if nothing was added because another extension has changed its spec.
 
         Raises:
             RequestIdReused: The request id was used with another hash.
             InvalidRequest: The experiment was cancelled. The violation names the field "name".
-            Fenced: The study's token is not current, or it is being cancelled.
+            Fenced: The study's token is not current, or the study is being cancelled.
             NotFound: There is no such experiment.
         """
         try:
@@ -79,7 +79,7 @@ class Experiments(Transactions):
             id: The experiment's id.
             request_id: Key for idempotency, or "".
             request_hash: SHA-256 of the request.
-            index: Only this run; None: all that failed.
+            index: Only this run; None: all failed runs.
 
         Raises:
             RequestIdReused: The request id was used with another hash.
@@ -106,12 +106,12 @@ class Experiments(Transactions):
         """Several experiments, in the order of their ids.
 
         Raises:
-            NotFound: Some do not exist, or the condition `where` does not hold of them.
+            NotFound: An experiment does not exist or does not satisfy `where`.
         """
         return self.database.read(experiments.get_several, ids, where)
 
     def queue_place(self, id: str) -> QueuePlace | None:
-        """Where an experiment stands in the queue: an estimate.
+        """Estimate an experiment's place in the queue.
 
         Returns:
             Its place; None if none of its packs waits, or if no node can hold them.
@@ -134,9 +134,9 @@ class Experiments(Transactions):
         Args:
             where: Condition on state, experiment, priority, project, owner, create_time, start_time, end_time
                 (seconds since 1970-01-01 UTC), labels.KEY.
-            limit: Most records.
+            limit: Maximum number of records.
             before: Creation time and id of the last record on the previous page.
-            show_deleted: Whether deleted ones are among them.
+            show_deleted: Whether to include deleted experiments.
 
         Raises:
             ValueError: A condition on another field.
@@ -144,10 +144,10 @@ class Experiments(Transactions):
         return self.database.read(experiments.listing, where, limit, before, show_deleted=show_deleted)
 
     def update_experiment(self, id: str, revision: Revision) -> ExperimentRecord:
-        """Change what describes an experiment, and its priority. Repeatable without an etag.
+        """Change the display name, labels, notes or priority of an experiment. Repeatable without an etag.
 
         Raises:
-            EtagMismatch: It was changed since.
+            EtagMismatch: It has been changed since it had this etag.
             InvalidRequest: It would have too many labels.
             QuotaExceeded: The priority is raised above a limit.
             NotFound: There is no such experiment.
@@ -178,5 +178,5 @@ class Experiments(Transactions):
         return self.database.read(events.heads, experiments)
 
     def notice(self, experiment: str, message: str) -> None:
-        """Add a message for people to the events. Raises NotFound."""
+        """Add a message for users to the events. Raises NotFound."""
         self.database.write(events.notice, experiment, message)

@@ -53,7 +53,7 @@ class Forwarding(Transactions):
         again (`resend`), data sent before that do not count.
 
         Args:
-            sent: Each run at most once. Those of experiments that are not there (purged) are passed over.
+            sent: Each run at most once. Runs of purged experiments are ignored.
 
         Returns:
             Those for which another MLflow id is recorded already; nothing was recorded for them.

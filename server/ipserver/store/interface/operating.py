@@ -1,4 +1,4 @@
-"""Methods for operators: who the store is, what it names, whether it is sound."""
+"""Methods for operators: the store's identity, the files it refers to, its clock, queue and damage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipserver.store.transactions import backlog, clocks, files, identity
 
 
 class Operating(Transactions):
-    """Methods for operators: who the store is, what it names, whether it is sound."""
+    """Methods for operators: the store's identity, the files it refers to, its clock, queue and damage."""
 
     def identity(self) -> Identity:
         """The store's identity."""
@@ -28,7 +28,7 @@ class Operating(Transactions):
         return self.database.write(identity.claim, artifact_root)
 
     def named_files(self) -> list[NamedFile]:
-        """Every file below the artifact root that is read: checkpoints, oldest first, and artifacts."""
+        """All files that the store refers to: checkpoints, oldest first, and artifacts."""
         return self.database.read(files.named)
 
     def now(self) -> float:
@@ -40,11 +40,11 @@ class Operating(Transactions):
         return self.database.read(clocks.newest)
 
     def queue(self) -> Queue:
-        """What waits and what trains, of all dispatchers."""
+        """Waiting and training work of all dispatchers."""
         return self.database.read(backlog.queue)
 
     def unsent(self) -> Unsent:
-        """What MLflow does not hold yet."""
+        """Amount and age of data that MLflow does not hold yet."""
         return self.database.read(backlog.unsent)
 
     def prove_writable(self) -> None:

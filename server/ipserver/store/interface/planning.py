@@ -1,4 +1,4 @@
-"""Methods on packs that wait, for dispatchers: plans, the board, what no node can hold."""
+"""Methods on waiting packs, for dispatchers: plans, the board, packs that no node can hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ipserver.store.transactions import board, capacity, leases, planning, unpla
 
 
 class Planning(Transactions):
-    """Methods on packs that wait, for dispatchers: plans, the board, what no node can hold."""
+    """Methods on waiting packs, for dispatchers: plans, the board, packs that no node can hold."""
 
     def lease_unplanned(self, owner: str, ttl: float) -> tuple[ExperimentRecord, list[RunRecord]] | None:
         """Lease an experiment to plan, highest priority first, then oldest; None if there is none.
@@ -129,5 +129,5 @@ class Planning(Transactions):
         return self.database.read(capacity.load)
 
     def idle(self) -> bool:
-        """Whether nothing waits to be planned or trained and nothing trains, paused experiments aside."""
+        """Whether nothing waits to be planned or trained, and nothing trains; ignores paused experiments."""
         return self.database.read(planning.idle)

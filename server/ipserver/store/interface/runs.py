@@ -44,14 +44,14 @@ class Runs(Transactions):
             where: Condition on state, index, parameterization, hidden_layers, width, activation,
                 base_learning_rate, seed, committed_steps, pack, start_time, end_time (seconds since 1970),
                 and the values of `Summary`. A comparison with a value that the run does not have is false.
-            limit: Most records.
+            limit: Maximum number of records.
             after: Only runs with a greater index, if `order` is empty.
-            order: Keys, the first one first; equal runs are ordered by index.
-            place: Only runs that follow the one with these values of the keys, and this index; (): all.
+            order: Keys, most significant first; equal runs are ordered by index.
+            place: Only runs after the run with these values of the keys and this index; (): all.
 
         Raises:
             NotFound: There is no such experiment.
-            ValueError: A condition on, or an order by, another field.
+            ValueError: A condition or an order uses another field.
         """
         if order:
             return self.database.read(runs.ordered, experiment, where, limit, order, place)
@@ -71,19 +71,19 @@ class Runs(Transactions):
         limit: int,
         start: int = 0,
     ) -> list[list[tuple[Any, ...]]]:
-        """Some fields of runs, in groups that agree in other fields. Only runs of these groups are read.
+        """Fields of runs in groups that agree in other fields. Reads only runs of these groups.
 
         Args:
             experiment: The experiment's id.
-            by: Fields in which the runs of a group agree; at least one.
-            columns: Fields that are returned, those of `by` among them; as in conditions of `list_runs`.
+            by: Fields that define the groups; at least one.
+            columns: Fields to return, including those of `by`; named as in conditions of `list_runs`.
             where: Condition, as in `list_runs`.
-            limit: Most groups.
-            start: Number of groups before the first one.
+            limit: Maximum number of groups.
+            start: Number of groups to skip.
 
         Returns:
-            For each group its runs by index. Groups are in the order of their first runs, but those of a
-            parameterization, if it is among `by`, are together.
+            The runs of each group by index. Groups are in the order of their first runs; if `by` includes the
+            parameterization, groups of one parameterization follow each other.
 
         Raises:
             NotFound: There is no such experiment.
@@ -92,7 +92,7 @@ class Runs(Transactions):
         return self.database.read(grouping.groups, experiment, by, columns, where, limit, start)
 
     def has_value(self, experiment: str, column: str, where: Filter = ALL) -> bool:
-        """Whether a field of any of the runs has a value. Arguments and errors as of `run_groups`."""
+        """Whether any of the runs has a value of this field. Arguments and errors as for `run_groups`."""
         return self.database.read(grouping.has_value, experiment, column, where)
 
     def cancel_run(self, experiment: str, index: int) -> RunRecord:
@@ -116,7 +116,7 @@ class Runs(Transactions):
 
         Args:
             experiment: The experiment's id.
-            packs: Only these packs and those that they were split from (`split_pack`); None: all.
+            packs: Only these packs and the packs that they were split from (`split_pack`); None: all.
             first_step: Segments that may hold points of this step or later.
             last_step: Segments that may hold points of this step or earlier; None: no limit.
             after: Only segments with a greater id, that is, committed later.

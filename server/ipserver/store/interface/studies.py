@@ -39,14 +39,14 @@ class Studies(Transactions):
         projects: Collection[str] | None = None,
         show_deleted: bool = False,
     ) -> list[StudyRecord]:
-        """Studies, newest first, with arguments as for `list_experiments`; `projects`: only those of them."""
+        """Studies, newest first; `projects`: only of these. Other arguments as for `list_experiments`."""
         return self.database.read(studies.listing, limit, before, projects, show_deleted=show_deleted)
 
     def update_study(self, id: str, revision: Revision) -> StudyRecord:
-        """Change what describes a study, and its priority. Repeatable without an etag.
+        """Change the display name, labels, notes or priority of a study. Repeatable without an etag.
 
         Raises:
-            EtagMismatch: It was changed since.
+            EtagMismatch: It has been changed since it had this etag.
             InvalidRequest: It would have too many labels.
             QuotaExceeded: The priority is raised above a limit.
             NotFound: There is no such study.
@@ -58,9 +58,9 @@ class Studies(Transactions):
         return self.database.write(studies.cancel, id)
 
     def lease_studies(self, owner: str, ttl: float) -> list[StudyRecord]:
-        """All unfinished studies that the owner holds from now on, for `ttl` seconds, each under its token.
+        """Lease all free unfinished studies for `ttl` seconds; return those that the owner holds.
 
-        Studies that another owner holds are left out. A new owner gets a new token.
+        A new owner gets a new token.
         """
         if not self.database.read(studies.unfinished):
             return []  # the usual case takes no write transaction
@@ -71,7 +71,7 @@ class Studies(Transactions):
         return self.database.read(studies.abandoned, seconds)
 
     def begin_round(self, study: str, token: int, new: NewRound, outcome: StudyOutcome) -> StudyRecord:
-        """Write a round down with its actions, before any is taken, and what the last one has taught.
+        """Record a round with its actions before any is taken, and the outcome of the rounds before it.
 
         Raises:
             Fenced: The token is not current, or the study is being cancelled or has ended.
@@ -79,7 +79,7 @@ class Studies(Transactions):
         return self._watched("round", study_rounds.begin_round, study, token, new, outcome)
 
     def end_actions(self, study: str, token: int, number: int) -> StudyRecord:
-        """Write down that all actions of a round were taken. Repeatable.
+        """Record that all actions of a round were taken. Repeatable.
 
         Raises:
             Fenced: The token is not current, or the study has ended.
@@ -90,10 +90,11 @@ class Studies(Transactions):
         """End a study.
 
         Raises:
-            Fenced: The token is not current, it has ended, or it is being cancelled and would end otherwise.
+            Fenced: The token is not current, the study has ended, or it is being cancelled and `state` is not
+                CANCELLED.
         """
         return self._watched("verdict", study_rounds.finish, study, token, state, outcome)
 
     def pack_seconds(self, experiment: str) -> dict[str, tuple[float, int]]:
-        """Seconds that attempts at each pack have taken in all, and number of its runs."""
+        """For each pack, the total seconds of its attempts and the number of its runs."""
         return self.database.read(study_rounds.seconds, experiment)

@@ -8,16 +8,16 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Final
 
-# A role in this project is a role in each.
+# A role in this project applies to all projects.
 EVERY: Final = "*"
-# A limit of this project, or of this user, is one of each without a limit of its own.
+# A limit of this project (or user) applies to each project (or user) without a limit of its own.
 EACH: Final = "*"
-# The user of a limit that counts the whole project.
+# The user in a limit of a whole project.
 WHOLE: Final = ""
 
 
 class Role(IntEnum):
-    """What a user may do in a project; each role includes those before it. The values are the proto's."""
+    """Role of a user in a project; each role includes the ones before it. The values are the proto's."""
 
     READER = 1
     WRITER = 2
@@ -38,9 +38,9 @@ class Kind:
     """A kind of limit.
 
     Attributes:
-        meaning: One line for people.
-        until: What must happen before there is room again.
-        monthly: Whether it counts from the first of the month (UTC).
+        meaning: One line for users.
+        until: What must happen before the limit permits more.
+        monthly: Whether use is counted from the first of the month (UTC).
     """
 
     meaning: str
@@ -64,7 +64,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """A limit as it was set: of a project ("*": each), and of a user in it ("*": each; "": all together)."""
+    """A limit that was set, of a project ("*": each) and a user in it ("*": each; "": all together)."""
 
     project: str
     user: str
@@ -74,15 +74,15 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A limit that holds, and what of it is used.
+    """A limit that applies, and its use.
 
     Attributes:
         project: Id of the project.
-        user: The user; "": it counts the whole project.
+        user: The user; "" if it counts the whole project.
         name: Key of `KINDS`.
         limit: The limit.
-        used: What is used; None: nothing is summed up.
-        reset_time: When it starts from 0 again; None: never.
+        used: The use; None for limits that do not add up.
+        reset_time: When the use starts from 0 again; None if never.
     """
 
     project: str

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class AuditedCall:
-    """A call, as known when it begins. It holds no part of the request but what it concerns.
+    """A call, as known when it begins. Of the request it has only the resource and project concerned.
 
     Attributes:
-        user: The caller; "": unknown, or the service has no authentication. "os:alice": a user of the
-            operating system. "study s for alice", "retention rule of project lab": the service by itself; no
-            token's user has a space.
-        method: "iplab.v1.ExperimentService/CancelExperiment", or an operator's command; "": several. What the
-            service does by itself has the method by which a user would do it.
-        resource: Name of the resource concerned; "": none, or unknown.
-        project: Id of the project concerned; "": that of the resource.
-        peer: IP address of the caller, or "unix", or the host's name of a command or dispatcher; "": several.
+        user: The caller; "" if unknown or without authentication. "os:alice" is a user of the operating
+            system. Names with a space, which users cannot have, are the service itself: "study s for alice",
+            "retention rule of project lab".
+        method: "iplab.v1.ExperimentService/CancelExperiment", or an operator's command; "" for several. Acts
+            of the service itself have the method by which a user would do the same.
+        resource: Name of the resource concerned; "" if none or unknown.
+        project: Id of the project concerned; "" takes that of the resource.
+        peer: IP address of the caller, "unix", or the host name of a command or dispatcher; "" for several.
     """
 
     user: str
@@ -33,11 +33,11 @@ class AuditRecord(AuditedCall):
     """A call, as stored.
 
     Attributes:
-        id: Grows with time.
-        time: When it began.
-        end_time: Time at which its result was written; None in older entries.
-        code: Its result, a gRPC status code by name; "": unknown, in older entries.
-        calls: Number of calls that it stands for.
+        id: Increasing number.
+        time: When the call began.
+        end_time: When its result was written; None in older entries.
+        code: Name of its gRPC status code; "" in older entries.
+        calls: Number of calls that the entry stands for.
     """
 
     id: int
@@ -49,7 +49,7 @@ class AuditRecord(AuditedCall):
 
 @dataclass(frozen=True, slots=True)
 class OwnActs:
-    """How what the service does by itself is written down.
+    """How acts of the service itself are recorded in the audit log.
 
     Attributes:
         keep_seconds: How long entries are kept.
@@ -60,11 +60,11 @@ class OwnActs:
     peer: str = field(default_factory=socket.gethostname)
 
     def call(self, user: str, method: str, resource: str, project: str = "") -> AuditedCall:
-        """What is done, as a call.
+        """An act as a call.
 
         Args:
-            user: Who does it: "study s for alice", "retention rule of project lab".
-            method: Of which service: "ExperimentService/DeleteExperiment".
+            user: The acting part: "study s for alice", "retention rule of project lab".
+            method: Service and method: "ExperimentService/DeleteExperiment".
             resource: As `AuditedCall.resource`.
             project: As `AuditedCall.project`.
         """

@@ -1,4 +1,4 @@
-"""What waits and what trains, as numbers."""
+"""Amounts of waiting, training and unsent work."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ipserver.store.states import PackState
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Work of all dispatchers.
+    """Waiting and training work of all dispatchers.
 
     Attributes:
-        waiting: Packs that wait for a worker, by project; 0 for a project where none waits. Those of paused
-            experiments are left out.
-        unplanned: Experiments that wait to be planned.
-        packs: Number of packs in each state but DONE.
+        waiting: Number of packs that wait for a worker, by project, including projects with none. Packs of
+            paused experiments are not counted.
+        unplanned: Number of experiments that wait to be planned.
+        packs: Number of packs in each state except DONE.
         leased: Number of packs with a valid lease, by shape (`ipserver.store.shapes`).
-        totals: Resources of the cluster as last reported ("cpus", "gpus", custom names); {}: not reported.
+        totals: Resources of the cluster as last reported ("cpus", "gpus", custom names); {} if not reported.
     """
 
     waiting: Mapping[str, int]
@@ -30,11 +30,11 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """What MLflow does not hold yet.
+    """Data that MLflow does not hold yet.
 
     Attributes:
         runs: Number of runs with such data.
-        seconds: Age of the oldest such data; 0.0: there are none.
+        seconds: Age of the oldest such data; 0.0 if there are none.
     """
 
     runs: int

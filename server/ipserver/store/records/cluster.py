@@ -1,4 +1,4 @@
-"""What dispatchers report on their cluster: resources, datasets, speed."""
+"""Reports of dispatchers on their cluster: resources, datasets, speed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class DatasetReport:
 
 @dataclass(frozen=True, slots=True)
 class PlannerReport:
-    """What a dispatcher plans packs by.
+    """Limits and speed by which a dispatcher plans packs.
 
     Attributes:
-        max_pack_runs: Most runs of a pack.
-        max_pack_memory_bytes: Most memory of a pack on CPUs.
-        profile: Measured speed of a worker with one core; None: not measured yet.
+        max_pack_runs: Maximum number of runs in a pack.
+        max_pack_memory_bytes: Maximum memory of a pack on CPUs, in bytes.
+        profile: Measured speed of a worker with one core; None if not measured yet.
     """
 
     max_pack_runs: int
@@ -47,8 +47,8 @@ class CapacityReport:
         resources: Totals of the cluster by name ("cpus", "gpus", custom names).
         datasets: One report per built-in dataset and registered file.
         time: When it was stored.
-        data: The folder of the datasets; "": none.
-        planner: What packs are planned by; None: an older dispatcher, which does not say.
+        data: The data folder; "" if none.
+        planner: Limits and speed for planning; None in reports of older dispatchers.
     """
 
     resources: Mapping[str, float]

@@ -21,12 +21,13 @@ class NewExperiment:
     Attributes:
         id: Last part of the resource name.
         request_id: Key for idempotent creation, or "".
-        request_hash: SHA-256 of the request; tells a repetition from another request with the same id.
-        spec: The serialized `iplab.v1.ExperimentSpec`, defaults filled in.
+        request_hash: SHA-256 of the request; distinguishes a repetition from another request with the same
+            id.
+        spec: The serialized `iplab.v1.ExperimentSpec`, with defaults filled in.
         resources: Amounts that each of its packs asks for, by name ("cpus", "gpus", custom names).
         project: Id of its project.
-        owned_by: The user who asks for it; "" without authentication.
-        notes: Free text for people.
+        owned_by: The submitting user; "" without authentication.
+        notes: Free text for users.
     """
 
     id: str
@@ -49,12 +50,12 @@ class NewExperiment:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What is to become of what describes an experiment or a study, and of its priority.
+    """Changes of an experiment's or study's display name, labels, notes and priority.
 
     Attributes:
-        etag: Nothing is changed unless this is its etag; "": whatever it is.
-        values: New values of `display_name`, `notes`, `priority` and `labels` (all of them); others stay.
-        labels: Single labels: their new values, None for those to be removed.
+        etag: The expected etag; "" skips the check.
+        values: New values by name: `display_name`, `notes`, `priority`, or `labels` (all labels).
+        labels: New values of single labels; None removes a label.
     """
 
     etag: str = ""
@@ -75,10 +76,10 @@ class Extension:
     Attributes:
         request_id: Key for idempotency, or "".
         request_hash: SHA-256 of the request.
-        extended_hash: Hash of the spec that is extended: another extension may have come first.
+        extended_hash: Hash of the spec to extend, to detect another extension that came first.
         added: The added values by axis: "seeds", "widths", "base_learning_rates".
         runs: New runs, numbered after the existing ones; at least one.
-        spec: The whole spec from now on, as in `NewExperiment`; so are hash, memory and warnings.
+        spec: The whole extended spec, as in `NewExperiment`; likewise hash, memory and warnings.
     """
 
     request_id: str
@@ -101,8 +102,8 @@ class ExperimentRecord:
         dataset_sha256: Digest of the registered file that its committed steps were trained on; None if the
             dataset is not a registered file or nothing is committed.
         unplaceable_since: When dispatchers first found that no node can hold its packs; None if one can.
-        delete_time: When it was deleted; None if it is not.
-        purge_time: From when on it is purged; None if it is not deleted.
+        delete_time: When it was deleted; None if it is not deleted.
+        purge_time: When its retention time ends and it is purged; None if it is not deleted.
     """
 
     id: str
@@ -135,7 +136,7 @@ class ExperimentRecord:
 
     @property
     def etag(self) -> str:
-        """Changes with everything that a `Revision` can change, and with nothing else."""
+        """Hash of the fields that a `Revision` can change."""
         return etag_of(self.uid, self.display_name, self.labels, self.priority, self.notes)
 
 
@@ -146,8 +147,8 @@ class EventRecord:
     Attributes:
         kind: "experiment_state", "runs_state", "pack_progress", "notice", "extended" or "updated".
         payload: JSON-ready values: {"state"}, {"state", "runs"}, {"pack", "hidden_layers", "width",
-            "activation", "runs", "committed_steps", "steps"}, {"message"}, the axes that were added with
-            {"first_run_index", "runs"}, or {"fields"} with the new values of those but notes.
+            "activation", "runs", "committed_steps", "steps"}, {"message"}, the extended axes with
+            {"first_run_index", "runs"}, or {"fields"} with their new values except notes.
     """
 
     sequence: int

@@ -1,4 +1,4 @@
-"""What MLflow does not hold yet, and what it holds."""
+"""Data to be sent to MLflow, and data that were sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The axes of the grid that say what kind of network a run trains."""
+"""The axes of the grid that define the network of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, get_type_hints
 
 @dataclass(frozen=True, slots=True, order=True)
 class NetworkShape:
-    """The axes of the grid that runs of one pack share: what kind of network they train.
+    """The axes of the grid that define a network; the runs of a pack share them.
 
     Runs and packs are such shapes with more fields; their rows have columns of the same names.
     `ipserver.request.fields` names the grid's axes.
@@ -23,7 +23,7 @@ class NetworkShape:
 
     @classmethod
     def of(cls, value: Any) -> NetworkShape:
-        """Of a run, a pack, a row of either, or a configuration.
+        """The shape in a run, a pack, a row of either, or a configuration.
 
         >>> from ipserver.store.records.runs import NewRun
         >>> run = NewRun(2, 64, "relu", index=0, parameterization="mup", base_learning_rate=0.1, seed=0)
@@ -34,7 +34,7 @@ class NetworkShape:
 
     @classmethod
     def of_depth(cls, hidden_layers: int) -> NetworkShape:
-        """Of a depth alone, for what depends on nothing else; other axes are 1 or "".
+        """A shape with this depth, for uses that ignore the other axes, which are 1 or "".
 
         >>> NetworkShape.of_depth(3)
         NetworkShape(hidden_layers=3, width=1, activation='')
@@ -44,14 +44,14 @@ class NetworkShape:
 
     @classmethod
     def values_of(cls, value: Any) -> dict[str, Any]:
-        """By the name of the axis, of all that `of` takes."""
+        """Values by name of the axis, from any argument of `of`."""
         return dict(zip(AXES, _GET(value), strict=True))
 
     def values(self) -> dict[str, Any]:
-        """By the name of the field."""
+        """Values by name of the axis."""
         return self.values_of(self)
 
 
-# Name and type of each: columns of the store, fields of filters.
+# Name and type of each axis, for columns of the store and fields of filters.
 AXES: Final[Mapping[str, type[int] | type[str]]] = MappingProxyType(get_type_hints(NetworkShape))
 _GET: Final = attrgetter(*AXES)

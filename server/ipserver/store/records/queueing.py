@@ -1,4 +1,4 @@
-"""Where an experiment stands in the queue."""
+"""An experiment's place in the queue."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class QueuePlace:
-    """What is known of when a waiting experiment starts.
+    """An estimate of when a waiting experiment starts.
 
     Attributes:
-        packs_before: Packs that wait and are likely to start before its first one.
-        expected_start: When that one is likely to start, in seconds since 1970-01-01 UTC; None: unknown.
+        packs_before: Number of waiting packs that are likely to start before its first pack.
+        expected_start: Likely start of its first pack, in seconds since 1970-01-01 UTC; None if unknown.
     """
 
     packs_before: int

@@ -21,7 +21,7 @@ class NewRun(NetworkShape):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong."""
+    """Reason and details of a failed run or attempt."""
 
     reason: FailureReason
     message: str

@@ -1,4 +1,4 @@
-"""Slices: what a worker has done, and what its commit answers."""
+"""Slices: the changes that a worker made, and the result of their commit."""
 
 from __future__ import annotations
 

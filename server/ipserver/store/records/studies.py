@@ -1,4 +1,4 @@
-"""Studies, their rounds and what they have found."""
+"""Studies, their rounds and outcomes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class NewStudy:
         id: Last part of the resource name.
         request_id: Key for idempotent creation, or "".
         request_hash: SHA-256 of the request.
-        spec: The serialized `iplab.v1.StudySpec`, defaults filled in.
+        spec: The serialized `iplab.v1.StudySpec`, with defaults filled in.
     """
 
     id: str
@@ -38,14 +38,14 @@ class NewStudy:
 
 @dataclass(frozen=True, slots=True)
 class StudyOutcome:
-    """What a study has found so far.
+    """The findings of a study so far.
 
     Attributes:
-        verdict: `iplab.v1.StudyVerdict` without its prefix; "": nothing is known.
-        reason: `iplab.v1.StudyReason` without its prefix; "": it has not ended.
-        sentence: In words.
-        answers: By subject, with the fields of `iplab.v1.StudyAnswer`.
-        core_seconds: Work on one core, of all rounds that have ended.
+        verdict: `iplab.v1.StudyVerdict` without its prefix; "" if nothing is known.
+        reason: `iplab.v1.StudyReason` without its prefix; "" if the study has not ended.
+        sentence: The outcome in one sentence.
+        answers: Fields of `iplab.v1.StudyAnswer`, one mapping per subject.
+        core_seconds: Work of all ended rounds, in seconds on one core.
     """
 
     verdict: str = ""
@@ -57,13 +57,14 @@ class StudyOutcome:
 
 @dataclass(frozen=True, slots=True)
 class NewRound:
-    """A round of a study, to be written down before any action is taken.
+    """A round of a study, to be recorded before any action is taken.
 
     Attributes:
         number: 1, 2, 3, ...
-        why: What for.
-        actions: What creates or extends experiments (`ipserver.studies.rounds`); each names its "experiment".
-        runs: Number of runs that are asked for.
+        why: Purpose of the round, as text.
+        actions: Creations and extensions of experiments (`ipserver.studies.rounds`); each names its
+            "experiment".
+        runs: Number of runs that the actions add.
     """
 
     number: int
@@ -78,7 +79,7 @@ class RoundRecord:
 
     Attributes:
         done: Whether all actions were taken.
-        learned: What was known after it, one sentence per subject; () until it has ended.
+        learned: Findings after the round, one sentence per subject; () until it has ended.
     """
 
     number: int
@@ -92,7 +93,7 @@ class RoundRecord:
 
     @property
     def experiments(self) -> tuple[str, ...]:
-        """Ids of the experiments that it creates or extends."""
+        """Ids of the experiments that the round creates or extends."""
         return tuple(dict.fromkeys(action["experiment"] for action in self.actions))
 
 
@@ -101,8 +102,8 @@ class StudyRecord:
     """A study, as stored.
 
     Attributes:
-        token: Fencing token of its present or last lease.
-        now: When it was read.
+        token: Fencing token of its current or last lease.
+        now: Time at which the record was read.
         ended_runs: Number of its runs that have ended.
     """
 
@@ -141,10 +142,10 @@ class StudyRecord:
 
     @property
     def asked_runs(self) -> int:
-        """Number of runs that it has asked for."""
+        """Number of runs that the study has submitted."""
         return sum(one.runs for one in self.rounds)
 
     @property
     def wall_seconds(self) -> float:
-        """Time from its acceptance to its end, or until it was read."""
+        """Seconds from its acceptance to its end, or until it was read."""
         return max(0.0, (self.now if self.end_time is None else self.end_time) - self.create_time)

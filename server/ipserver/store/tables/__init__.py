@@ -1,4 +1,4 @@
-"""The tables. `edits` explains which locks writers take.
+"""The tables. `transactions/edits.py` explains which locks writers take.
 
 Text compares by code point on every database (PostgreSQL would otherwise follow the locale), so that orders
 and pages agree. Times are seconds since 1970-01-01 UTC.

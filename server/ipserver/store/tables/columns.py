@@ -56,7 +56,7 @@ def experiment_column() -> sa.Column[Any]:
 
 
 def axes() -> Iterator[sa.Column[Any]]:
-    """What kind of network a run or a pack trains."""
+    """Columns of the axes that define the network of a run or a pack."""
     for name, kind in AXES.items():
         yield column(name, sa.Integer() if kind is int else Name)
 
@@ -67,15 +67,15 @@ def index(name: str, *columns: Any, where: Any = None) -> sa.Index:
 
 
 def deletion() -> Iterator[sa.Column[Any]]:
-    """What `transactions.deleting` keeps of a resource: both times are set exactly while it is deleted."""
+    """Columns of deletion (`transactions.deleting`). Both times are set if and only if it is deleted."""
     yield column("delete_time", sa.Double(), nullable=True)
     yield column("purge_time", sa.Double(), nullable=True)
-    # Whether it cannot be undeleted any more.
+    # Whether it is being purged and can no longer be undeleted.
     yield column("purging", sa.Boolean(), server_default=sa.false())
 
 
 def submitted() -> Iterator[sa.Column[Any]]:
-    """What is stored of the request for an experiment or a study."""
+    """Columns that experiments and studies take from their requests."""
     yield column("id", Name, primary_key=True)
     yield column("uid", Name)
     yield column("request_id", Name, nullable=True, unique=True)
@@ -85,7 +85,7 @@ def submitted() -> Iterator[sa.Column[Any]]:
     yield column("priority", sa.Integer())
     yield column("spec", sa.LargeBinary())
     yield column("warnings", sa.JSON())
-    # The project, and the user who asked for it ("": the service does not ask for tokens).
+    # The project, and the submitting user ("" without authentication).
     yield column("project", Name, server_default="default")
     yield column("owned_by", Name, server_default="")
     yield column("notes", Name, server_default="")

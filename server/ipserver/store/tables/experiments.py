@@ -52,12 +52,12 @@ experiments = sa.Table(
     column("planner_seconds", sa.Double(), nullable=True),
     column("create_time", sa.Double()),
     column("start_time", sa.Double(), nullable=True),
-    # Set exactly when the state is terminal.
+    # Set if and only if the state is terminal.
     column("end_time", sa.Double(), nullable=True),
-    # Context of the call that asked for training last, where traces are recorded (`environment.traces`).
+    # Trace context of the last call that added or retried runs (`environment.traces`).
     column("trace", Name, server_default=""),
     *deletion(),
-    # Whether it was undeleted, so that the rule of its project does not delete it.
+    # Whether it was undeleted, which exempts it from its project's retention rule.
     column("kept", sa.Boolean(), server_default=sa.false()),
 )
 index("ix_experiments_newest", experiments.c.create_time, experiments.c.id)
@@ -95,7 +95,7 @@ index(
     where=experiments.c.mlflow_pending_runs > 0,
 )
 
-# Extensions and retries that were asked for under a request id.
+# Extensions and retries with a request id.
 extensions = sa.Table(
     "extensions",
     metadata,

@@ -80,5 +80,5 @@ sa.Index(
     sqlite_where=attempts.c.end_time.is_(None),
     postgresql_where=attempts.c.end_time.is_(None),
 )
-# How long the newest attempts took.
+# For the durations of the newest attempts.
 index("ix_attempts_ended", attempts.c.end_time, where=attempts.c.end_time.is_not(None))

@@ -72,8 +72,8 @@ capacity = sa.Table(
     column("time", sa.Double()),
 )
 
-# What was purged: names are never used again, since MLflow and people may still know them. The hours that an
-# experiment was trained for in the month of its purge go on counting.
+# Purged resources: their ids are never reused, since MLflow and users may still refer to them. Hours of
+# training in the month of the purge still count against limits.
 purged = sa.Table(
     "purged",
     metadata,

@@ -21,7 +21,7 @@ studies = sa.Table(
     *submitted(),
     column("state", EnumText(StudyState)),
     column("cancel_requested", sa.Boolean()),
-    # Grows with every change but those of the lease.
+    # Increases with every change except those of the lease.
     column("seq", sa.BigInteger()),
     # `records.StudyOutcome`; {} before anything is known.
     column("outcome", sa.JSON()),
@@ -31,7 +31,7 @@ studies = sa.Table(
     column("expires", sa.Double(), nullable=True),
     column("lease_seconds", sa.Double(), nullable=True),
     column("create_time", sa.Double()),
-    # Set exactly when the state is terminal.
+    # Set if and only if the state is terminal.
     column("end_time", sa.Double(), nullable=True),
     *deletion(),
 )
@@ -46,7 +46,7 @@ study_rounds = sa.Table(
     sa.Column("study", Name, sa.ForeignKey("studies.id"), nullable=False),
     column("number", sa.Integer()),
     column("why", Name),
-    # Written down before any of them is taken.
+    # Recorded before any of them is taken.
     column("actions", sa.JSON()),
     column("runs", sa.Integer()),
     # Whether all actions were taken.

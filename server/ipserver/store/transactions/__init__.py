@@ -1,1 +1,1 @@
-"""What the store does inside a transaction: functions whose first argument is the `Transaction`."""
+"""The store's functions inside a transaction; their first argument is the `Transaction`."""

@@ -1,4 +1,4 @@
-"""The audit log. Entries that are too old are removed as new ones are written, so no other part need run."""
+"""The audit log. Writing new entries removes old ones, so that no separate job is needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ipserver.store.tables import audit
 from ipserver.store.transactions import projects
 from ipserver.store.transactions.comparisons import audit_condition
 
-# Every so many entries, so many old ones are removed: more than were added, and few enough not to hold up.
+# How often old entries are removed, and how many at once: more than were added, but few enough to be quick.
 _EVERY: Final = 16
 _FORGOTTEN_AT_ONCE: Final = 400
 
@@ -34,14 +34,14 @@ def add(transaction: Transaction, call: AuditedCall, code: str, keep_seconds: fl
 def done(
     transaction: Transaction, call: AuditedCall, made: object, keep_seconds: float, entry: int | None
 ) -> None:
-    """Write into the transaction of a call that it was made.
+    """Add the entry of a call to the call's transaction.
 
     Args:
-        transaction: The call's.
+        transaction: The transaction of the call.
         call: The call.
-        made: What the transaction results in; names the resource if the call could not.
+        made: Result of the transaction; names the resource if the call does not.
         keep_seconds: How long entries are kept.
-        entry: Id of the entry if there is one already.
+        entry: Id of the existing entry, if any.
     """
     concerned = replace(call, resource=call.resource or _name(made))
     if entry is None:
@@ -98,7 +98,7 @@ def _insert(transaction: Transaction, call: AuditedCall, *, code: str, calls: in
 
 
 def _project_of(transaction: Transaction, resource: str) -> str:
-    """The project of a resource; "": there is none of that name."""
+    """The project of a resource; "" if there is no such resource."""
     kind, _, rest = resource.partition("/")
     name = rest.partition("/")[0]
     match kind:
@@ -114,7 +114,7 @@ def _project_of(transaction: Transaction, resource: str) -> str:
 
 
 def _name(made: object) -> str:
-    """The resource name of what a call has made; "": it has none."""
+    """The resource name of a transaction's result; "" if it has none."""
     match made:
         case ExperimentRecord(id=id):
             return names.experiment_name(id)

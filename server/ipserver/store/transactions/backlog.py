@@ -1,4 +1,4 @@
-"""What waits and what trains, counted by indexes of what has not ended."""
+"""Counts of waiting, training and unsent work, from indexes of unfinished rows."""
 
 from __future__ import annotations
 

@@ -106,8 +106,8 @@ def _heads(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
     one = sa.select(first.c.id).where(first.c.queue.is_not(None)).order_by(*_by_pair(first)).limit(1)
     pair = (experiments.c.id, experiments.c.project, experiments.c.queue)
     heads = sa.select(*pair).where(experiments.c.id == one.scalar_subquery()).cte("heads", recursive=True)
-    # SQLite searches by both columns only if what it compares the second with is an expression, not a column:
-    # otherwise it walks through all that waits in the project.
+    # SQLite searches the index by both columns only if the second is compared with an expression, not a
+    # column. Otherwise it scans everything that waits in the project.
     beyond = sa.tuple_(following.c.project, following.c.queue) > sa.tuple_(
         heads.c.project, heads.c.queue + ""
     )

@@ -80,7 +80,7 @@ def audit_condition(where: Filter) -> sa.ColumnElement[bool]:
 
 
 def holds(term: Comparison, value: str | int | float | None) -> bool:
-    """Whether a comparison holds of a value, as the store compares."""
+    """Whether a value satisfies a comparison, as in the store's conditions."""
     return value is not None and bool(_OPERATORS[term.op](value, term.value))
 
 

@@ -1,12 +1,12 @@
-"""Deletion: hidden at once, gone for good later.
+"""Deletion: hidden at once, removed permanently later.
 
-    there    --delete-->                     deleted
-    deleted  --undelete-->                   there
-    deleted  --purge, or its time is up-->   purging
-    purging  --files removed, then forget--> gone
+    existing --delete-->                              deleted
+    deleted  --undelete-->                            existing
+    deleted  --purge, or end of retention time-->     purging
+    purging  --files removed, then forget-->          purged
 
-Only what has ended is deleted. A dispatcher's sweeper does the last step in several transactions. A step that
-was interrupted is taken again.
+Only ended experiments and studies can be deleted. A dispatcher's sweeper takes the last step in several
+transactions. Interrupted steps are repeated.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from ipserver.store.transactions import studies as study_store
 from ipserver.store.transactions.edits import Edit, editing
 from ipserver.store.transactions.updating import require_etag
 
-# Rows of one table that one transaction removes. This bounds how long other writers wait.
+# Maximum number of rows of a table removed per transaction. This bounds how long other writers wait.
 _ROWS_AT_ONCE: Final = 2000
 _TIME_IS_UP: Final = "retention rule of what is deleted"
 _NOT_DELETED: Final = {"delete_time": None, "purge_time": None}
@@ -54,7 +54,7 @@ def delete_experiment(
         if edit.before.delete_time is None:
             _require_ended(edit.before)
             if study := _asked_by(transaction, experiment):
-                text = f"study {study!r}, which asked for it, goes on; cancel the study, or wait for its end"
+                text = f"it belongs to study {study!r}, which has not ended; cancel that, or wait for its end"
                 raise InvalidRequest([FieldViolation("name", text)])
             edit.values |= _deleted(transaction, keep_seconds)
     return experiment_store.get(transaction, experiment)
@@ -93,7 +93,7 @@ def _delete_old(
     transaction: Transaction, experiment: str, keep_seconds: float, days: float, acts: OwnActs
 ) -> None:
     with editing(transaction, experiment) as edit:
-        # Since it was found, it may have been extended, deleted or brought back.
+        # It may have been extended, deleted or undeleted since it was found.
         if edit.before.state.terminal and edit.before.delete_time is None and not edit.before.kept:
             edit.values |= _deleted(transaction, keep_seconds)
             text = f"it was deleted: its project keeps experiments for {days:g} days after their end"
@@ -140,7 +140,7 @@ def purge_study(transaction: Transaction, study: str) -> StudyRecord:
 
 
 def any_due(transaction: Transaction) -> bool:
-    """Whether the time of a deleted experiment or study is up."""
+    """Whether the retention time of a deleted experiment or study has ended."""
     now = transaction.now()
     due = sa.or_(
         *(sa.exists().where(table.c.purge_time <= now).correlate(None) for table in (experiments, studies))
@@ -149,7 +149,7 @@ def any_due(transaction: Transaction) -> bool:
 
 
 def begin_due(transaction: Transaction, limit: int, acts: OwnActs) -> None:
-    """Begin to purge some experiments whose time is up; from now on they cannot be undeleted."""
+    """Begin to purge some experiments whose retention time has ended; they can no longer be undeleted."""
     now = transaction.now()
     due = sa.select(experiments.c.id).where(experiments.c.purge_time <= now, ~experiments.c.purging)
     for experiment in transaction.connection.execute(due.order_by(experiments.c.id).limit(limit)).scalars():
@@ -179,7 +179,7 @@ def forget_experiment(transaction: Transaction, experiment: str) -> bool:
     ).one_or_none()
     if row is None:
         return True
-    # Tables that may have very many rows, in parts.
+    # Tables that may have very many rows are emptied in parts.
     for table, key in ((segments, segments.c.id), (events, events.c.seq)):
         some = sa.select(key).where(table.c.experiment == experiment).order_by(key).limit(_ROWS_AT_ONCE)
         if connection.execute(
@@ -207,13 +207,13 @@ def forget_studies(transaction: Transaction, acts: OwnActs) -> int:
         connection.execute(sa.delete(study_rounds).where(study_rounds.c.study == row.id))
         connection.execute(sa.delete(studies).where(studies.c.id == row.id))
         _remember(transaction, row, names.study_name(row.id), "", 0.0)
-        if not row.purging:  # else somebody has asked for it, which is written down
+        if not row.purging:  # otherwise a user's request to purge it is in the audit log
             _note(transaction, acts, _TIME_IS_UP, "StudyService/PurgeStudy", row)
     return len(due)
 
 
 def _note(transaction: Transaction, acts: OwnActs, rule: str, method: str, row: sa.Row[Any]) -> None:
-    """Write down what a rule has done to an experiment or study."""
+    """Record in the audit log that a rule has acted on an experiment or study."""
     named = names.study_name if method.startswith("Study") else names.experiment_name
     auditing.add(transaction, acts.call(rule, method, named(row.id), row.project), "OK", acts.keep_seconds)
 
@@ -262,12 +262,12 @@ def _require_deleted(row: sa.Row[Any]) -> None:
 
 def _require_not_purging(row: sa.Row[Any]) -> None:
     if row.purging:
-        text = "it is being purged, and cannot be brought back; its runs may be in MLflow"
+        text = "it is being purged and cannot be undeleted; its runs may be in MLflow"
         raise InvalidRequest([FieldViolation("name", text)])
 
 
 def _asked_by(transaction: Transaction, experiment: str) -> str | None:
-    """A study that has not ended and that asked for this experiment; None: there is none."""
+    """The unfinished study that submitted this experiment, or None."""
     rows = transaction.connection.execute(
         sa.select(study_rounds.c.study, study_rounds.c.actions)
         .join(studies, studies.c.id == study_rounds.c.study)

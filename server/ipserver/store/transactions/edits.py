@@ -65,7 +65,7 @@ class Edit:
         return bool(self.values.get("pause_requested", self.before.pause_requested))
 
     def add(self, number: int, state: RunState) -> None:
-        """Count new runs, which are in `state` and which MLflow does not hold."""
+        """Count new runs in `state`, none of which MLflow holds."""
         self._goes_on = True
         self._counts[state] += number
         self.pending += number

@@ -1,4 +1,4 @@
-"""Reading events, and adding notices for people."""
+"""Reads events, and adds notices for users."""
 
 from __future__ import annotations
 

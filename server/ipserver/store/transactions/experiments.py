@@ -47,7 +47,7 @@ def create(
     quotas.check(transaction, new.project, new.owned_by, adding)
     require_free(transaction, experiments, new.id)
     connection.execute(
-        # As parameters: building the statement from values takes a tenth of the transaction.
+        # Values are passed as parameters: building a statement from them takes a tenth of the transaction.
         sa.insert(experiments),
         dict(
             id=new.id,
@@ -85,7 +85,7 @@ def create(
 
 
 def insert_runs(transaction: Transaction, experiment: str, points: Sequence[NewRun], state: RunState) -> None:
-    """Insert runs that are in no pack yet; the caller counts them."""
+    """Insert runs without packs. The caller updates the counters."""
     transaction.insert_many(
         runs,
         [
@@ -108,7 +108,7 @@ def insert_runs(transaction: Transaction, experiment: str, points: Sequence[NewR
     )
 
 
-# Built once: every submission executes both.
+# Built once, because every submission executes them.
 _BY_ID: Final = sa.select(experiments).where(experiments.c.id == sa.bindparam("wanted"))
 _BY_REQUEST: Final = sa.select(experiments).where(experiments.c.request_id == sa.bindparam("wanted"))
 

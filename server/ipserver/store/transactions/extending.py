@@ -1,4 +1,4 @@
-"""Extensions: more runs for an experiment that exists."""
+"""Extensions: more runs for an existing experiment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ipserver.store.transitions import extension_problem
 
 
 class Overtaken(Exception):
-    """The spec is not the one that an extension extends. It undoes the transaction, which changes nothing."""
+    """Raised to roll back an extension whose experiment has been extended by another one first."""
 
 
 def find_request(transaction: Transaction, request_id: str, request_hash: str) -> ExperimentRecord | None:
@@ -45,7 +45,7 @@ def extend(
     if study is not None:
         require_wanted(transaction, *study)
     with editing(transaction, experiment) as edit:
-        # Under the lock: a repetition of the request may have come meanwhile.
+        # Check again under the lock: the request may have been repeated concurrently.
         if extension.request_id and (
             first := find_request(transaction, extension.request_id, extension.request_hash)
         ):
@@ -69,7 +69,7 @@ def extend(
         edit.add(len(extension.runs), state)
         if edit.before.planned:
             edit.values["planned_runs"] = before
-        # A planner at work does not know of the new runs; without its lease it cannot save.
+        # A running planner does not know of the new runs. Ending its lease keeps it from saving its plan.
         edit.values |= {"planned": False, "planner": "", "planner_expires": None, "planner_seconds": None}
         edit.values |= {
             "spec": extension.spec,

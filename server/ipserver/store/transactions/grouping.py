@@ -1,7 +1,7 @@
 """Groups of runs that agree in some fields, by page.
 
-The database finds the groups of a page, and rows are read of their runs alone: ten thousand runs that are a
-group each are not read anew for every hundred of them.
+The database finds the groups of a page first, and only rows of their runs are read, so that a page costs the
+same however many runs the experiment has.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def groups(
         tuple(row): [] for row in transaction.connection.execute(page)
     }
     members = sa.select(*wanted).where(among).order_by(runs.c.run_index)
-    if start or len(found) == limit:  # there are other groups
+    if start or len(found) == limit:  # there may be other groups
         members = members.where(sa.tuple_(*axes).in_(page))
     places = [columns.index(name) for name in by]
     for row in transaction.connection.execute(members):
-        # On PostgreSQL, a group may have come up between the two statements.
+        # On PostgreSQL, a group may appear between the two statements.
         if (group := found.get(tuple([row[place] for place in places]))) is not None:
             group.append(tuple(row))
     return [group for group in found.values() if group]
@@ -55,7 +55,7 @@ def has_value(transaction: Transaction, experiment: str, column: str, where: Fil
 
 
 def _page(axes: Sequence[sa.Column[Any]], among: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """The groups in order, each by its values of the axes."""
+    """Query of the groups in order, each as its values of the axes."""
     first = sa.func.min(runs.c.run_index)
     order: list[sa.ColumnElement[Any]] = [first]
     if runs.c.parameterization in set(axes):

@@ -1,4 +1,4 @@
-"""Experiments that do not exist, and which was probably meant."""
+"""Errors about missing experiments and runs, with suggestions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ipserver.errors import NotFound
 from ipserver.store.database import Transaction
 from ipserver.store.tables import experiments
 
-# Ids that are searched: the newest.
+# Only this many newest ids are searched for suggestions.
 _SEARCHED: Final = 1000
-# Names that one error tells; a status has no room for many more.
+# Maximum number of names in one message, because the size of a status is limited.
 _NAMED: Final = 8
 
 
 def there_are_no(one: str, missing: Sequence[object]) -> str:
-    """How an error about several things that do not exist begins.
+    """Beginning of a message about missing things.
 
     >>> there_are_no("run", [7]), there_are_no("run", range(20))
     ('there is no run 7', 'there are no runs 0, 1, 2, 3, 4, 5, 6, 7 and 12 more')

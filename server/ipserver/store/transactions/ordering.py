@@ -1,7 +1,7 @@
-"""Orders of runs as SQL: the keys, and the place after which a page starts.
+"""Orders of runs as SQL: sort keys, and the condition for a page's start.
 
-Runs without a value come last in either direction, so that each key is two columns: whether there is a value,
-and the value. The index makes the order total.
+Runs without a value come last in either direction, so each key becomes two columns: whether there is a value,
+and the value. The index as last key makes the order total.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Value = str | int | float | None
 
 
 def run_order(order: Sequence[Order]) -> list[sa.ColumnElement[Any]]:
-    """What rows of `select_runs` are ordered by. Raises ValueError: runs have no such field."""
+    """Sort keys for rows of `select_runs`. Raises ValueError if runs have no such field."""
     keys: list[sa.ColumnElement[Any]] = []
     for key in order:
         column = _column(key)
@@ -28,7 +28,7 @@ def run_order(order: Sequence[Order]) -> list[sa.ColumnElement[Any]]:
 
 
 def following(order: Sequence[Order], place: Sequence[Value]) -> sa.ColumnElement[bool]:
-    """The condition that a row follows the one with these values of the keys, and this index; (): true."""
+    """The condition that a row follows the one with these values of the keys and this index; (): true."""
     if not place:
         return sa.true()
     *values, index = place
@@ -47,7 +47,7 @@ def following(order: Sequence[Order], place: Sequence[Value]) -> sa.ColumnElemen
 
 
 def _column(key: Order) -> sa.ColumnElement[Any]:
-    if key.field == "pack":  # as records show it: a plan becomes visible when it is complete
+    if key.field == "pack":  # as in records, a plan becomes visible when it is complete
         shown = sa.or_(experiments.c.planned, runs.c.run_index < experiments.c.planned_runs)
         return sa.case((shown, runs.c.pack), else_="")
     if key.field not in RUN_FIELDS:

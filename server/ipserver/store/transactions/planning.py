@@ -1,4 +1,4 @@
-"""Planning: accepted experiments become packs."""
+"""Planning: the runs of accepted experiments are grouped into packs."""
 
 from __future__ import annotations
 

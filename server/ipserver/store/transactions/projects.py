@@ -1,7 +1,7 @@
-"""Projects, and who may do what in them.
+"""Projects, and roles of principals in them.
 
-A principal is a user's name, or "group:" followed by the name of a group that an identity provider vouches
-for. A role in the project "*" is a role in every project, present and future.
+A principal is a user's name, or "group:" followed by a group's name from an identity provider. A role in the
+project "*" applies to all present and future projects.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ipserver.store.tables import experiments, grants, projects, studies
 
 
 def create(transaction: Transaction, project: str) -> None:
-    """Make a project. Raises AlreadyExists."""
+    """Create a project. Raises AlreadyExists."""
     if exists(transaction, project):
         raise AlreadyExists(f"there is a project {project!r} already")
     transaction.connection.execute(sa.insert(projects).values(id=project, create_time=transaction.now()))
@@ -51,7 +51,7 @@ def lock(transaction: Transaction, project: str, field: str) -> None:
 
 
 def grant(transaction: Transaction, project: str, principal: str, role: Role) -> None:
-    """Give a principal a role in a project, in place of the one that it has. Raises NotFound."""
+    """Grant a principal a role in a project, replacing its present role. Raises NotFound."""
     if project != EVERY and not exists(transaction, project):
         raise NotFound(f"there is no project {project!r}; `ipserver project create {project}` makes it")
     deny(transaction, project, principal)
@@ -60,7 +60,7 @@ def grant(transaction: Transaction, project: str, principal: str, role: Role) ->
 
 
 def deny(transaction: Transaction, project: str, principal: str) -> bool:
-    """Take a principal's role in a project; return whether it had one."""
+    """Revoke a principal's role in a project; return whether it had one."""
     gone = transaction.connection.execute(
         sa.delete(grants).where(grants.c.project == project, grants.c.principal == principal)
     )
@@ -68,13 +68,13 @@ def deny(transaction: Transaction, project: str, principal: str) -> bool:
 
 
 def all_grants(transaction: Transaction) -> list[Grant]:
-    """Every role, by project and principal."""
+    """All grants of roles, by project and principal."""
     rows = transaction.connection.execute(sa.select(grants).order_by(grants.c.project, grants.c.principal))
     return [Grant(row.project, row.principal, Role(row.role)) for row in rows]
 
 
 def roles(transaction: Transaction, principals: Collection[str]) -> dict[str, Role]:
-    """The highest role that any of these principals has, by project."""
+    """The highest role of any of these principals, by project."""
     rows = transaction.connection.execute(
         sa.select(grants.c.project, sa.func.max(grants.c.role).label("role"))
         .where(grants.c.principal.in_(principals))
@@ -84,14 +84,14 @@ def roles(transaction: Transaction, principals: Collection[str]) -> dict[str, Ro
 
 
 def project_of_experiment(transaction: Transaction, experiment: str) -> str | None:
-    """The project of an experiment; None: there is no such experiment."""
+    """The project of an experiment; None if there is no such experiment."""
     found = sa.select(experiments.c.project).where(experiments.c.id == experiment)
     project: str | None = transaction.connection.execute(found).scalar_one_or_none()
     return project
 
 
 def project_of_study(transaction: Transaction, study: str) -> str | None:
-    """The project of a study; None: there is no such study."""
+    """The project of a study; None if there is no such study."""
     found = sa.select(studies.c.project).where(studies.c.id == study)
     project: str | None = transaction.connection.execute(found).scalar_one_or_none()
     return project

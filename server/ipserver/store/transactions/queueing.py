@@ -1,7 +1,7 @@
-"""Where an experiment stands in the queue, and when it is likely to start.
+"""Estimates an experiment's place in the queue and its likely start.
 
-An estimate from the store alone: it counts packs, whatever each of them asks for. The dispatchers decide
-anew at every start (`ipserver.scheduling.schedule`).
+The estimate uses only the store, and counts packs without regard to their resources. Dispatchers decide at
+every start (`ipserver.scheduling.schedule`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ipserver.store.tables import attempts, experiments, packs
 from ipserver.store.transactions import clocks
 from ipserver.store.transactions.missing import no_experiment
 
-# Attempts that say how long packs take: the last ones of this time.
+# The duration of a pack is estimated from at most this many attempts, within this time.
 _ATTEMPTS: Final = 50
 _RECENT_SECONDS: Final = 86_400.0
 _WAITS: Final = sa.and_(experiments.c.queue.is_not(None), experiments.c.unplaceable_since.is_(None))
@@ -35,7 +35,7 @@ def place(transaction: Transaction, experiment: str) -> QueuePlace | None:
     now = transaction.now()
     leased = _leased(transaction, now)
     before = _before(transaction, row, leased)
-    # Packs of lower priority make room. Beyond them, one must end for each that starts.
+    # Packs of lower priority make room. Beyond these, a leased pack must end for each start.
     ends = max(0, before + 1 - sum(one.packs for one in leased if one.priority < row.priority))
     if ends == 0:
         return QueuePlace(before, now)
@@ -59,11 +59,11 @@ def _leased(transaction: Transaction, now: float) -> list[sa.Row[Any]]:
 
 
 def _before(transaction: Transaction, row: sa.Row[Any], leased: list[sa.Row[Any]]) -> int:
-    """Waiting packs that start before the experiment's first one.
+    """Number of waiting packs that start before the experiment's first pack.
 
-    All of higher priority do, and older ones of its project. Those of other projects with its priority do
-    until each of them holds as many packs as its own project will hold by then: starts go to the project that
-    holds least.
+    These are all packs of higher priority, older packs of equal priority of the same project, and as many
+    packs of equal priority of each other project as that project needs to hold as many as this one, because
+    the project that holds the least starts next.
     """
     waiting = sa.func.coalesce(sa.func.sum(experiments.c.waiting), 0).label("packs")
     equal = sa.and_(_WAITS, experiments.c.priority == row.priority)
@@ -90,7 +90,7 @@ def _before(transaction: Transaction, row: sa.Row[Any], leased: list[sa.Row[Any]
 
 
 def _pack_seconds(transaction: Transaction, now: float) -> float | None:
-    """Mean length of the last attempts at packs that nothing went wrong with; None: there are none."""
+    """Mean duration in seconds of the last successful attempts at packs; None if there are none."""
     last = (
         sa.select((attempts.c.end_time - attempts.c.start_time).label("seconds"))
         .where(

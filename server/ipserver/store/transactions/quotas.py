@@ -1,7 +1,7 @@
 """Limits of projects and users, and their use.
 
-A limit of a project counts everything in it; a limit of a user counts what the user has in that project. The
-project "*" stands for each project, and the user "*" for each user, without a limit of their own.
+A limit of a project counts everything in it; a limit of a user counts the user's part of a project. The
+project "*" stands for each project without a limit of its own, and the user "*" likewise for users.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ipserver.store.transactions import clocks, projects
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """The counted experiments: those of a project, or of a user in it ("": of all users)."""
+    """The counted experiments: of a project, or of a user in it ("": all users)."""
 
     project: str
     user: str
 
     def of(self, table: sa.Table = experiments) -> sa.ColumnElement[bool]:
-        """The condition on `experiments`, or on `purged`."""
+        """The condition on rows of `experiments` or `purged`."""
         condition: sa.ColumnElement[bool] = table.c.project == self.project
         return sa.and_(condition, table.c.owned_by == self.user) if self.user else condition
 
@@ -67,7 +67,7 @@ def _hours(resource: str) -> Callable[[Transaction, _Scope], float]:
 
 
 def seconds_since(month: float, now: float) -> sa.ColumnElement[float]:
-    """Seconds that an attempt has lasted since a time."""
+    """The SQL expression for the seconds of an attempt since the time `month`."""
     end = sa.func.coalesce(attempts.c.end_time, now)
     start = sa.case((attempts.c.start_time < month, month), else_=attempts.c.start_time)
     return clocks.lasted(start, end, now)
@@ -82,7 +82,7 @@ def _bytes(transaction: Transaction, scope: _Scope) -> float:
     return float(transaction.connection.execute(statement).scalar_one())
 
 
-# What experiments in a scope use. The other kinds sum up nothing.
+# Functions that sum up the use in a scope. The other kinds of limits have no use.
 _USED: Final[Mapping[str, Callable[[Transaction, _Scope], float]]] = MappingProxyType(
     {
         "live_experiments": _live,
@@ -95,7 +95,7 @@ _USED: Final[Mapping[str, Callable[[Transaction, _Scope], float]]] = MappingProx
 
 
 def set_quota(transaction: Transaction, project: str, user: str, name: str, value: float | None) -> None:
-    """Set a limit; None: remove it. Raises NotFound, and KeyError if there is no such kind."""
+    """Set a limit, or remove it (None). Raises NotFound, and KeyError for an unknown kind."""
     _ = KINDS[name]
     if project != EACH and not projects.exists(transaction, project):
         raise NotFound(f"there is no project {project!r}; `ipserver project create {project}` makes it")
@@ -111,19 +111,19 @@ _EVERY: Final = sa.select(quotas).order_by(quotas.c.project, quotas.c.user, quot
 
 
 def listing(transaction: Transaction) -> list[Quota]:
-    """Every limit that was set."""
+    """All limits that were set."""
     return [Quota(**row._mapping) for row in transaction.connection.execute(_EVERY)]
 
 
 def limits_of(
     found: Mapping[tuple[str, str, str], float], project: str, user: str
 ) -> Iterator[tuple[str, str, float]]:
-    """The limits that hold for what a user does in a project: user ("": the project's), name, value.
+    """The limits that apply to a user in a project, as (user, name, value); user "" for the project's.
 
     Args:
         found: Values by project, user and name.
         project: Id of the project.
-        user: The user; "" without authentication, so that only the project's limits hold.
+        user: The user; "" without authentication, when only the project's limits apply.
     """
     for name in KINDS:
         whole = ((project, WHOLE), (EACH, WHOLE))
@@ -136,7 +136,7 @@ def limits_of(
 
 
 def uses(transaction: Transaction, project: str, user: str) -> list[Use]:
-    """The limits that hold for what a user does in a project, with what is used."""
+    """The limits that apply to a user in a project, with their use."""
     reset = next_month(transaction.now())
     return [
         Use(
@@ -152,17 +152,17 @@ def uses(transaction: Transaction, project: str, user: str) -> list[Use]:
 
 
 def check(transaction: Transaction, project: str, user: str, adding: Mapping[str, float]) -> None:
-    """Check that a project and a user may have more; the caller has locked the project.
+    """Check that an addition keeps the limits of a project and a user. The caller has locked the project.
 
     Args:
-        transaction: In which it is added.
+        transaction: The transaction of the addition.
         project: Id of the project.
-        user: The user; "": nobody had to say who they are.
-        adding: How much of what is added, by name; the priority as it is. Hours and bytes, which nobody knows
-            in advance, must not be used up.
+        user: The user; "" without authentication.
+        adding: Added amounts by name of the limit, and the priority itself. Hours and bytes are not known in
+            advance; their limits must not be reached yet.
 
     Raises:
-        QuotaExceeded: The first limit that is reached.
+        QuotaExceeded: A limit would be exceeded; names the first.
     """
     limits = list(limits_of(_values(transaction), project, user))
     _check_priority(limits, project, adding.get("priority", 0))
@@ -175,7 +175,7 @@ def check(transaction: Transaction, project: str, user: str, adding: Mapping[str
 
 
 def retention_days(transaction: Transaction, project: str) -> float | None:
-    """For how many days a project keeps experiments after their end; None: without end."""
+    """Days for which a project keeps experiments after their end; None: forever."""
     found = limits_of(_values(transaction), project, WHOLE)
     return next((max(0.0, value) for _, name, value in found if name == "retention_days"), None)
 
@@ -196,7 +196,7 @@ def _subject(project: str, who: str) -> str:
     return f"project {project!r}" if who == WHOLE else f"user {who!r} in project {project!r}"
 
 
-# Limits of what a request adds; the others are used up by training.
+# Limits that requests use; training uses the others.
 _COUNTED: Final = frozenset({"live_experiments", "queued_runs"})
 
 
@@ -240,13 +240,13 @@ def _used(transaction: Transaction, project: str, user: str, name: str) -> float
 
 
 def month_start(now: float) -> float:
-    """The first moment of the month (UTC) of a time."""
+    """Start of the month (UTC) that contains a time."""
     there = datetime.fromtimestamp(now, UTC)
     return datetime(there.year, there.month, 1, tzinfo=UTC).timestamp()
 
 
 def next_month(now: float) -> float:
-    """The first moment of the next month (UTC)."""
+    """Start of the month (UTC) after the one that contains a time."""
     there = datetime.fromtimestamp(now, UTC)
     year, month = (there.year + 1, 1) if there.month == 12 else (there.year, there.month + 1)
     return datetime(year, month, 1, tzinfo=UTC).timestamp()

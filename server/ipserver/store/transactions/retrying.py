@@ -1,8 +1,8 @@
-"""Retries: failed runs are queued again, and go on from where they stopped.
+"""Retries: failed runs are queued again, and continue from where they stopped.
 
-A failed run's pack has ended, and its checkpoints do not fit a pack of its failed runs alone. So these become
-a new part of it, as if it had been split (`splitting`): the part continues from the pack's committed step,
-and repeats the committed steps without recording them. Runs that were in no pack are planned again.
+A failed run's pack has ended, and its checkpoints do not fit a pack of the failed runs only. So the failed
+runs become a new part of the pack, as after a split (`splitting`): the part repeats the committed steps
+without recording them and continues from there. Runs without a pack are planned again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def retry(
 ) -> ExperimentRecord:
     """See `Store.retry_failed`."""
     with editing(transaction, experiment) as edit:
-        # Under the lock: a repetition of the request may have come meanwhile.
+        # Check again under the lock: the request may have been repeated concurrently.
         if request_id and (first := find_request(transaction, request_id, request_hash)):
             return first
         row = edit.before
@@ -69,13 +69,13 @@ def _require_failed(transaction: Transaction, experiment: str, index: int) -> No
         why = (
             "the same numbers would diverge again"
             if run.state is RunState.DIVERGED
-            else "only a run that failed is trained again"
+            else "only failed runs can be trained again"
         )
         raise InvalidRequest([FieldViolation("name", f"run {index} is {run.state}; {why}")])
 
 
 def _failed(edit: Edit, index: int | None) -> dict[int, str]:
-    """Index and pack of the failed runs that are meant."""
+    """Index and pack of the failed runs to retry."""
     statement = sa.select(runs.c.run_index, runs.c.pack).where(
         runs.c.experiment == edit.experiment, runs.c.state == RunState.FAILED
     )
@@ -86,10 +86,10 @@ def _failed(edit: Edit, index: int | None) -> dict[int, str]:
 
 
 def _queue(edit: Edit, failed: dict[int, str], meant: tuple[sa.ColumnElement[bool], ...]) -> None:
-    """Queue the failed runs for which `meant` holds, whose packs are given, and make parts for them."""
+    """Queue the failed runs that satisfy `meant`, and insert new parts of their packs."""
     connection = edit.transaction.connection
     own = (runs.c.experiment == edit.experiment, runs.c.state == RunState.FAILED, *meant)
-    # What MLflow holds completely is incomplete from now on; the rest is counted already.
+    # Runs that MLflow held in full become incomplete. The others are counted already.
     settled = sa.select(sa.func.count()).where(*own, runs.c.due_since.is_(None))
     edit.pending += connection.execute(settled).scalar_one()
     edit.change(Change.RETRY, *meant, failure=None, end_time=None)
@@ -98,7 +98,7 @@ def _queue(edit: Edit, failed: dict[int, str], meant: tuple[sa.ColumnElement[boo
     for index, pack in failed.items():
         members[pack].append(index)
     if members.pop("", []):
-        # A planner at work does not know of them; without its lease it cannot save.
+        # A running planner does not know of them. Ending its lease keeps it from saving its plan.
         edit.values |= {"planned": False, "planner": "", "planner_expires": None, "planner_seconds": None}
     for name, indices in sorted(members.items()):
         row = connection.execute(
@@ -108,7 +108,7 @@ def _queue(edit: Edit, failed: dict[int, str], meant: tuple[sa.ColumnElement[boo
 
 
 def _next_part(edit: Edit, name: str) -> int:
-    """The number of a pack's next part; parts of parts do not count."""
+    """The number of a pack's next part, not counting parts of its parts."""
     statement = sa.select(packs.c.id).where(
         packs.c.experiment == edit.experiment, packs.c.id.startswith(f"{name}-", autoescape=True)
     )

@@ -26,7 +26,7 @@ from ipserver.store.transactions.missing import there_are_no
 from ipserver.store.transactions.ordering import Value, following, run_order
 from ipserver.store.transitions import Change
 
-# Of a row, in the order of the fields of `Summary`.
+# Values of a row in the order of the fields of `Summary`.
 _SUMMARY: Final = attrgetter(*VALUES)
 
 
@@ -81,7 +81,8 @@ def ordered(
 ) -> list[RunRecord]:
     """See `Store.list_runs`."""
     experiment_store.require(transaction, experiment)
-    # Keys and indices of all runs are sorted, and rows read of the page alone: half the time of sorting rows.
+    # Only keys and indices of all runs are sorted, and then the page's rows read: half the time of sorting
+    # rows.
     page = (
         select_runs(experiment, run_condition(where), following(order, place))
         .with_only_columns(runs.c.run_index, maintain_column_froms=True)

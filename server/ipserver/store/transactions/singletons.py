@@ -1,4 +1,4 @@
-"""Leases that one process of a service holds at a time, by name."""
+"""Named leases, each held by at most one process at a time."""
 
 from __future__ import annotations
 

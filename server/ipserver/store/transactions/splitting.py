@@ -40,7 +40,7 @@ def split(transaction: Transaction, experiment: str, name: str, token: int, fail
         half = (len(members) + 1) // 2
         for number, part in enumerate((members[:half], members[half:]), start=1):
             insert_part(edit, pack, part_of(name, number), part)
-        # It holds no runs that are left to train any more.
+        # It has no runs left to train any more.
         finish(edit, pack, failure.reason)
 
 

@@ -1,8 +1,8 @@
-"""Studies: questions, their rounds, and the leases of those who drive them.
+"""Studies, and the leases of the dispatchers that drive them.
 
-A driver holds a study under a fencing token, as a dispatcher holds a pack. It writes a round down with all
-its actions before it takes any of them. Each action has a request id of its own, so after a crash
-the next driver takes the same actions again, and nothing is created twice.
+A driver holds a study under a fencing token, as a dispatcher holds a pack. It records a round with all its
+actions before it takes any of them. Each action has a request id of its own, so that the next driver can
+repeat the actions after a crash without creating anything twice.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def locked(transaction: Transaction, study: str) -> sa.Row[Any]:
 
 
 def change(transaction: Transaction, row: sa.Row[Any], **values: object) -> None:
-    """Set columns of a study whose row is locked."""
+    """Set columns of a study's locked row."""
     transaction.connection.execute(
         sa.update(studies).where(studies.c.id == row.id).values(seq=row.seq + 1, **values)
     )

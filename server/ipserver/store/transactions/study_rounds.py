@@ -1,4 +1,4 @@
-"""Rounds of studies: begun, taken and ended under the lease of a driver."""
+"""Rounds of studies: begun and ended under the lease of a driver."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def seconds(transaction: Transaction, experiment: str) -> dict[str, tuple[float,
 
 
 def _learn(transaction: Transaction, study: str, outcome: StudyOutcome) -> None:
-    """Write down what was learned by the round that has ended, if one has."""
+    """Record the findings of the round that has just ended, if there is one."""
     transaction.connection.execute(
         sa.update(study_rounds)
         .where(study_rounds.c.study == study, study_rounds.c.end_time.is_(None))

@@ -1,4 +1,4 @@
-"""Which files of an ended pack are kept: those that were committed for its runs."""
+"""Ended packs whose uncommitted files are to be removed."""
 
 from __future__ import annotations
 

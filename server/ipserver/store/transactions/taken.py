@@ -1,4 +1,4 @@
-"""Ids that are taken: those of experiments and studies, also of deleted and purged ones, and of requests."""
+"""Checks of ids: of experiments and studies, including deleted and purged ones, and of requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ipserver.store.tables import experiments, purged, studies
 
 
 def _look(table: sa.Table) -> sa.Select[Any]:
-    """One row: whether an id is taken, when what has it was deleted, and whether its name was purged."""
+    """Query of one row: whether an id exists, when its resource was deleted, and whether it was purged."""
     own = table.c.id == sa.bindparam("id")
     gone = purged.c.name == sa.bindparam("name")
     return sa.select(
@@ -27,10 +27,10 @@ _LOOKS: Final = {table.name: _look(table) for table in (experiments, studies)}
 
 
 def require_free(transaction: Transaction, table: sa.Table, id: str) -> None:
-    """Raise AlreadyExists unless an id was never used.
+    """Raise AlreadyExists if an id is used or was used.
 
     Args:
-        transaction: Where to look.
+        transaction: The transaction.
         table: `experiments` or `studies`.
         id: The id.
     """
@@ -43,15 +43,15 @@ def require_free(transaction: Transaction, table: sa.Table, id: str) -> None:
     if found.taken and found.delete_time is not None:
         raise AlreadyExists(f"{kind} {id!r} was deleted but not purged; undelete it, or choose another id")
     if found.taken:
-        raise AlreadyExists(f"{kind} {id!r} exists already; choose another id, or take that one: {taken}")
+        raise AlreadyExists(f"{kind} {id!r} exists already; choose another id, or use that one: {taken}")
     if found.purged:
-        raise AlreadyExists(f"{kind} {id!r} was purged, and ids are not used again; choose another id")
+        raise AlreadyExists(f"{kind} {id!r} was purged, and ids are not reused; choose another id")
 
 
 def repeats(
     row: sa.Row[*tuple[Any, ...]] | None, request_id: str, request_hash: str
 ) -> TypeGuard[sa.Row[*tuple[Any, ...]]]:
-    """Whether a request was made before under its id: `row` is what was stored of it, with its hash.
+    """Whether the request repeats the stored one of the same id; `row` holds the stored hash.
 
     Raises:
         RequestIdReused: The id was used for another request.

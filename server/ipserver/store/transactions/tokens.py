@@ -1,7 +1,7 @@
 """Bearer tokens of users.
 
-A token is "iplab_", its id, "_" and a secret of 256 random bits. The store holds the secret's SHA-256: a
-random secret of this length cannot be guessed, so a slower hash would protect nothing more.
+A token is "iplab_", its id, "_" and a secret of 256 random bits. The store holds the secret's SHA-256. A
+slower hash would add nothing, because a random secret of this length cannot be guessed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ipserver.store.tables import tokens
 
 PREFIX: Final = "iplab_"
 _FORM: Final = re.compile(PREFIX + r"([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
-# Uses closer together than this are not written down.
+# Seconds between recorded uses of a token.
 _USE_SECONDS: Final = 60.0
 
 
@@ -31,12 +31,12 @@ class TokenRecord:
 
     Attributes:
         id: Public part.
-        user: Whom it stands for.
-        note: What it is for.
-        expire_time: From when on it is refused.
-        last_use_time: When it was last used, to the minute; None: never.
-        revoke_time: When it was revoked; None: it was not.
-        now: When it was read.
+        user: Its user.
+        note: Its purpose, as text.
+        expire_time: When it expires.
+        last_use_time: When it was last used, to the minute; None if never.
+        revoke_time: When it was revoked; None if it was not.
+        now: When the record was read.
     """
 
     id: str
@@ -50,14 +50,14 @@ class TokenRecord:
 
     @property
     def state(self) -> str:
-        """Active, expired or revoked."""
+        """State of the token: "active", "expired" or "revoked"."""
         if self.revoke_time is not None:
             return "revoked"
         return "expired" if self.expire_time <= self.now else "active"
 
 
 def create(transaction: Transaction, user: str, seconds: float, note: str = "") -> str:
-    """Make a token of a user that expires after a number of seconds; return it. It cannot be read again."""
+    """Create a user's token that expires after `seconds`; return it. It cannot be read again."""
     name, secret, now = secrets.token_hex(6), secrets.token_urlsafe(32), transaction.now()
     transaction.connection.execute(
         sa.insert(tokens).values(
@@ -73,7 +73,7 @@ def create(transaction: Transaction, user: str, seconds: float, note: str = "") 
 
 
 def verify(transaction: Transaction, token: str) -> TokenRecord | None:
-    """The record of a token; None: it is no token of this store. Its state may be other than active."""
+    """The record of a token, which may be expired or revoked; None if the store does not know it."""
     found = _FORM.fullmatch(token)
     if found is None:
         return None
@@ -84,7 +84,7 @@ def verify(transaction: Transaction, token: str) -> TokenRecord | None:
 
 
 def used(transaction: Transaction, token: str) -> None:
-    """Write down that the token of this id is in use, at most once a minute."""
+    """Record the use of the token with this id, at most once a minute."""
     now = transaction.now()
     transaction.connection.execute(
         sa.update(tokens)
@@ -103,7 +103,7 @@ def listing(transaction: Transaction) -> list[TokenRecord]:
 
 
 def revoke(transaction: Transaction, token: str) -> TokenRecord:
-    """Revoke the token of this id, for good. Repeatable. Raises NotFound."""
+    """Revoke the token with this id permanently. Repeatable. Raises NotFound."""
     now = transaction.now()
     transaction.connection.execute(
         sa.update(tokens)

@@ -1,6 +1,6 @@
-"""Changes to what describes an experiment or a study: name for people, labels, notes; and to its priority.
+"""Changes to the display name, labels, notes and priority of experiments and studies.
 
-What changes of an experiment leaves an event, without the text of notes, which may be long.
+A change to an experiment adds an event, without the text of notes, which may be long.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ def update_study(transaction: Transaction, study: str, revision: Revision) -> St
 
 
 def require_etag(record: ExperimentRecord | StudyRecord, etag: str) -> None:
-    """Raise EtagMismatch unless this is the record's etag, or ""."""
+    """Raise EtagMismatch unless `etag` is the record's etag or ""."""
     if etag not in ("", record.etag):
         one = "experiment" if isinstance(record, ExperimentRecord) else "study"
         raise EtagMismatch(
-            f"{one} {record.id!r} was changed since it had the etag {etag[:40]!r}; its etag is "
-            f"{record.etag!r} now: read it again, and decide again"
+            f"{one} {record.id!r} was changed since it had the etag {etag[:40]!r}; its etag is now "
+            f"{record.etag!r}: read it again before you change it"
         )
 
 
 def _labels(before: ExperimentRecord | StudyRecord, revision: Revision) -> dict[str, str]:
-    """All labels, once single ones are changed."""
+    """All labels after the changes of single ones."""
     changed = {**revision.values.get("labels", before.labels), **revision.labels}
     labels = {key: value for key, value in changed.items() if value is not None}
     if len(labels) > MOST_LABELS:
         field = "experiment.labels" if isinstance(before, ExperimentRecord) else "study.labels"
-        text = f"would be {len(labels)} labels; at most {MOST_LABELS} are allowed: remove some"
+        text = f"would result in {len(labels)} labels; at most {MOST_LABELS} are allowed: remove some"
         raise InvalidRequest([FieldViolation(field, text)])
     return labels

@@ -73,7 +73,7 @@ class Trainer:
             self._refused = SliceReport(failure=_refusal(error))
 
     def advance(self, ended: Collection[int], checkpoint: bool) -> SliceReport:
-        """Train a slice, or report what kept the pack from being loaded."""
+        """Train a slice, or report why the pack could not be loaded."""
         if self._refused is not None:
             return self._refused
         if self._trainer is None:

@@ -27,7 +27,7 @@ _OBJECT_STORE_BYTES = 128 << 20
 # Each of Ray's logs is rotated at this size; one older file of it is kept.
 _LOG_BYTES = 10_000_000
 
-# How often our own Ray is started before that counts as a failure.
+# Number of attempts to start our own Ray.
 _TRIES = 3
 
 
@@ -35,7 +35,7 @@ class OwnRay:
     """A Ray on this machine that belongs to this process. Its files are removed when it ends."""
 
     def __init__(self, cpus: int | None, home: Path | None) -> None:
-        """Start it. Raises NotReady if it does not start, however often it is tried."""
+        """Start Ray. Raises NotReady if all attempts fail."""
         if unused := forget_other_rays(os.environ):
             _log.info("not used for a Ray of its own: %s", ", ".join(unused))
         for left in reversed(range(_TRIES)):
@@ -46,19 +46,19 @@ class OwnRay:
             except BaseException as error:
                 end_left_in(self._folder.path)
                 self._folder.remove()
-                # Ray raises plain exceptions, of a node that has not started within 30 s, too.
+                # Ray raises bare exceptions, also if a node has not started within 30 s.
                 if not isinstance(error, Exception):
                     raise
                 if not left:
                     raise NotReady(
                         f"Ray does not start on this machine, tried {_TRIES} times: {error}; usually the "
-                        "machine is very busy or short of memory: start again when it has less to do"
+                        "machine is very busy or short of memory: start again when it is less busy"
                     ) from error
                 _log.warning("Ray has not started and is started again: %s", error)
                 ray.shutdown()
 
     def _start(self, cpus: int | None, home: Path | None) -> None:
-        # A token in the environment is meant for a cluster.
+        # A token in the environment belongs to another cluster.
         for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
             os.environ.pop(name, None)
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(own_token(home or self._folder.path))
@@ -91,12 +91,12 @@ class OwnRay:
 
 @contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Have a Ray that starts here listen on loopback only.
+    """Make a Ray that starts in this context listen on loopback only.
 
-    It replaces 127.0.0.1 by the machine's address, and then listens everywhere, unless it takes this machine
-    for one on which it forms no clusters.
+    Ray replaces 127.0.0.1 by the machine's address and then listens on all interfaces, except on platforms
+    where it supports no clusters. This makes it take the machine for one of these.
     """
-    # The constant is read in this process, the variable in those that it starts.
+    # This process reads the constant; processes that it starts read the variable.
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     try:
         with _replaced(ray_constants, ENABLE_RAY_CLUSTER=False):
@@ -107,7 +107,7 @@ def _on_loopback() -> Iterator[None]:
 
 @contextmanager
 def _without_onlookers() -> Iterator[None]:
-    """Have a Ray that starts here leave out three processes, for which `ray.init` has no option.
+    """Make a Ray that starts in this context omit three processes, for which `ray.init` has no option.
 
     The monitor asks an autoscaler for nodes, the log monitor sends output of workers to the driver, and the
     API server is the dashboard's. Nothing here uses them, and their start takes three seconds of CPU.
@@ -124,7 +124,7 @@ def _without_onlookers() -> Iterator[None]:
 
 @contextmanager
 def _replaced(module: Any, **values: object) -> Iterator[None]:
-    """Replace attributes of a module of Ray's for a while."""
+    """Replace attributes of one of Ray's modules inside the context."""
     before = {name: getattr(module, name) for name in values}
     vars(module).update(values)
     try:
@@ -134,7 +134,7 @@ def _replaced(module: Any, **values: object) -> Iterator[None]:
 
 
 def needed_for_workers() -> list[Path]:
-    """Paths that Ray needs to start workers: the raylet's socket and the workers' log folder."""
+    """Paths without which Ray cannot start workers: the raylet's socket and the workers' log folder."""
     context = ray.get_runtime_context()
     session = Path(context.get_temp_dir()) / context.get_session_name()
     return [session / "sockets" / "raylet", session / "sockets" / "plasma_store", session / "logs"]
@@ -167,7 +167,7 @@ def living_nodes() -> dict[str, dict[str, float]]:
 def join(address: str) -> None:
     """Become a driver of a cluster that this machine is a node of."""
     if address != "auto":
-        # Ray itself would retry for minutes.
+        # Checked first, because Ray would retry for minutes.
         host, port = split_address(address)
         require_listener("IPLAB_RAY_ADDRESS", host, int(port))
     try:

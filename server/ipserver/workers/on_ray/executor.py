@@ -74,11 +74,11 @@ class RayExecutor:
             self._kept.keep(actor, one, node, starting=())
 
     def await_worker(self, seconds: float, rest: Callable[[float], object]) -> None:
-        """Wait until a ready worker can train; not at all where none is kept ready.
+        """Wait until a ready worker can train. Returns at once if none is kept ready.
 
         Args:
             seconds: Longest wait, after which the first pack waits for its worker instead.
-            rest: Called between two looks with a time to wait; raises to end the waiting.
+            rest: Called between two checks with the seconds to wait; raises to end the waiting.
         """
         end = time.monotonic() + seconds
         while self._warm and time.monotonic() < end:

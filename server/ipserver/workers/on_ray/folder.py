@@ -22,10 +22,10 @@ _SOCKET: Final = "/r/session_2026-11-26_22-30-24_299981_4194304/sockets/plasma_s
 
 _LONGEST: Final = 107 - len(_SOCKET)
 
-# Ray takes paths in ASCII only, and reads its workers' command line as a shell does, but quotes it otherwise.
+# Ray supports only ASCII paths, and does not quote its workers' command line as its own parsing requires.
 _UNUSABLE: Final = re.compile(r"[^ -~]|['\"\\]")
 
-# Temporary folders with short paths. Folders in them get unique names and belong to their owner alone.
+# Temporary folders with short paths. Folders in them get unique names and are accessible only to their owner.
 _SHORT: Final = ("/tmp", "/var/tmp")  # noqa: S108
 
 _REFRESH_SECONDS: Final = 3600.0
@@ -118,8 +118,8 @@ def own_token(folder: Path) -> Path:
         path.chmod(0o600)
     except OSError as error:
         raise StartupError(
-            f"the token of Ray's processes, {path}, cannot be used: {error.strerror}; set IPLAB_HOME or mend "
-            "its permissions"
+            f"the token of Ray's processes, {path}, cannot be used: {error.strerror}; set IPLAB_HOME or "
+            "correct its permissions"
         ) from None
     return path
 

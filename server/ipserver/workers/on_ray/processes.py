@@ -24,7 +24,7 @@ def surrounded(folder: Path, *, shielded: bool) -> Iterator[set[int]]:
     """Context in which started processes get `folder` as working folder and, if shielded, block SIGTERM.
 
     Ray puts its driver's working folder on the search path of every worker. So the working folder is changed,
-    lest files such as `torch.py` in the original one replace libraries.
+    because files such as `torch.py` in the original one would replace libraries.
 
     Args:
         folder: Temporary working folder; holds no importable files.

@@ -1,4 +1,4 @@
-"""An actor as the dispatcher sees it."""
+"""Workers that are Ray actors, as seen by the dispatcher."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class RayWorker:
     """A `Worker` on an actor.
 
     Args:
-        actor: A kept or a new one.
-        job: What it loads first.
-        keep: Called when it has done its work, to keep the actor for another pack.
+        actor: A kept or a new actor.
+        job: The job to load first.
+        keep: Called when the worker is done, to keep the actor for another pack.
     """
 
     def __init__(self, actor: Actor, job: PackJob, keep: Callable[[RayWorker], None]) -> None:
@@ -91,7 +91,7 @@ class RayWorker:
 
 
 def result_of(reference: Any) -> SliceReport:
-    """The slice that a reply holds, or why there is none.
+    """The report that a reply holds; WORKER_LOST if the actor died.
 
     Raises:
         ClusterLost: Ray considers this process dead.

@@ -1,4 +1,4 @@
-"""Whose artifacts are whose: the store's id, and where its artifacts lie."""
+"""The store's id and artifact root."""
 
 import sqlalchemy as sa
 from alembic import op
