@@ -82,7 +82,7 @@ def test_an_answered_study_has_rounds_experiments_and_an_answer(answered_anywher
     for asked in ({"question": "coordinate-check"}, {"question": "coordinate-chek", "budget": "10m"}):
         with pytest.raises(iplab.InvalidRequestError, match="spec: is missing: a question is about networks"):
             client.study(**asked)
-    with pytest.raises(iplab.InvalidRequestError, match=r"budget: .* write wall time as 10m"):
+    with pytest.raises(iplab.InvalidRequestError, match=r"budget: .* write 10m"):
         client.study("coordinate-check", SPEC)
 
 
