@@ -16,7 +16,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from iplab.display.fitting import abbreviations, fitted
+from iplab.display.sorting import column
 from iplab.display.terminal import folded, visible
+from iplab.results.frames import run_row
 from iplab.results.numbers import SETTING_DIGITS, number
 from iplab.results.settings import AXES, NETWORK
 from iplab.results.summary import Spread, SummaryRow, averaged, label
@@ -162,6 +164,31 @@ def runs_table(runs: Sequence[Run], title: str = "") -> Table:
     found = [run.results for run in runs]
     measured = [{name: _measured(results[name]) for name in RESULTS} for results in found]
     return _settings_and_results(settings, _results(measured), title)
+
+
+def chosen_table(runs: Sequence[Run], columns: str, title: str = "") -> Table:
+    """One row per run with the columns that are asked for, and no others.
+
+    Args:
+        runs: At least one.
+        columns: Names between commas, as `--sort` has them.
+        title: Above the table.
+
+    Raises:
+        InvalidRequestError: No such column.
+    """
+    rows = [run_row(run) | {"run": run.id} for run in runs]
+    known = list(dict.fromkeys(name for row in rows for name in row))
+    chosen = [column(part.strip(), known, "--columns") for part in columns.split(",") if part.strip()]
+    results = set(runs[0].results)
+    cells = [
+        [
+            _Measured(v) if name in results and isinstance(v := row.get(name), float) else row.get(name)
+            for name in chosen
+        ]
+        for row in rows
+    ]
+    return table_of([name.replace("_", " ") for name in chosen], cells, title)
 
 
 def points_table(points: Sequence[Mapping[str, Any]]) -> Table:
