@@ -200,8 +200,8 @@ def _kernel(config: PackConfig, info: DatasetInfo, *, drawn: bool) -> Cost:
     moments = [kernel_machine.kernel_bytes(config, info)]
     work = kernel_machine.update_work(config, info)
     if drawn:
-        # The covariance beside its eigenvectors and what the eigensolver works in.
-        moments.append(_DOUBLE * (5 * points * points + points * info.input_dim))
+        # The covariance, its eigenvectors, and twice as much in which the eigensolver works.
+        moments.append(_DOUBLE * (4 * points * points + points * info.input_dim))
         work += 9.0 * points**3 + points**2 * kernel_machine.entry_work(config, info)
     normals = float(points * output_dim(config.loss, info)) if drawn else 0.0
     evaluation = kernel_machine.evaluation_work(config, info, evaluated)

@@ -5,8 +5,8 @@
 
     E[phi(a) phi(b)] = sum_k a_k(p) a_k(q) rho^k,   a_k(p) = E[phi(sqrt(p) z) He_k(z)] / sqrt(k!)
 
-and coefficients by quadrature. The remainder of the series is largest at rho = 1, where the sum is E[phi^2]:
-the mean square that is missing there, times |rho|^K, estimates the remainder.
+and coefficients by quadrature, once for each p. The remainder of the series is largest at rho = 1, where
+the sum is E[phi^2]: the mean square that is missing there, times |rho|^K, estimates the remainder.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Final
+from functools import cache, partial
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ipcore.catalogue.activations import LEAKY_SLOPE
 from ipcore.models.activations import activation as find_activation
+from ipcore.planning.kernel_machine import CLOSED_FORMS, SERIES_TERMS
 
 # (alpha, beta) of phi = alpha h_+ - beta h_-, with h_- = max(-h, 0).
 _PIECEWISE: Final = {
@@ -32,9 +33,10 @@ _PIECEWISE: Final = {
     "abs": (1.0, -1.0),
     "identity": (1.0, 1.0),
 }
-_TERMS: Final = 128
 _NODES: Final = 600
 _REACH: Final = 12.0  # standard deviations
+# A term whose coefficients are at most this, beside the largest, is left out.
+_NEGLIGIBLE: Final = 1e-17
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -50,8 +52,14 @@ class Dual:
     slopes: Tensor
 
 
-# (p (n, 1), q (1, k), c (n, k)) -> Dual; double precision.
-DualFunction = Callable[[Tensor, Tensor, Tensor], Dual]
+class DualFunction(Protocol):
+    """The dual of an activation. All numbers are in double precision."""
+
+    def marginals(self, p: Tensor) -> Tensor:
+        """What the dual needs of Gaussians with variances p (n,): rows (n, K), p first."""
+
+    def __call__(self, left: Tensor, right: Tensor, c: Tensor) -> Dual:
+        """The dual for marginals (n, K) and (k, K), and covariances (n, k)."""
 
 
 def dual(activation: str) -> DualFunction:
@@ -60,14 +68,11 @@ def dual(activation: str) -> DualFunction:
     By the series exact to 1e-9 where phi is smooth. Where phi' or phi'' jumps (ELU, powers of ReLU) and rho
     is near 1 or -1 the error is at most that of the rest's estimate, about 1e-4 of E[phi'^2].
     """
+    if activation not in CLOSED_FORMS:
+        return _Series(activation)
     if activation in _PIECEWISE:
-        alpha, beta = _PIECEWISE[activation]
-        return lambda p, q, c: _piecewise(alpha, beta, p, q, c)
-    if activation == "erf":
-        return _erf
-    if activation == "sin":
-        return _sin
-    return _Series(activation)
+        return _Closed(partial(_piecewise, *_PIECEWISE[activation]))
+    return _Closed({"erf": _erf, "sin": _sin}[activation])
 
 
 def diagonal(activation: str, p: Tensor) -> Dual:
@@ -100,46 +105,69 @@ def _sin(p: Tensor, q: Tensor, c: Tensor) -> Dual:
     return Dual((plus - minus) / 2, (plus + minus) / 2)
 
 
+@dataclass(frozen=True, slots=True)
+class _Closed:
+    """A formula of p (n, 1), q (1, k) and c (n, k)."""
+
+    formula: Callable[[Tensor, Tensor, Tensor], Dual]
+
+    def marginals(self, p: Tensor) -> Tensor:
+        return p.double()[:, None]
+
+    def __call__(self, left: Tensor, right: Tensor, c: Tensor) -> Dual:
+        return self.formula(left, right.T, c)
+
+
 class _Series:
-    """Mehler's formula for one activation."""
+    """Mehler's formula for one activation.
+
+    A marginal is p, the coefficients of phi and of phi', and what their squares lack of both mean squares.
+    """
 
     def __init__(self, activation: str) -> None:
         self._activation = activation
 
-    def __call__(self, p: Tensor, q: Tensor, c: Tensor) -> Dual:
-        left, right = self._coefficients(p), self._coefficients(q)
-        rho = (c / (p * q).sqrt()).clamp(-1.0, 1.0)
-        return Dual(*(self._sum(a, b, rho) for a, b in zip(left, right, strict=True)))
-
-    def _coefficients(self, p: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """(a_k(p) (n, K), what is missing of the mean square (n,)) of phi and of phi'."""
-        flat = p.reshape(-1)
-        exact = diagonal(self._activation, flat)
+    def marginals(self, p: Tensor) -> Tensor:
+        exact = diagonal(self._activation, p)
         z, terms = _quadrature(p.device)[0], _projections(p.device)
-        functions = _both(self._activation, flat[:, None].sqrt() * z)
-        found = []
-        for function, square in zip(functions, (exact.values, exact.slopes), strict=True):
-            a = function @ terms.T
-            found.append((a, (square - a.square().sum(dim=1)).clamp(min=0)))
-        return found
+        functions = _both(self._activation, p.double()[:, None].sqrt() * z)
+        both = [function @ terms.T for function in functions]
+        rests = [
+            (square - a.square().sum(dim=1)).clamp(min=0)
+            for a, square in zip(both, (exact.values, exact.slopes), strict=True)
+        ]
+        return torch.cat((p.double()[:, None], *both, torch.stack(rests, dim=1)), dim=1)
 
-    @staticmethod
-    def _sum(left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor], rho: Tensor) -> Tensor:
-        (a, a_rest), (b, b_rest) = left, right
-        total = torch.zeros_like(rho)
-        # The remainder is even or odd in rho like the terms that do not vanish; it is largest near 1.
-        rest = (a_rest[:, None] * b_rest[None, :]).sqrt()
-        total += torch.where(rho > 0, rest, torch.zeros_like(rest))
-        for k in range(a.shape[1] - 1, -1, -1):
-            total.mul_(rho).addcmul_(a[:, k, None], b[None, :, k])
-        return total
+    def __call__(self, left: Tensor, right: Tensor, c: Tensor) -> Dual:
+        rho = (c / (left[:, :1] * right[:, 0]).sqrt()).clamp(-1.0, 1.0)
+        K = SERIES_TERMS
+        phi, slope = slice(1, K + 1), slice(K + 1, 2 * K + 1)
+        return Dual(
+            _sum(left[:, phi], right[:, phi], left[:, -2, None], right[:, -2], rho),
+            _sum(left[:, slope], right[:, slope], left[:, -1, None], right[:, -1], rho),
+        )
+
+
+def _sum(a: Tensor, b: Tensor, a_rest: Tensor, b_rest: Tensor, rho: Tensor) -> Tensor:
+    """The series at rho (n, k), from coefficients (n, K), (k, K) and rests (n, 1), (k,)."""
+    # Half of the terms vanish if phi is odd, or even but for a linear part; the last ones if it is smooth.
+    most = a.abs().amax(dim=0) * b.abs().amax(dim=0)
+    kept = torch.nonzero(most > _NEGLIGIBLE * most.max()).squeeze(-1).tolist()
+    powers = {1: rho, 2: rho.square()}
+    # Horner's rule. The remainder is even or odd in rho like the terms that do not vanish; largest near 1.
+    total, above = torch.where(rho > 0, (a_rest * b_rest).sqrt(), 0.0), a.shape[1]
+    for k in reversed(kept):
+        total.mul_(powers[above - k] if above - k in powers else rho ** (above - k))
+        total.addcmul_(a[:, k, None], b[:, k])
+        above = k
+    return total.mul_(rho**above)
 
 
 @cache
 def _projections(device: torch.device) -> Tensor:
     """(terms, nodes): their product with a function's values at the nodes are its coefficients."""
     z, weights = _quadrature(device)
-    return _hermite(z, _TERMS) * weights
+    return _hermite(z, SERIES_TERMS) * weights
 
 
 @cache

@@ -57,8 +57,7 @@ class KernelMachine:
     ) -> None:
         self._kernels, self._inputs, self.rows, self._places = kernels, inputs, rows, dict(places)
         self._loss, self._momentum = loss, momentum
-        parts = [kernels.variances(inputs.at(part)) for part in pieces(rows)]
-        self._variances = [torch.cat(layer) for layer in zip(*parts, strict=True)]
+        self._marginals = self._marginals_at(inputs.at(rows))
         self._alpha = torch.zeros((runs, len(rows), outputs), dtype=torch.float64, device=rows.device)
         self._velocity = torch.zeros_like(self._alpha)
         self._reached = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
@@ -94,18 +93,21 @@ class KernelMachine:
 
     def _covariance(self, x: Tensor) -> Tensor:
         """Of f_0 at inputs (n, d), (n, n)."""
-        found, most = (
-            torch.empty((len(x), len(x)), dtype=torch.float64, device=x.device),
-            rows_at_once(len(x)),
-        )
-        for rows, part in zip(pieces(found, most), pieces(x, most), strict=True):
-            rows.copy_(self._kernels.at(part, x)[0])
+        found = torch.empty((len(x), len(x)), dtype=torch.float64, device=x.device)
+        known, most = self._marginals_at(x), rows_at_once(len(x))
+        for begin, rows in zip(range(0, len(x), most), pieces(found, most), strict=True):
+            here = slice(begin, begin + len(rows))
+            rows.copy_(self._kernels.at(x[here], x, [p[here] for p in known], known)[0])
         return found
+
+    def _marginals_at(self, x: Tensor) -> list[Tensor]:
+        parts = [self._kernels.marginals(part) for part in pieces(x)]
+        return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
     def outputs(self, place: str) -> Tensor:
         """Outputs at one of the named sets of inputs, (R, k, C)."""
         x = self._places[place]
-        return self.first(place) - self._moved(x, self._kernels.variances(x))
+        return self.first(place) - self._moved(x, self._marginals_at(x))
 
     def update(self, batch: Tensor, labels: Tensor, rates: Sequence[float]) -> Tensor:
         """One update.
@@ -119,7 +121,7 @@ class KernelMachine:
             Outputs (R, B, C) before it.
         """
         at = self._index[batch]
-        f = self.first("")[:, at] - self._moved(self._inputs.at(batch), [v[at] for v in self._variances])
+        f = self.first("")[:, at] - self._moved(self._inputs.at(batch), [v[at] for v in self._marginals])
         out = torch.empty_like(f)
         self._loss.value_and_derivative(f, labels.expand(len(f), *labels.shape), out)
         self._velocity *= self._momentum
@@ -130,12 +132,12 @@ class KernelMachine:
         return f
 
     def _moved(self, x: Tensor, p: Sequence[Tensor]) -> Tensor:
-        """f_0 - f at inputs (k, d) of these variances, (R, k, C)."""
+        """f_0 - f at inputs (k, d) of these marginals, (R, k, C)."""
         used = torch.nonzero(self._reached).squeeze(-1)
         found = self._alpha.new_zeros((len(self._alpha), len(x), self._alpha.shape[-1]))
         if not len(used):
             return found
-        inputs, q = self._inputs.at(self.rows[used]), [v[used] for v in self._variances]
+        inputs, q = self._inputs.at(self.rows[used]), [v[used] for v in self._marginals]
         alpha, most = self._alpha[:, used], rows_at_once(len(used))
         for begin, part in zip(range(0, len(x), most), pieces(x, most), strict=True):
             here = slice(begin, begin + len(part))

@@ -39,11 +39,13 @@ class Kernels:
         self._scales = [self._variance] * (hidden_layers - 1) + [1.0]
         self._learns = tuple(learns)
 
-    def variances(self, x: Tensor) -> list[Tensor]:
-        """S^1(x, x) .. S^{L+1}(x, x) of inputs (n, d), (n,) each."""
-        found = [self._first(x.double().square().sum(dim=1))]
-        for scale in self._scales:
-            found.append(scale * diagonal(self._activation, found[-1]).values)
+    def marginals(self, x: Tensor) -> list[Tensor]:
+        """What the kernels need to know of inputs (n, d) alone, for each layer 1..L: (n, K)."""
+        p = self._first(x.double().square().sum(dim=1))
+        found = [self._dual.marginals(p)]
+        for scale in self._scales[:-1]:
+            p = scale * diagonal(self._activation, p).values
+            found.append(self._dual.marginals(p))
         return found
 
     def at(
@@ -54,16 +56,16 @@ class Kernels:
         Args:
             x: (n, d).
             y: (k, d).
-            p: `variances` of x, if they are known.
-            q: `variances` of y.
+            p: `marginals` of x, if they are known.
+            q: `marginals` of y.
         """
-        p = self.variances(x) if p is None else p
-        q = self.variances(y) if q is None else q
+        p = self.marginals(x) if p is None else p
+        q = self.marginals(y) if q is None else q
         products = x.double() @ y.double().T
         S = self._first(products)
         T = (products + self._biased) * self._learns[0]
         for layer, scale in enumerate(self._scales):
-            found: Dual = self._dual(p[layer][:, None], q[layer][None, :], S)
+            found: Dual = self._dual(p[layer], q[layer], S)
             S = scale * found.values
             T = found.values * self._learns[layer + 1] + scale * found.slopes * T
         return S, T

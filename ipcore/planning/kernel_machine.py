@@ -15,9 +15,14 @@ from ipcore.probes.paired import PAIRED_OUTPUTS
 
 ENTRIES: Final = 1 << 16
 """Of a kernel at once: what is computed of so many stays in the cache."""
+CLOSED_FORMS: Final = frozenset({"relu", "relu^1", "leaky_relu", "abs", "identity", "erf", "sin"})
+"""Activations whose kernels have a formula; those of others are series (`ipcore.limits.dual_activations`)."""
+SERIES_TERMS: Final = 128
 _TENSORS: Final = 14  # of the shape of a kernel while one is computed
-# Time of an entry in a layer, in multiply-adds of a large product (75 ns and 45e9 a second).
-_ENTRY: Final = 3_400.0
+# Time of an entry in a layer, in multiply-adds of a large product (45e9 a second): 75 ns in closed form
+# (True), 220 ns by a series. And of what is worked out for one input alone, in a layer: 4 us and 30 us.
+_ENTRY: Final = {True: 3_400.0, False: 10_000.0}
+_INPUT: Final = {True: 2e5, False: 1.3e6}
 _DOUBLE: Final = 8
 _SINGLE: Final = 4
 
@@ -36,14 +41,24 @@ def machine_bytes(config: PackConfig, info: DatasetInfo, inputs: int) -> int:
     """Bytes of one machine: coefficients, velocities, and f_0 at what is learned and at other inputs."""
     C, used = output_dim(config.loss, info), used_examples(config, info)
     place = info.train_size - config.validation_size
-    return _DOUBLE * (used * (3 * C + config.hidden_layers + 2) + inputs * C + place)
+    return _DOUBLE * (used * (3 * C + _marginals(config) + 2) + inputs * C + place)
+
+
+def _marginals(config: PackConfig) -> int:
+    """Numbers that are kept of each input: of each layer its variance and, for a series, its coefficients."""
+    return config.hidden_layers * (1 if _closed(config) else 2 * SERIES_TERMS + 3)
+
+
+def _closed(config: PackConfig) -> bool:
+    return config.activation in CLOSED_FORMS
 
 
 def kernel_bytes(config: PackConfig, info: DatasetInfo) -> int:
     """Bytes that computing some rows of the kernel takes, whatever the number of machines."""
     used = used_examples(config, info)
     entries = min(rows_at_once(used), max(config.batch_size, info.test_size)) * used
-    return _DOUBLE * _TENSORS * entries + (_SINGLE + _DOUBLE) * used * info.input_dim
+    known = (used + max(config.batch_size, info.test_size)) * _marginals(config)
+    return _DOUBLE * (_TENSORS * entries + known) + (_SINGLE + _DOUBLE) * used * info.input_dim
 
 
 def update_work(config: PackConfig, info: DatasetInfo) -> float:
@@ -51,17 +66,22 @@ def update_work(config: PackConfig, info: DatasetInfo) -> float:
     n, B, T = used_examples(config, info), config.batch_size, config.steps
     growing = min(T, n // B)
     entries = B * B * growing * (growing - 1) / 2 + (T - growing) * B * n
-    return entries * entry_work(config, info)
+    return entries * entry_work(config, info) + n * _input_work(config)
 
 
 def evaluation_work(config: PackConfig, info: DatasetInfo, inputs: int) -> float:
     """An evaluation after the last update, in the same unit."""
-    return inputs * used_examples(config, info) * entry_work(config, info)
+    return inputs * (used_examples(config, info) * entry_work(config, info) + _input_work(config))
 
 
 def entry_work(config: PackConfig, info: DatasetInfo) -> float:
     """Of one entry of the kernel, in the same unit."""
-    return _ENTRY * config.hidden_layers + info.input_dim
+    return _ENTRY[_closed(config)] * config.hidden_layers + info.input_dim
+
+
+def _input_work(config: PackConfig) -> float:
+    """Of one input alone, in the same unit."""
+    return _INPUT[_closed(config)] * config.hidden_layers
 
 
 def pairs(config: PackConfig) -> bool:

@@ -22,6 +22,7 @@ from grpc import aio
 from ipserver import names
 from ipserver.api.access import Continuation, Rule, field_at
 from ipserver.api.blocking import Blocking
+from ipserver.api.buckets import TokenBuckets
 from ipserver.api.caller import user_if_known
 from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.api.status import status_code
@@ -68,10 +69,8 @@ class AuditLog:
         self._store = store
         self._blocking = blocking
         self._keep_seconds = keep_seconds
-        self._monotonic = monotonic
         self._counts_seconds = counts_seconds
-        # Token buckets by status code: tokens left, and the time at which they were counted.
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._buckets = TokenBuckets[str](monotonic=monotonic)
         # Number of calls without an entry, by status code and user.
         self._counted: Counter[tuple[str, str]] = Counter()
         self._counting: asyncio.Task[None] | None = None
@@ -122,12 +121,7 @@ class AuditLog:
             _log.warning("a call to %s (%s) is only counted in the audit log: %s", call.method, code, failed)
 
     def _may_write(self, code: str) -> bool:
-        now = self._monotonic()
-        left, then = self._buckets.get(code, (_BURST, now))
-        left = min(_BURST, left + _PER_SECOND * (now - then))
-        written = left >= 1.0
-        self._buckets[code] = left - written, now
-        return written
+        return self._buckets.take(code, _PER_SECOND, _BURST) == 0.0
 
     def _count(self, code: str, user: str) -> None:
         self._counted[code, user] += 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ipserver.api.blocking import Blocking
+from ipserver.api.buckets import TokenBuckets
 from ipserver.errors import RateExceeded
 from ipserver.store.transactions.quotas import limits_of
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 _NAME: Final = "requests_per_second"
 # Seconds after which limits are read again.
 _SECONDS: Final = 15.0
-_MOST_BUCKETS: Final = 10_000
 
 
 class Rates:
@@ -36,8 +37,7 @@ class Rates:
         self._monotonic = monotonic
         self._limits: dict[tuple[str, str, str], float] = {}
         self._read = float("-inf")
-        # Token buckets by project and user: tokens left, and the time at which they were counted.
-        self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
+        self._buckets = TokenBuckets[tuple[str, str]](monotonic=monotonic)
 
     async def take(self, project: str, user: str) -> None:
         """Count a request of a user in a project. Raises RateExceeded."""
@@ -52,16 +52,10 @@ class Rates:
                 self._count(project, who, value)
 
     def _count(self, project: str, user: str, rate: float) -> None:
-        now, burst = self._monotonic(), max(rate, 1.0)
-        left, then = self._buckets.get((project, user), (burst, now))
-        left = min(burst, left + rate * (now - then))
-        if left < 1.0:
-            seconds = (1.0 - left) / rate if rate else None
+        if seconds := self._buckets.take((project, user), rate, burst=max(rate, 1.0)):
+            ever = math.isfinite(seconds)
             whose = f"user {user!r} in project {project!r}" if user else f"project {project!r}"
             subject = f"project:{project}" + (f"/user:{user}" if user else "")
-            when = f"in {seconds:.2g} s" if seconds is not None else "when the limit has been raised"
+            when = f"in {seconds:.2g} s" if ever else "when the limit has been raised"
             text = f"{whose} may send {rate:g} requests per second; ask again {when}"
-            raise RateExceeded(text, subject, _NAME, seconds, project=project)
-        if len(self._buckets) >= _MOST_BUCKETS:
-            self._buckets.clear()  # all buckets start full again
-        self._buckets[project, user] = left - 1.0, now
+            raise RateExceeded(text, subject, _NAME, seconds if ever else None, project=project)

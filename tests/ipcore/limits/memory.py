@@ -22,16 +22,19 @@ CASES = [
     ("mup", {"L": 2, "m": 1000, "steps": 34, "deferred": True}),
     ("hpz", {"L": 3, "m": 4096, "steps": 4, "deferred": True, "optimizer": "momentum"}),
     ("ntk", {"steps": 10}),
+    ("ntk", {"L": 3, "steps": 40, "activation": "tanh"}),
 ]
 _PR_SET_THP_DISABLE = 41
 # What torch, SciPy and LAPACK load at their first use is there before.
-_WARM = [("hp", {}), ("mup", {"deferred": True}), ("ntk", {"steps": 10})]
+_WARM = [("hp", {}), ("mup", {"deferred": True}), ("ntk", {"steps": 10, "activation": "tanh"})]
 
 
 def case(name, L=2, m=64, steps=4, **more):
     """A pack and its only run."""
     more.setdefault("infinite_width", not more.get("deferred", False))
-    config = ipcore.PackConfig("digits", L, m, "relu", 32, steps, weights="none", **({"replicas": 2} | more))
+    activation = more.pop("activation", "relu")
+    more = {"replicas": 2} | more
+    config = ipcore.PackConfig("digits", L, m, activation, 32, steps, weights="none", **more)
     return config, ipcore.RunConfig(preset(name, L), 0.03, 0)
 
 

@@ -46,12 +46,18 @@ def by_angle(name, p, q, rho):
     return totals
 
 
+def at(name, p, q, c):
+    """The dual for variances (n,), (k,) and covariances c, of which there are n k."""
+    this = dual(name)
+    return this(this.marginals(p), this.marginals(q), c.reshape(len(p), len(q)))
+
+
 @pytest.mark.parametrize("name", [*CLOSED, *SMOOTH, "elu", "relu^2"])
 def test_duals_are_expectations_over_the_plane(name):
     tolerance = 1e-10 if name in CLOSED else 1e-7 if name in SMOOTH else 2e-4
     for p, q, rho in CASES:
         c = rho * math.sqrt(p * q)
-        found = dual(name)(*(torch.tensor([[x]], dtype=torch.float64) for x in (p, q, c)))
+        found = at(name, *(torch.tensor([x], dtype=torch.float64) for x in (p, q, c)))
         wanted = by_angle(name, p, q, rho)
         assert float(found.values) == pytest.approx(wanted[0], abs=tolerance)
         assert float(found.slopes) == pytest.approx(wanted[1], abs=tolerance * 10)
@@ -61,17 +67,17 @@ def test_duals_are_expectations_over_the_plane(name):
 def test_at_equal_inputs_they_are_the_diagonal(name):
     p = torch.tensor([0.3, 1.7], dtype=torch.float64)
     wanted = diagonal(name, p)
-    found = dual(name)(p[:, None], p[None, :], torch.diag(p))
+    found = at(name, p, p, torch.diag(p))
     assert torch.allclose(found.values.diagonal(), wanted.values, atol=1e-7)
     assert torch.allclose(found.slopes.diagonal(), wanted.slopes, atol=1e-7)
 
 
 def test_piecewise_linear_activations_at_the_ends_of_the_correlation():
-    one = torch.ones(1, 1, dtype=torch.float64)
-    same, opposite = dual("relu")(one, one, one), dual("relu")(one, one, -one)
+    one = torch.ones(1, dtype=torch.float64)
+    same, opposite = at("relu", one, one, one), at("relu", one, one, -one)
     assert [float(x) for x in (same.values, same.slopes)] == pytest.approx([0.5, 0.5])
     assert [float(x) for x in (opposite.values, opposite.slopes)] == pytest.approx([0.0, 0.0], abs=1e-12)
-    zero = dual("relu")(0 * one, one, 0 * one)  # an input of length 0 without a bias
+    zero = at("relu", 0 * one, one, 0 * one)  # an input of length 0 without a bias
     assert float(zero.values) == 0
 
 

@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -60,14 +59,6 @@ def settings(tmp_path):
     store_in(settings).close()
     open_service(settings, write=True).close()
     return settings
-
-
-@pytest.fixture
-def nowhere():
-    """An address of this machine where nothing listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 def changed(settings, **changes):

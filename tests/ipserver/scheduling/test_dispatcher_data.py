@@ -9,26 +9,13 @@ from ipcore import Network, evaluate, load_dataset
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store.states import ExperimentState, FailureReason, RunState
 from ipserver.store.tables import experiments
-from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.scheduling.cases import ended, run_until
-from tests.ipserver.support import settings_in, small_spec, store_in, submit
+from tests.ipserver.support import settings_in, small_spec, submit
 
 
 @pytest.fixture
 def settings(tmp_path):
     return settings_in(tmp_path, checkpoint_seconds=1e9, data=str(tmp_path / "data"))
-
-
-@pytest.fixture
-def store(settings):
-    return store_in(settings)
-
-
-@pytest.fixture
-def executor():
-    executor = LocalExecutor()
-    yield executor
-    executor.close()
 
 
 def register(settings, seed=0):

@@ -16,18 +16,6 @@ def settings(tmp_path):
     return settings_in(tmp_path, slice_seconds=1e-9, checkpoint_seconds=1e9)
 
 
-@pytest.fixture
-def store(settings):
-    return store_in(settings)
-
-
-@pytest.fixture
-def executor():
-    executor = LocalExecutor()
-    yield executor
-    executor.close()
-
-
 def state_is(store, state, experiment="e"):
     return lambda: store.get_experiment(experiment).state is state
 

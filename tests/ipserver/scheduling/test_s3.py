@@ -14,7 +14,7 @@ from ipserver.store.tables import checkpoints
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.scheduling.cases import run_until
-from tests.ipserver.support import settings_in, small_spec, store_in, submit
+from tests.ipserver.support import settings_in, small_spec, submit
 
 
 @pytest.fixture
@@ -27,11 +27,6 @@ def settings(tmp_path, s3, root):
     keys = {"s3_access_key_id": KEY, "s3_secret_access_key": SECRET}
     every = {"slice_seconds": 1e-9, "checkpoint_seconds": 1e-9}  # one update per slice and checkpoint
     return settings_in(tmp_path, artifacts=root.url, s3_endpoint_url=s3.endpoint, **every, **keys)
-
-
-@pytest.fixture
-def store(settings):
-    return store_in(settings)
 
 
 def ended(store):
