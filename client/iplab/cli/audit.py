@@ -11,6 +11,8 @@ from iplab.cli.app import Service, json_option, note, print_json
 if TYPE_CHECKING:
     from iplab.v1.audit_service_pb2 import AuditEntry
 
+_HEADINGS = ("time (UTC)", "user", "from", "method", "resource", "project", "result")
+
 
 @click.command()
 @click.option("--filter", "filter_", default="", help="As 'user = alice AND code = PERMISSION_DENIED'.")
@@ -36,8 +38,13 @@ def audit(service: Service, *, filter_: str, limit: int, as_json: bool) -> None:
     if not found:
         note("no calls match" if filter_ else "there are no calls yet")
         return
-    headings = ["time (UTC)", "user", "from", "method", "resource", "project", "result"]
-    print_table(table_of(headings, [_row(entry) for entry in found], folding={"resource"}))
+    columns = dict(zip(_HEADINGS, zip(*map(_row, found), strict=True), strict=True))
+    title = ""
+    if len(found) > 1 and len(set(columns["project"])) == 1 and found[0].project:
+        title = f"project {found[0].project}"
+        del columns["project"]
+    rows = zip(*columns.values(), strict=True)
+    print_table(table_of(list(columns), rows, title, folding={"user", "resource"}))
     if more:
         note(f"the newest {limit}; there are more: --limit, --filter")
 

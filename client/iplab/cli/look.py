@@ -56,7 +56,7 @@ def list_experiments(service: Service, *, filter_: str, limit: int, deleted: boo
             experiment.outcome + (" (deleted)" if experiment.delete_time else ""),
             experiment.counts.total,
             _share(experiment),
-            f"{experiment.create_time:%Y-%m-%d %H:%M:%S}",
+            f"{experiment.create_time:%Y-%m-%d %H:%M}",
             experiment.display_name,
         )
         for experiment in found

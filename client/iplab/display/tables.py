@@ -128,16 +128,16 @@ def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
 def best_table(rows: Sequence[BestRate]) -> Table:
     """The best base learning rate of each group of runs, one row per group."""
     rates = [row.rates for row in rows]
-    of_rates = f"of {{}} {_plural('rate', rates)}"
+    tried = f"{{}} {_plural('rate', rates)} tried"
     settings: list[Setting] = [
         *_network(rows),
         ("best rate", "", [row.base_learning_rate for row in rows]),
-        ("of", of_rates, [row.rates for row in rows]),
-        ("not bracketed", "", [row.bracket or None for row in rows]),
-        ("runs", _each([row.runs for row in rows]), [row.runs for row in rows]),
+        ("rates tried", tried, list(rates)),
+        ("not bracketed", "", [row.bracket.removesuffix(" tried") or None for row in rows]),
+        ("runs", _each([row.runs for row in rows]), [row.runs or None for row in rows]),
     ]
-    if all(not row.bracket for row in rows):
-        del settings[6]
+    empty = {"not bracketed": not any(row.bracket for row in rows), "runs": not any(row.runs for row in rows)}
+    settings = [setting for setting in settings if not empty.get(setting[0])]
     spreads: list[dict[str, object]] = [
         {
             row.criterion: row.criterion_value,

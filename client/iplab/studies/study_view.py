@@ -84,7 +84,7 @@ class StudyView(StudyFields, Handle):
             for answer in self.answers
             for cell in answer.cells
         )
-        headings = ("subject", "number", "95 % interval", "theory", "verdict")
+        headings = ("subject", "quantity", "95 % interval", "theory", "verdict")
         head = "".join(f"<th>{name}</th>" for name in headings)
         sentence = html.escape(self.sentence or f"{self.question}: {self.state}")
         table = f"<table><tr>{head}</tr>{rows}</table>" if rows else ""
