@@ -316,7 +316,7 @@ class Client(Handle):
         """Your projects on this service, your role in each, and the limits that hold there for you."""
         return self._transport.call(self._transport.quotas.ListQuotas, quota_service_pb2.ListQuotasRequest())
 
-    def audit(self, filter: str = "", limit: int | None = None) -> Iterator[audit_service_pb2.AuditEntry]:
+    def audit(self, filter: str = "", limit: int | None = None) -> Listing[audit_service_pb2.AuditEntry]:
         """Who changed what, and what was refused, newest first, fetched by page.
 
         Args:
@@ -328,9 +328,13 @@ class Client(Handle):
             InvalidRequestError: The filter cannot be read.
             PermissionDeniedError: You are admin of no project.
         """
-        request = audit_service_pb2.ListAuditEntriesRequest(filter=filter)
-        method = self._transport.audit.ListAuditEntries
-        yield from self._transport.listing(method, request, lambda page: page.entries, limit)
+
+        def read(most: int | None) -> Iterator[audit_service_pb2.AuditEntry]:
+            request = audit_service_pb2.ListAuditEntriesRequest(filter=filter)
+            method = self._transport.audit.ListAuditEntries
+            return self._transport.listing(method, request, lambda page: page.entries, most)
+
+        return Listing("calls, newest first", read, listed.audit, limit)
 
     def parameterizations(self, hidden_layers: int = 3) -> Presets:
         """The presets that specs may name, with their exponents at a depth, as the service has them.

@@ -200,8 +200,9 @@ def test_a_question_is_answered(answered):
 
 def test_in_a_notebook_the_answer_comes_first(answered):
     text = answered._repr_html_()
-    assert text.startswith("<p><b>The coordinate check of ntk (relu, 2 hidden layers)")
+    assert text.startswith("<div><strong>The coordinate check of ntk (relu, 2 hidden layers)")
     assert text.count("<tr>") == 4
+    assert "text-align:left" in text
 
 
 def test_a_picture_has_every_number(answered, tmp_path):
