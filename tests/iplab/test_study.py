@@ -76,6 +76,14 @@ def test_an_answered_study_has_rounds_experiments_and_an_answer(answered_anywher
     assert study.cancel().state is StudyState.SUCCEEDED, "nothing to end"
     with pytest.raises(iplab.AlreadyExistsError, match="study 'answered' exists already; choose another id"):
         client.study("coordinate-check", SPEC, budget="400 runs", study_id="answered")
+    assert client.study("answered").uid == study.uid, "an id alone finds it"
+    with pytest.raises(iplab.NotFoundError, match="there is no study 'unasked'"):
+        client.study("unasked")
+    for asked in ({"question": "coordinate-check"}, {"question": "coordinate-chek", "budget": "10m"}):
+        with pytest.raises(iplab.InvalidRequestError, match="spec: is missing: a question is about networks"):
+            client.study(**asked)
+    with pytest.raises(iplab.InvalidRequestError, match=r"budget: .* write 10m"):
+        client.study("coordinate-check", SPEC)
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -192,8 +200,9 @@ def test_a_question_is_answered(answered):
 
 def test_in_a_notebook_the_answer_comes_first(answered):
     text = answered._repr_html_()
-    assert text.startswith("<p><b>The coordinate check of ntk (relu, 2 hidden layers)")
+    assert text.startswith("<div><strong>The coordinate check of ntk (relu, 2 hidden layers)")
     assert text.count("<tr>") == 4
+    assert "text-align:left" in text
 
 
 def test_a_picture_has_every_number(answered, tmp_path):

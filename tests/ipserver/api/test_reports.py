@@ -204,7 +204,8 @@ async def test_what_does_not_show_yet_is_said_to_be_so(api, store):
     (conclusion,) = found.conclusions
     assert (conclusion.verdict, conclusion.sentence) == (
         not_yet,
-        "4 of 6 sizes agree, 2 not yet, as the parts of their changes say, none disagrees",
+        "4 of 6 sizes agree, 2 cannot show yet at these widths (by the measured parts of their "
+        "changes), none disagrees",
     )
     assert list(found.notes) == []
 
