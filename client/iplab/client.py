@@ -18,7 +18,7 @@ from iplab.results.presets import Presets
 from iplab.results.requests import experiment_name
 from iplab.specs.specfile import SpecSource
 from iplab.specs.submission import Submission
-from iplab.studies.asking import Asking
+from iplab.studies.asking import Asking, refuse_question
 from iplab.studies.request import study_name
 from iplab.studies.study import Study
 from iplab.v1 import (
@@ -200,9 +200,9 @@ class Client(Handle):
     def study(
         self,
         question: str,
-        spec: SpecSource,
+        spec: SpecSource | None = None,
         *,
-        budget: str,
+        budget: str = "",
         tolerance: float | None = None,
         error_rate: float | None = None,
         study_id: str = "",
@@ -211,6 +211,8 @@ class Client(Handle):
         **settings: object,
     ) -> Study:
         """Ask a question; the service answers it by experiments of its own. See docs/studies.md.
+
+        With an id alone, as `client.study("my-study")`, it is `get_study`.
 
         Args:
             question: "rate-transfer", "coordinate-check", "stationarity", "calibrated-rates", ...
@@ -232,6 +234,7 @@ class Client(Handle):
             InvalidRequestError: Wrong fields beside the spec; a budget below one round says the least that
                 could decide.
             AlreadyExistsError: The study id is taken.
+            NotFoundError: An id alone was given, and there is no such study.
 
         Example:
             >>> grid = {"parameterizations": [{"preset": "mup"}], "hidden_layers": [3]}
@@ -239,6 +242,9 @@ class Client(Handle):
             >>> with iplab.connect() as client:                          # doctest: +SKIP
             ...     client.study("rate-transfer", {"spec": base}, budget="10m").wait().sentence
         """
+        if spec is None:
+            refuse_question(question, budget)
+            return self.get_study(question)
         asking = Asking(
             question,
             spec,
@@ -310,7 +316,7 @@ class Client(Handle):
         """Your projects on this service, your role in each, and the limits that hold there for you."""
         return self._transport.call(self._transport.quotas.ListQuotas, quota_service_pb2.ListQuotasRequest())
 
-    def audit(self, filter: str = "", limit: int | None = None) -> Iterator[audit_service_pb2.AuditEntry]:
+    def audit(self, filter: str = "", limit: int | None = None) -> Listing[audit_service_pb2.AuditEntry]:
         """Who changed what, and what was refused, newest first, fetched by page.
 
         Args:
@@ -322,9 +328,13 @@ class Client(Handle):
             InvalidRequestError: The filter cannot be read.
             PermissionDeniedError: You are admin of no project.
         """
-        request = audit_service_pb2.ListAuditEntriesRequest(filter=filter)
-        method = self._transport.audit.ListAuditEntries
-        yield from self._transport.listing(method, request, lambda page: page.entries, limit)
+
+        def read(most: int | None) -> Iterator[audit_service_pb2.AuditEntry]:
+            request = audit_service_pb2.ListAuditEntriesRequest(filter=filter)
+            method = self._transport.audit.ListAuditEntries
+            return self._transport.listing(method, request, lambda page: page.entries, most)
+
+        return Listing("calls, newest first", read, listed.audit, limit)
 
     def parameterizations(self, hidden_layers: int = 3) -> Presets:
         """The presets that specs may name, with their exponents at a depth, as the service has them.

@@ -116,7 +116,7 @@ class CoordinateReport:
             return "nothing could be compared with theory"
         hidden = sum(c.verdict is Verdict.NOT_YET for c in self.coordinates)
         counts = {
-            "not yet, as the parts of their changes say": hidden,
+            "cannot show yet at these widths (by the measured parts of their changes)": hidden,
             "undecided": total - agreeing - hidden,
         }
         rest = "".join(f", {count} {words}" for words, count in counts.items() if count)

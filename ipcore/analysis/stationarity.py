@@ -74,7 +74,7 @@ def check_stationarity(
         certain = judged.verdict in {Verdict.DISAGREES, Verdict.NOT_YET}
         verdict, why = judged.verdict if certain else Verdict.UNDECIDED, judged.why
     said = "leaves it open" if predicted is Trend.UNDECIDED else f"says it {predicted} there"
-    fall = "whether it falls is undecided" if measured is Trend.UNDECIDED else f"it {measured}"
+    fall = "it is undecided whether it falls" if measured is Trend.UNDECIDED else f"it {measured}"
     sentence = (
         f"change of f at step {step} {verdict}: {fall} with the width (slope {fit.slope}), theory {said} "
         f"({analysis.regime.replace('_', ' ')}), widths {fit.widths[0]}..{fit.widths[-1]}, "

@@ -183,12 +183,12 @@ def _of_cells(kind: str, subject: str, verdict: Verdict, cells: Sequence[Cell], 
         return f"{_measured(cells[0], subject, level, capital=True)}."
     counts = {found: sum(cell.verdict is found for cell in cells) for found in Verdict}
     named = {
-        Verdict.AGREES: "agree with theory",
-        Verdict.NO_PREDICTION: "are measured without a prediction",
-        Verdict.UNDECIDED: "are undecided",
-        Verdict.DISAGREES: "disagree",
+        Verdict.AGREES: ("agrees with theory", "agree with theory"),
+        Verdict.NO_PREDICTION: ("is measured without a prediction", "are measured without a prediction"),
+        Verdict.UNDECIDED: ("is undecided", "are undecided"),
+        Verdict.DISAGREES: ("disagrees", "disagree"),
     }
-    parts = [f"{counts[found]} {words}" for found, words in named.items() if counts[found]]
+    parts = [f"{counts[found]} {words[counts[found] > 1]}" for found, words in named.items() if counts[found]]
     total = f"The {what} of {subject}: of {len(cells)} numbers {', '.join(parts)}"
     furthest = _furthest(cells)
     return f"{total}{'; the furthest off: ' + _measured(furthest, '', level) if furthest else ''}."

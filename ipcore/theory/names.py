@@ -23,7 +23,7 @@ def check_name(name: str, known: Iterable[str], field: str, hint: str = "") -> N
     >>> check_name("ip-lr", ["ip", "ip-llr"], "preset")
     Traceback (most recent call last):
     ...
-    ipcore.theory.errors.TheoryError: unknown preset 'ip-lr'; did you mean 'ip-llr'? covered: ip, ip-llr
+    ipcore.theory.errors.TheoryError: unknown preset 'ip-lr'; did you mean 'ip-llr'? There are: ip, ip-llr
     """
     names = list(known)
     if not isinstance(name, str):
@@ -33,4 +33,5 @@ def check_name(name: str, known: Iterable[str], field: str, hint: str = "") -> N
     near = nearest(name.lower(), names)
     guess = f" did you mean {near!r}?" if near else ""
     more = f", {hint}" if hint else ""
-    raise TheoryError(f"unknown {field} {shown(name)};{guess} covered: {', '.join(names)}{more}", field)
+    there = "There are" if near else "there are"
+    raise TheoryError(f"unknown {field} {shown(name)};{guess} {there}: {', '.join(names)}{more}", field)

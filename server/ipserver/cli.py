@@ -35,7 +35,7 @@ from ipserver.environment.surroundings import (
     spare_loopback,
 )
 from ipserver.errors import ServiceError, StartupError
-from ipserver.names import MLFLOW_EXPERIMENTS
+from ipserver.names import MLFLOW_EXPERIMENTS, MLFLOW_HINT
 
 _OPTIONS = (
     click.option("--home", type=click.Path(), help="Folder of all files of the service (IPLAB_HOME)."),
@@ -222,7 +222,8 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
     free_address(f"127.0.0.1:{port}")
     uri = settings.mlflow_uri
     echo(f"MLflow on http://127.0.0.1:{port}{MLFLOW_EXPERIMENTS}")
-    _say(f'over {without_password(uri)}; opened without the part after #, MLflow shows "GenAI", without runs')
+    echo(MLFLOW_HINT)
+    _say(f"over {without_password(uri)}")
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
     # The URI may hold a password and every user of the machine can read command lines, so it is passed in
     # the environment.

@@ -20,8 +20,10 @@ STUDY_ID_RULE = (
 )
 # The project of requests that name none.
 DEFAULT_PROJECT = "default"
-# Page of MLflow's UI that lists experiments with runs; without the parameter it opens "GenAI" without runs.
-MLFLOW_EXPERIMENTS = "/#/experiments?workflowType=machine_learning"
+# Page of MLflow's UI that lists experiments. The parameter workflowType would hold for this page alone: an
+# experiment that is opened from it is shown as "GenAI", without runs, until the reader chooses otherwise.
+MLFLOW_EXPERIMENTS = "/#/experiments"
+MLFLOW_HINT = 'choose "Model training" at its top left, once: else it shows "GenAI", without runs'
 # Maximum number of labels of an experiment or study.
 MOST_LABELS = 32
 ID_RULE = "1-63 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen"

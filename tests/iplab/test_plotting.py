@@ -177,6 +177,16 @@ def test_metric_frames_carry_settings_as_plain_columns(trained):
     assert len(means) == 4
 
 
+def test_points_and_runs_are_merged_without_settings_twice(trained):
+    """20 train losses of each of 8 runs, each beside the results of its run."""
+    points, runs = trained.metrics(names=["train_loss"]).to_pandas(), trained.runs_frame()
+    both = points.merge(runs)
+    assert len(both) == len(points)
+    assert len(set(both.columns)) == len(points.columns) + len(runs.columns) - 1 - len(AXES)
+    assert not [name for name in both.columns if name.endswith(("_x", "_y"))]
+    assert both["final_test_loss"].notna().all()
+
+
 def test_frames_of_runs_are_plain(trained, client):
     frame = trained.runs_frame("width = 8")
     assert len(frame) == 4

@@ -1,12 +1,9 @@
 """Studies by the SDK and the command line, on a real service."""
 
 import json
-import math
 import re
 import threading
-from contextlib import contextmanager
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -14,27 +11,14 @@ import iplab
 from iplab.cli import main
 from iplab.cli.ask import ASKED
 from iplab.results.states import StudyReason, StudyState, StudyVerdict
-from iplab.studies.pictures import interval_picture, picture_of, rate_picture
+from iplab.studies.pictures import interval_picture
 from iplab.studies.request import QUESTIONS, budget_of, study_message
 from iplab.testing import FakeService
 from iplab.v1.spec_pb2 import ExperimentSpec
+from tests.iplab.asking import BASE, SPEC, driven
 from tests.ipserver.studies.cases import driver
 
 pytest_plugins = ["iplab.testing.fixtures"]
-
-BASE = {
-    "dataset": "digits",
-    "batch_size": 16,
-    "steps": 2,
-    "grid": {
-        "parameterizations": [{"preset": "ntk"}],
-        "hidden_layers": [2],
-        "activations": ["relu"],
-        "widths": [8, 16, 32],
-        "base_learning_rates": [0.1],
-    },
-}
-SPEC = {"labels": {"team": "theory"}, "spec": BASE}
 
 
 @pytest.fixture
@@ -45,27 +29,6 @@ def iplab_cli(service):
         return CliRunner().invoke(main, ["--address", service.address, *arguments])
 
     return call
-
-
-@contextmanager
-def driven(service):
-    """A driver of studies and a dispatcher, meanwhile."""
-    stop = threading.Event()
-    one = driver(service.store)
-
-    def work():
-        while not stop.is_set():
-            one.step()
-            service.train()
-            stop.wait(0.01)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +76,14 @@ def test_an_answered_study_has_rounds_experiments_and_an_answer(answered_anywher
     assert study.cancel().state is StudyState.SUCCEEDED, "nothing to end"
     with pytest.raises(iplab.AlreadyExistsError, match="study 'answered' exists already; choose another id"):
         client.study("coordinate-check", SPEC, budget="400 runs", study_id="answered")
+    assert client.study("answered").uid == study.uid, "an id alone finds it"
+    with pytest.raises(iplab.NotFoundError, match="there is no study 'unasked'"):
+        client.study("unasked")
+    for asked in ({"question": "coordinate-check"}, {"question": "coordinate-chek", "budget": "10m"}):
+        with pytest.raises(iplab.InvalidRequestError, match="spec: is missing: a question is about networks"):
+            client.study(**asked)
+    with pytest.raises(iplab.InvalidRequestError, match=r"budget: .* write 10m"):
+        client.study("coordinate-check", SPEC)
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -229,8 +200,9 @@ def test_a_question_is_answered(answered):
 
 def test_in_a_notebook_the_answer_comes_first(answered):
     text = answered._repr_html_()
-    assert text.startswith("<p><b>The coordinate check of ntk (relu, 2 hidden layers)")
+    assert text.startswith("<div><strong>The coordinate check of ntk (relu, 2 hidden layers)")
     assert text.count("<tr>") == 4
+    assert "text-align:left" in text
 
 
 def test_a_picture_has_every_number(answered, tmp_path):
@@ -267,124 +239,6 @@ def test_progress_tells_rounds_and_what_was_learned(answered, client, capsys):
     said = capsys.readouterr().err
     assert "round 1: 44 runs: the first look needs 4 seeds" in said
     assert said.index("round 1") < said.index("    The coordinate check") < said.index("round 2")
-
-
-def test_rates_are_drawn_where_they_were_tried(service, client, tmp_path):
-    base = BASE | {"steps": 5}
-    study = client.study("rate-transfer", {"spec": base}, budget="80 runs", study_id="drift")
-    with driven(service):
-        study.wait(progress=False, timeout=300)
-    assert study.verdict is StudyVerdict.UNDECIDED
-    picture = rate_picture(study)
-    (panel,) = picture.panels
-    assert panel.title == "ntk (relu, 2 hidden layers)"
-    assert panel.curves[0].name == "m = 8"
-    assert len(panel.curves[0].points) >= 3
-    pytest.importorskip("matplotlib")
-    assert picture.save(tmp_path / "rates.png").stat().st_size > 1000
-
-
-def test_networks_are_held_against_the_limits_of_their_seeds(service, client, tmp_path):
-    spec = {
-        **BASE,
-        "infinite_width": {"particles": 2048, "replicas": 2},
-        "grid": {**BASE["grid"], "parameterizations": [{"preset": "ip-llr"}]},
-    }
-    asked = client.study("infinite-width", {"spec": spec}, budget="100 runs", tolerance=100.0, study_id="far")
-    with driven(service):
-        study = asked.wait(timeout=300)
-    assert study.verdict is StudyVerdict.NO_PREDICTION, study.sentence
-    assert "At width 32 the outputs of ip-llr (relu, 2 hidden layers) on the test set are" in study.sentence
-    assert "of its square is bias" in study.sentence
-    # One experiment a width, each with the same seeds: a limit sees the batches of its seed.
-    runs, errors = {}, {}
-    for experiment in study.trained():
-        points = experiment.metrics(names=["output_sketch/*"])
-        for run in experiment.runs():
-            sums = [points.series(run.index, f"output_sketch/{k}")[1] for k in range(129)]
-            assert [len(values) for values in sums] == [1] * 129
-            runs[run.width, run.seed] = [values[0] for values in sums]
-            errors[run.width, run.seed] = run.final_limit_error
-    assert sorted(runs) == [(width, seed) for width in (8, 16, 32, math.inf) for seed in range(4)]
-    off = [
-        sum((a - b) ** 2 for a, b in zip(runs[32, s][1:], runs[math.inf, s][1:], strict=True))
-        for s in range(4)
-    ]
-    units = [runs[math.inf, seed][0] for seed in range(4)]
-    own = [errors[math.inf, seed] ** 2 * units[seed] for seed in range(4)]
-    distance = math.sqrt((sum(off) - sum(own)) / (sum(units) - sum(own)))
-    cell, needed = study.answers[0].cells
-    assert cell.low < distance < cell.high
-    assert needed.unit == "width"
-    picture = picture_of(study)
-    drawn = {
-        row["width"]: row["value"] for row in picture.rows() if row["series"] == str(study.answers[0].subject)
-    }
-    assert drawn[32] == pytest.approx(distance)
-    pytest.importorskip("matplotlib")
-    assert picture.save(tmp_path / "far.svg").read_text().startswith("<?xml")
-
-
-def test_wider_networks_stand_for_a_limit_that_is_not_computed(service, client):
-    spec = {**BASE, "grid": {**BASE["grid"], "parameterizations": [{"preset": "mup"}]}}
-    asked = client.study(
-        "infinite-width", {"spec": spec}, budget="100 runs", tolerance=100.0, study_id="wide"
-    )
-    with driven(service):
-        study = asked.wait(timeout=300)
-    assert study.verdict is StudyVerdict.NO_PREDICTION, study.sentence
-    assert "from those of networks of width 512, which stand for infinite width" in study.sentence
-    specs = {experiment.spec.grid.widths[0]: experiment.spec for experiment in study.trained()}
-    assert {width: one.deferred_weights for width, one in specs.items()} == {
-        8: "",
-        16: "",
-        32: "",
-        512: "always",
-    }
-    sums = {}
-    for experiment in study.trained():
-        points = experiment.metrics(names=["output_sketch/*"])
-        for run in experiment.runs():
-            sums[run.width, run.seed] = np.array(
-                [points.series(run.index, f"output_sketch/{k}")[1][-1] for k in range(129)]
-            )
-    assert sorted(sums) == [(width, seed) for width in (8, 16, 32, 512) for seed in range(4)]
-    off = np.stack([sums[32, seed][1:] - sums[512, seed][1:] for seed in range(4)])
-    own = off.var(axis=0, ddof=1).sum() / 17
-    size = np.mean([sums[512, seed][0] for seed in range(4)])
-    distance = math.sqrt(((off**2).sum(axis=1).mean() - own) / (size - own))
-    cell = study.answers[0].cells[0]
-    assert cell.low < distance < cell.high
-    drawn = {
-        row["width"]: row["value"] for row in picture_of(study).rows() if row["series"].startswith("mup")
-    }
-    assert sorted(drawn) == [8, 16, 32]
-    assert drawn[32] == pytest.approx(distance)
-
-
-def test_of_kernels_every_network_has_its_limit_with_it(service, client):
-    spec = {**BASE, "grid": {**BASE["grid"], "parameterizations": [{"preset": "ntk"}]}}
-    asked = client.study(
-        "infinite-width", {"spec": spec}, budget="100 runs", tolerance=100.0, study_id="own-start"
-    )
-    with driven(service):
-        study = asked.wait(timeout=300)
-    assert study.verdict is StudyVerdict.NO_PREDICTION, study.sentence
-    assert "that start from the networks' own f_0" in study.sentence
-    off, moved = 0.0, 0.0
-    for experiment in study.trained():
-        assert math.inf not in {run.width for run in experiment.runs()}
-        points = experiment.metrics(names=["paired_sketch/*"])
-        for run in (run for run in experiment.runs() if run.width == 32):
-            unit, *sums = (points.series(run.index, f"paired_sketch/{k}")[1][-1] for k in range(129))
-            off, moved = off + np.square(sums).sum(), moved + unit
-    cell = study.answers[0].cells[0]
-    assert cell.low < math.sqrt(off / moved) < cell.high
-    drawn = {
-        row["width"]: row["value"] for row in picture_of(study).rows() if row["series"].startswith("ntk")
-    }
-    assert sorted(drawn) == [8, 16, 32]
-    assert drawn[32] == pytest.approx(math.sqrt(off / moved))
 
 
 def test_studies_are_listed_cancelled_and_deleted(client, service):

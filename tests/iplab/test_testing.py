@@ -99,6 +99,7 @@ def test_who_changed_what_is_on_record(anywhere):
     assert all(it.HasField("end_time") for it in found)
     assert [it.code for it in client.audit('code = "ALREADY_EXISTS"', limit=1)] == ["ALREADY_EXISTS"]
     newest, *_ = client.audit()
+    assert ">ALREADY_EXISTS</td>" in client.audit('code = "ALREADY_EXISTS"')._repr_html_()
     assert newest.method == "iplab.v1.AuditService/ListAuditEntries", "itself is on record, once it has ended"
     with pytest.raises(iplab.InvalidRequestError, match="unknown field 'nonsense'"):
         list(client.audit("nonsense = 1"))

@@ -16,7 +16,7 @@ from iplab.given import Handle
 from iplab.results.requests import experiment_name
 from iplab.specs.specfile import SpecSource
 from iplab.specs.submission import Submission
-from iplab.studies.asking import Asking
+from iplab.studies.asking import Asking, refuse_question
 from iplab.studies.request import study_name
 from iplab.v1 import experiment_service_pb2, study_service_pb2
 
@@ -108,9 +108,9 @@ class AsyncClient(Handle):
     async def study(
         self,
         question: str,
-        spec: SpecSource,
+        spec: SpecSource | None = None,
         *,
-        budget: str,
+        budget: str = "",
         tolerance: float | None = None,
         error_rate: float | None = None,
         study_id: str = "",
@@ -119,6 +119,9 @@ class AsyncClient(Handle):
         **settings: object,
     ) -> AsyncStudy:
         """Ask a question. Arguments and errors as `iplab.Client.study`."""
+        if spec is None:
+            refuse_question(question, budget)
+            return await self.get_study(question)
         asking = Asking(
             question,
             spec,

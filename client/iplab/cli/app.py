@@ -34,6 +34,9 @@ _EXIT_CODES: tuple[tuple[type[iplab.IplabError], int], ...] = (
     (iplab.IplabError, SERVICE_ERROR),
 )
 
+# Options that are named otherwise than the fields of requests that they give.
+_OPTIONS = {"order_by": "--sort", "experiment_id": "--id", "study_id": "--id", "metrics[0]": "--metric"}
+
 _HELP = """Experiments on parameterizations of wide neural networks: submit, follow, read.
 
 Results go to standard output, progress, warnings and errors to standard error. Every command takes
@@ -89,7 +92,7 @@ class App(CommandGroup):
             code = BAD_USAGE
         except iplab.InvalidRequestError as error:
             for line in error.lines():
-                _complain(line)
+                _complain(_by_option(line))
             code = BAD_USAGE
         except iplab.IplabError as error:
             _complain(error)
@@ -123,6 +126,16 @@ def _show(error: click.ClickException) -> None:
     shown = io.StringIO()
     error.show(file=shown)
     terminal.echo(terminal.shown_on(sys.stderr, shown.getvalue().rstrip("\n")), err=True)
+
+
+def _by_option(line: str) -> str:
+    """A line about a field of a request, by the name of the option that gave it.
+
+    >>> _by_option("order_by: unknown field 'widht'"), _by_option("spec.steps: must lie in 1 .. 10")
+    ("--sort: unknown field 'widht'", 'spec.steps: must lie in 1 .. 10')
+    """
+    name, colon, rest = line.partition(": ")
+    return f"{_OPTIONS[name]}{colon}{rest}" if name in _OPTIONS else line
 
 
 def _of_file(error: OSError) -> str:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from iplab.cli.app import Service, json_option, note, print_json
-
-if TYPE_CHECKING:
-    from iplab.v1.audit_service_pb2 import AuditEntry
 
 
 @click.command()
@@ -24,6 +19,7 @@ def audit(service: Service, *, filter_: str, limit: int, as_json: bool) -> None:
     of a gRPC status) and time. A result "?" is not known: the service ended before it, or the call has not
     ended.
     """
+    from iplab.display.listed import AUDIT_HEADINGS, audit_row  # noqa: PLC0415 - as below
     from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich is slow to load
     from iplab.specs.plain import to_plain  # noqa: PLC0415 - messages only after connecting
 
@@ -36,20 +32,12 @@ def audit(service: Service, *, filter_: str, limit: int, as_json: bool) -> None:
     if not found:
         note("no calls match" if filter_ else "there are no calls yet")
         return
-    headings = ["time (UTC)", "user", "from", "method", "resource", "project", "result"]
-    print_table(table_of(headings, [_row(entry) for entry in found], folding={"resource"}))
+    columns = dict(zip(AUDIT_HEADINGS, zip(*map(audit_row, found), strict=True), strict=True))
+    title = ""
+    if len(found) > 1 and len(set(columns["project"])) == 1 and found[0].project:
+        title = f"project {found[0].project}"
+        del columns["project"]
+    rows = zip(*columns.values(), strict=True)
+    print_table(table_of(list(columns), rows, title, folding={"user", "resource"}))
     if more:
         note(f"the newest {limit}; there are more: --limit, --filter")
-
-
-def _row(entry: AuditEntry) -> tuple[str, ...]:
-    several = f" ({entry.calls} calls)" if entry.calls > 1 else ""
-    return (
-        entry.time.ToDatetime().strftime("%Y-%m-%d %H:%M:%S"),
-        entry.user,
-        entry.peer,
-        entry.method.rpartition("/")[2],
-        entry.resource,
-        entry.project,
-        (entry.code or "?") + several,
-    )

@@ -56,7 +56,7 @@ def list_experiments(service: Service, *, filter_: str, limit: int, deleted: boo
             experiment.outcome + (" (deleted)" if experiment.delete_time else ""),
             experiment.counts.total,
             _share(experiment),
-            f"{experiment.create_time:%Y-%m-%d %H:%M:%S}",
+            f"{experiment.create_time:%Y-%m-%d %H:%M}",
             experiment.display_name,
         )
         for experiment in found
@@ -244,18 +244,28 @@ def _clock(moment: datetime | None) -> str | None:
     help="As 'parameterization = ip AND (width >= 128 OR NOT state = DIVERGED)'.",
 )
 @click.option("--sort", default="", help=f"{_SORT}; as -final_test_accuracy or 'width,seed'.")
+@click.option("--columns", default="", help="Only these columns, as run,width,seed,test_accuracy.")
 @click.option("--limit", default=None, type=click.IntRange(1), help="At most so many.")
 @json_option
 @click.pass_obj
 def runs(
-    service: Service, experiment: str, *, filter_: str, sort: str, limit: int | None, as_json: bool
+    service: Service,
+    experiment: str,
+    *,
+    filter_: str,
+    sort: str,
+    columns: str,
+    limit: int | None,
+    as_json: bool,
 ) -> None:
     """List the runs of EXPERIMENT by index.
 
     What all of them share stands in the title; `iplab show EXPERIMENT RUN` has the attempts of a run.
     """
-    from iplab.display.tables import print_table, runs_table  # noqa: PLC0415 - as above
+    from iplab.display.tables import chosen_table, print_table, runs_table  # noqa: PLC0415 - as above
 
+    if columns and as_json:
+        raise click.UsageError("--columns is about the table; --json has every value")
     with service.connect() as client:
         one = client.experiment(experiment)
         listed: Iterable[Run] = one.runs(filter_, order_by(sort))
@@ -273,4 +283,6 @@ def runs(
         of_all = "" if filter_ else f" of {one.counts.total}"
         first = "the first" if limit == 1 else f"the first {limit}"
         noun = "run" if limit == 1 and filter_ else "runs"
-        print_table(runs_table(found[:limit], f"{first}{of_all} {noun}" if cut else ""))
+        title = f"{first}{of_all} {noun}" if cut else ""
+        shown_runs = found[:limit]
+        print_table(chosen_table(shown_runs, columns, title) if columns else runs_table(shown_runs, title))

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import Service, json_option, note, print_json, warn
-from iplab.cli.results import brief
-from iplab.cli.submit import going_on
+from iplab.cli.app import Service, json_option, note, print_json
+from iplab.cli.submit import going_on, say_estimate, say_warnings
 from iplab.display.terminal import echo, folded, visible
 from iplab.results.numbers import counted, number
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 _LONGEST = 60
 # With these a difference and its interval fit a terminal of 80 columns beside both means.
 _DIFFERENCE_DIGITS = 3
+_ALL_DIGITS = 15
 
 
 @click.command()
@@ -102,14 +102,11 @@ def clone(
             return
         with going_on(experiment_id):
             made = client.create(spec, experiment_id=experiment_id, validate_only=dry_run)
-        for warning in made.warnings:
-            warn(brief(warning, "more: --dry-run"))
+        say_warnings(made, dry_run=dry_run)
         if as_json:
             print_json(made.to_dict())
         elif dry_run:
-            echo(
-                f"the spec is valid: {counted(made.counts.total, 'run')}, {counted(made.total_steps, 'step')}"
-            )
+            say_estimate(made)
         else:
             echo(made.id)
         if made.spec_hash == found.spec_hash:
@@ -215,10 +212,15 @@ def _print_results(found: Comparison, names: tuple[str, str]) -> None:
         for place in range(len(found.axes))
         if len(found.pairs) == 1 or len({pair.settings[place] for pair in found.pairs}) > 1
     ]
+    seeds = {pair.difference.count for pair in found.pairs}
+    title = found.metric.replace("_", " ")
+    alike = len(seeds) == 1
+    if alike:
+        title += f", {counted(seeds.pop(), 'seed')} each"
     rows = [
         (
             *(pair.settings[place] for place in varying),
-            pair.difference.count,
+            *([] if alike else [pair.difference.count]),
             pair.left,
             pair.right,
             _interval(pair),
@@ -227,9 +229,8 @@ def _print_results(found: Comparison, names: tuple[str, str]) -> None:
     ]
     headings = [found.axes[place].replace("_", " ") for place in varying]
     echo()
-    print_table(
-        table_of([*headings, "seeds", *names, "difference (95 %)"], rows, found.metric.replace("_", " "))
-    )
+    of_seeds = [] if alike else ["seeds"]
+    print_table(table_of([*headings, *of_seeds, *names, "difference (95 %)"], rows, title))
     if found.left_out:
         note(f"{found.left_out} more groups are not shown")
     if any(found.alone):
@@ -248,8 +249,21 @@ def _interval(pair: Pair) -> str:
 
 
 def _short(value: object) -> str:
-    text = str(value)
+    text = _written(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _written(value: object) -> str:
+    """A value as a spec's file has it, on one line.
+
+    >>> _written({"preset": "mup", "base_learning_rates": [0.05, 40.0]})
+    '{preset: mup, base_learning_rates: [0.05, 40]}'
+    """
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name}: {_written(inner)}' for name, inner in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
+    return number(value, _ALL_DIGITS) if isinstance(value, float) else str(value)
 
 
 def _plain(found: Comparison) -> dict[str, object]:

@@ -39,8 +39,8 @@ def print_study(found: Study) -> None:
         for cell in answer.cells
     ]
     if rows:
-        headings = ["subject", "number", "95 % interval", "theory", "verdict"]
-        print_table(table_of(headings, rows, folding={"subject", "number"}))
+        headings = ["subject", "quantity", "95 % interval", "theory", "verdict"]
+        print_table(table_of(headings, rows, folding={"subject", "quantity"}))
     for one in found.rounds:
         echo(folded(f"round {one.number}: {one.runs} runs: {one.why}"))
     echo(f"{found.id} is {found.state}; spent: {spent_text(found.spent)}")

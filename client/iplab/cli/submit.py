@@ -75,8 +75,7 @@ def submit(
             experiment = client.create(
                 file, experiment_id=experiment_id or "", request_id=request_id, validate_only=dry_run
             )
-        for warning in experiment.warnings:
-            warn(warning if dry_run else brief(warning, "more: --dry-run"))
+        say_warnings(experiment, dry_run=dry_run)
         if follow:
             echo(f"submitted {experiment.id}", err=True)
             finish(experiment, as_json=as_json)
@@ -84,16 +83,29 @@ def submit(
             plain = experiment.to_dict()
             print_json({k: v for k, v in plain.items() if not (dry_run and k in _ONLY_CREATED)})
         elif dry_run:
-            memory = experiment.run_memory_bytes / 2**20
-            echo(
-                f"the spec is valid: {counted(experiment.counts.total, 'run')}, "
-                f"{counted(experiment.total_steps, 'step')}, at most about {memory:.1f} MiB a run"
-            )
-            if experiment.estimated_seconds:
-                rough = duration(experiment.estimated_seconds)
-                echo(folded(f"roughly {rough} of training: {experiment.estimate_basis}"))
+            say_estimate(experiment)
         else:
             echo(experiment.id)
+
+
+def say_warnings(experiment: Experiment, *, dry_run: bool) -> None:
+    """Warnings of a spec: whole where they are asked for, else their first sentences."""
+    for warning in experiment.warnings:
+        warn(warning if dry_run else brief(warning, "more: --dry-run"))
+
+
+def say_estimate(experiment: Experiment) -> None:
+    """What --dry-run says of a valid spec: size, memory, rough time."""
+    memory = experiment.run_memory_bytes / 2**20
+    echo(
+        folded(
+            f"the spec is valid: {counted(experiment.counts.total, 'run')}, "
+            f"{counted(experiment.total_steps, 'step')}, at most about {memory:.1f} MiB a run"
+        )
+    )
+    if experiment.estimated_seconds:
+        rough = duration(experiment.estimated_seconds)
+        echo(folded(f"roughly {rough} of training: {experiment.estimate_basis}"))
 
 
 @contextmanager

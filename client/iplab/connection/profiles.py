@@ -72,16 +72,24 @@ class Profile:
         """The token; "" if there is none. Files are read again on each call.
 
         Raises:
-            InvalidRequestError: Its file cannot be read, is empty, or is readable by other users.
+            InvalidRequestError: Its file cannot be read, is empty, or is readable by other users; or the
+                token has characters that no token has.
         """
         if self.token or not self.token_file:
-            return self.token
+            return _sendable(self.token.strip(), "token")
         path = Path(self.token_file).expanduser()
         _require_private(path, "token_file")
         token = _text(path, "token_file").strip()
         if not token:
             raise _wrong("token_file", f"{path} is empty")
-        return token
+        return _sendable(token, "token_file")
+
+
+def _sendable(token: str, field: str) -> str:
+    """A token that a header can carry; the message does not repeat it."""
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise _wrong(field, "has a space, a line break or a letter beyond ASCII; no token has. Copy it anew")
+    return token
 
 
 _NAMES: Final = tuple(entry.name for entry in fields(Profile))

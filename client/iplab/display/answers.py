@@ -52,12 +52,12 @@ class Answer:
 
 
 def answers(report: Report) -> list[Answer]:
-    """The answers of a report: rate transfers first, then sizes, calibrated rates, alignments."""
+    """The answers of a report: what disagrees first; rate transfers, then sizes, then the other kinds."""
     groups: dict[_Group, list[Check]] = {}
     for check in report.checks:
         groups.setdefault(_group(check.subject), []).append(check)
     found = [
-        (_kind_order(kind), answer)
+        ((answer.verdict is not Verdict.DISAGREES, _kind_order(kind)), answer)
         for group, checks in groups.items()
         for kind, answer in _of_group(group, checks, report)
     ]

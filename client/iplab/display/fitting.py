@@ -20,7 +20,7 @@ _WIDE_GAP, _NARROW_GAP = 3, 1
 # Labels break within words only down to this width.
 _LEAST_WIDTH = 8
 # Names are cut only down to this width.
-_LEAST_NAME = 16
+_LEAST_NAME = 12
 # What must not be broken: a word up to its hyphens, commas and the like; a number with its sign.
 _PART: Final = r"[(\[]?-?[^\s,:/_-]+[,:/_-]*|[,:/_-]+"
 # Short for long headings; filters, `--sort` and these tables know both.

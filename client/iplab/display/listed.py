@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from iplab.display import html
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from iplab.results.experiment import Experiment
     from iplab.results.run import Run
     from iplab.studies.study import Study
+    from iplab.v1.audit_service_pb2 import AuditEntry
+
+AUDIT_HEADINGS: Final = ("time (UTC)", "user", "from", "method", "resource", "project", "result")
 
 
 def experiments(found: Sequence[Experiment]) -> str:
@@ -42,3 +45,22 @@ def studies(found: Sequence[Study]) -> str:
     """Question, state and answer of each."""
     rows = [(one.id, one.question, one.state, one.verdict.words, one.sentence) for one in found]
     return html.table_html(("study", "question", "state", "verdict", "answer"), rows)
+
+
+def audit(found: Sequence[AuditEntry]) -> str:
+    """As `iplab audit` shows the calls."""
+    return html.table_html(AUDIT_HEADINGS, [audit_row(entry) for entry in found])
+
+
+def audit_row(entry: AuditEntry) -> tuple[str, ...]:
+    """A call, its fields in the order of `AUDIT_HEADINGS`."""
+    several = f" ({entry.calls} calls)" if entry.calls > 1 else ""
+    return (
+        entry.time.ToDatetime().strftime("%Y-%m-%d %H:%M:%S"),
+        entry.user,
+        entry.peer,
+        entry.method.rpartition("/")[2],
+        entry.resource,
+        entry.project,
+        (entry.code or "?") + several,
+    )

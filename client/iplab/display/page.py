@@ -44,7 +44,7 @@ def study_page(study: Study) -> str:
         for answer in study.answers
         for cell in answer.cells
     ]
-    headings = ("subject", "number", "95 % interval", "theory", "verdict", "why")
+    headings = ("subject", "quantity", "95 % interval", "theory", "verdict", "why")
     parts.append(table_html(headings, rows, "Numbers"))
     parts.append("<h2>Rounds</h2>")
     for one in study.rounds:

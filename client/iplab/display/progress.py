@@ -59,6 +59,11 @@ class Tally:
         packs = [pack for pack in self.packs.values() if group is None or pack.group == group]
         return sum(pack.done for pack in packs), sum(pack.total for pack in packs)
 
+    def finish(self) -> None:
+        """Nothing is left: runs that diverged ended before their last step."""
+        for pack in self.packs.values():
+            pack.total = pack.done
+
     @property
     def all_diverged(self) -> bool:
         """Whether no run is left whose loss is finite."""
@@ -106,6 +111,8 @@ def follow(
                     estimate = Estimate(at)  # a pause says nothing about the pace
                 fruitless = event.state is ExperimentState.SUCCEEDED and tally.all_diverged
                 display.say(f"{title} has ended" if fruitless else f"{title} is {event.state}")
+                if event.state is ExperimentState.SUCCEEDED:
+                    tally.finish()
                 if event.state.terminal and tally.packs:
                     display.step(tally.bars, "", _diverged(tally))
             elif isinstance(event, Notice):

@@ -164,7 +164,7 @@ class _Cell:
             raise WaitingStopped from None
 
     def say(self, text: str) -> None:
-        self._said.append(text)
+        self._said.append(visible(text))
         self._draw()
 
     def step(self, bars: Callable[[], Sequence[Bar]], left: str = "", note: str = "") -> None:
@@ -184,7 +184,7 @@ class _Cell:
 def cell_html(said: Sequence[str], bars: Sequence[Bar], left: str) -> str:
     """What was said last, and the bars."""
     rows = [
-        f"<tr><td style='text-align:left'>{escape(bar.label)}</td>"
+        f"<tr><td style='text-align:left'>{escape(visible(bar.label))}</td>"
         f"<td><progress value='{100 * bar.done / max(bar.total, 1):.1f}' max='100' style='width:16em'>"
         "</progress></td>"
         f"<td style='text-align:right'>{bar.amount}{'' if place else left}</td></tr>"

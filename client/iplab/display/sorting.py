@@ -33,17 +33,32 @@ def in_order(
     for key in reversed([part.strip() for part in keys.split(",") if part.strip()]):
         descending = key.startswith("-")
         name = key.removeprefix("-").strip()
-        field = field_named(name, known)
-        if field is None:
-            near = meant(name, known)
-            hint = f"did you mean {near}? There are: " if near else "there are: "
-            raise InvalidRequestError([Violation("sort", f"no column {name!r}; {hint}{', '.join(known)}")])
+        field = column(name, known, "sort")
         found = [(_plain(value(row, field)), row) for row in ordered]
         there = [(v, row) for v, row in found if v is not None]
         # Stable, so that equal rows keep the order of the keys behind.
         there.sort(key=lambda entry: entry[0], reverse=descending)  # type: ignore[arg-type,return-value] # of one type each
         ordered = [row for _, row in there] + [row for v, row in found if v is None]
     return ordered
+
+
+def column(name: str, known: Collection[str], option: str) -> str:
+    """The column that a name means.
+
+    Args:
+        name: As people write it.
+        known: Columns there are.
+        option: Where it was written, for the message.
+
+    Raises:
+        InvalidRequestError: No such column; the nearest is named.
+    """
+    field = field_named(name, known)
+    if field is None:
+        near = meant(name, known)
+        hint = f"did you mean {near}? There are: " if near else "there are: "
+        raise InvalidRequestError([Violation(option, f"no column {name!r}; {hint}{', '.join(known)}")])
+    return field
 
 
 def order_by(keys: str) -> str:

@@ -16,7 +16,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from iplab.display.fitting import abbreviations, fitted
+from iplab.display.sorting import column
 from iplab.display.terminal import folded, visible
+from iplab.results.frames import run_row
 from iplab.results.numbers import SETTING_DIGITS, number
 from iplab.results.settings import AXES, NETWORK
 from iplab.results.summary import Spread, SummaryRow, averaged, label
@@ -128,16 +130,16 @@ def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
 def best_table(rows: Sequence[BestRate]) -> Table:
     """The best base learning rate of each group of runs, one row per group."""
     rates = [row.rates for row in rows]
-    of_rates = f"of {{}} {_plural('rate', rates)}"
+    tried = f"{{}} {_plural('rate', rates)} tried"
     settings: list[Setting] = [
         *_network(rows),
         ("best rate", "", [row.base_learning_rate for row in rows]),
-        ("of", of_rates, [row.rates for row in rows]),
-        ("not bracketed", "", [row.bracket or None for row in rows]),
-        ("runs", _each([row.runs for row in rows]), [row.runs for row in rows]),
+        ("rates tried", tried, list(rates)),
+        ("not bracketed", "", [row.bracket.removesuffix(" tried") or None for row in rows]),
+        ("runs", _each([row.runs for row in rows]), [row.runs or None for row in rows]),
     ]
-    if all(not row.bracket for row in rows):
-        del settings[6]
+    empty = {"not bracketed": not any(row.bracket for row in rows), "runs": not any(row.runs for row in rows)}
+    settings = [setting for setting in settings if not empty.get(setting[0])]
     spreads: list[dict[str, object]] = [
         {
             row.criterion: row.criterion_value,
@@ -162,6 +164,31 @@ def runs_table(runs: Sequence[Run], title: str = "") -> Table:
     found = [run.results for run in runs]
     measured = [{name: _measured(results[name]) for name in RESULTS} for results in found]
     return _settings_and_results(settings, _results(measured), title)
+
+
+def chosen_table(runs: Sequence[Run], columns: str, title: str = "") -> Table:
+    """One row per run with the columns that are asked for, and no others.
+
+    Args:
+        runs: At least one.
+        columns: Names between commas, as `--sort` has them.
+        title: Above the table.
+
+    Raises:
+        InvalidRequestError: No such column.
+    """
+    rows = [run_row(run) | {"run": run.id} for run in runs]
+    known = list(dict.fromkeys(name for row in rows for name in row))
+    chosen = [column(part.strip(), known, "--columns") for part in columns.split(",") if part.strip()]
+    results = set(runs[0].results)
+    cells = [
+        [
+            _Measured(v) if name in results and isinstance(v := row.get(name), float) else row.get(name)
+            for name in chosen
+        ]
+        for row in rows
+    ]
+    return table_of([name.replace("_", " ") for name in chosen], cells, title)
 
 
 def points_table(points: Sequence[Mapping[str, Any]]) -> Table:

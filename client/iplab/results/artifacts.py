@@ -16,6 +16,7 @@ from iplab.connection.transport import Transport, pause
 from iplab.errors import ArtifactDamagedError, NotFoundError, UnavailableError
 from iplab.results.reading import read
 from iplab.results.run_view import RunView
+from iplab.results.states import RunState
 from iplab.v1 import run_service_pb2
 
 
@@ -122,6 +123,8 @@ def weights_file(run: RunView, files: Iterable[Artifact], which: str | int) -> A
             return artifact
     there = ", ".join(f"{a.path} (step {a.step})" for a in weights)
     hint = there or "none; the spec says what is kept (record.weights: final)"
+    if run.state is RunState.DIVERGED and which == "final":
+        hint = f"{there or 'none'}; a run that diverges leaves no final weights"
     raise NotFoundError(f"{run.name} is {run.state} and has no weights {which!r}; there are: {hint}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from iplab.results.frames import frame
-from iplab.results.numbers import SETTING_DIGITS, number
+from iplab.results.numbers import SETTING_DIGITS, counted, number
 from iplab.results.settings import NetworkSettings, network_of
 from iplab.results.summary import Spread, label, spread_of
 
@@ -120,17 +120,24 @@ def chosen_by(criterion: str, *, largest: bool = False) -> str:
 
 
 def advice(best: Iterable[BestRate]) -> str:
-    """Advice if a best rate is not bracketed; "" if all are."""
+    """Advice if a group has no best rate, or one that is not bracketed; "" if all are bracketed."""
     open_ends: dict[str, list[float]] = {}
+    without = 0
     for row in best:
+        without += row.base_learning_rate is None
         if row.bracket and row.base_learning_rate is not None:
             open_ends.setdefault(row.bracket, []).append(row.base_learning_rate)
     said = []
+    if without:
+        said.append(
+            f"{counted(without, 'group')} without a best rate (-): at every rate a run diverged, or has no "
+            "result; add smaller rates"
+        )
     for bracket, rates in open_ends.items():
         smaller = bracket.startswith("smallest")
         beyond = min(rates) / 2 if smaller else max(rates) * 2
         way = "smaller" if smaller else "larger"
-        groups = f"{len(rates)} group{'s' * (len(rates) > 1)}"
+        groups = counted(len(rates), "group")
         said.append(
             f"in {groups} the best rate is the {bracket}, so it is not bracketed: add {way} rates, from "
             f"{number(beyond, SETTING_DIGITS)} on"

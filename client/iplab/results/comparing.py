@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from iplab.errors import InvalidRequestError, Violation
+from iplab.results.numbers import SETTING_DIGITS, number
 from iplab.results.settings import AXES
 from iplab.results.summary import Spread, averaged, spread
 from iplab.specs.plain import to_plain
@@ -98,7 +99,7 @@ def compare(left: Experiment, right: Experiment, metric: str = "") -> Comparison
         if common:
             used[0].update((mine, seed) for seed in common)
             used[1].update((theirs, seed) for seed in common)
-            shown = tuple(a if a == b else f"{a} / {b}" for a, b in zip(mine, theirs, strict=True))
+            shown = tuple(_both(a, b) for a, b in zip(mine, theirs, strict=True))
             values = [first[mine][s] for s in common], [second[theirs][s] for s in common]
             pairs.append((shown, *values))
     return Comparison(
@@ -155,6 +156,14 @@ def both_curves(left: Experiment, right: Experiment, name: str) -> Courses:
 def _meet(mine: _Key, theirs: _Key, apart: Sequence[str]) -> bool:
     """Whether two points of the grids are equal on all axes but those `apart`."""
     return all(a == b or name in apart for name, a, b in zip(_AXES, mine, theirs, strict=True))
+
+
+def _both(mine: object, theirs: object) -> object:
+    """A setting that both have, else "a / b"."""
+    if mine == theirs:
+        return mine
+    texts = (number(s, SETTING_DIGITS) if isinstance(s, float) else str(s) for s in (mine, theirs))
+    return " / ".join(texts)
 
 
 def _metric(sides: tuple[list[Run], list[Run]]) -> str:

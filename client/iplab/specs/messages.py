@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -25,6 +26,9 @@ from iplab.v1.experiment_pb2 import Experiment
 
 ROOT: Final = Experiment.DESCRIPTOR
 
+# Whole numbers as options of the command line take them: "8..15".
+_RANGE: Final = re.compile(r"\s*([0-9]{1,9})\s*\.\.\s*([0-9]{1,9})\s*")
+_LONGEST_RANGE: Final = 20
 # Of these infinity is a value, in a field of its own.
 _WIDTHS: Final = "iplab.v1.Grid.widths"
 # Names that a spec may use; the rest of Experiment is set by the service.
@@ -130,7 +134,7 @@ def _field(value: object, target: FieldDescriptor, path: str, problems: Problems
         if value is None:
             return None
         if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
-            problems.add(path, f"{shown(value)} is not a list; write [{shown(value)}] for a single value")
+            problems.add(path, f"{shown(value)} is not a list; write {_as_list(value, target)}")
             return None
         singles = (_single(entry, target, f"{path}[{i}]", problems) for i, entry in enumerate(value))
         return [_stand_in(target) if single is None else single for single in singles]
@@ -139,6 +143,23 @@ def _field(value: object, target: FieldDescriptor, path: str, problems: Problems
             problems.add(path, "is empty; write {} for its defaults, or leave it out")
         return None
     return _single(value, target, path, problems)
+
+
+def _as_list(value: object, target: FieldDescriptor) -> str:
+    """How a value that stands in place of a list is written.
+
+    >>> from iplab.v1.spec_pb2 import Grid
+    >>> widths = Grid.DESCRIPTOR.fields_by_name["widths"]
+    >>> _as_list(64, widths), _as_list("0..2", widths), _as_list("64, 128", widths)
+    ('[64] for a single value', '[0, 1, 2]', '[64, 128]')
+    """
+    text = value if isinstance(value, str) and target.type in INTEGERS else ""
+    ends = _RANGE.fullmatch(text)
+    if ends and 0 <= int(ends[2]) - int(ends[1]) < _LONGEST_RANGE:
+        return str(list(range(int(ends[1]), int(ends[2]) + 1)))
+    if "," in text:
+        return f"[{text}]"
+    return f"[{shown(value)}] for a single value"
 
 
 def _stand_in(target: FieldDescriptor) -> object:

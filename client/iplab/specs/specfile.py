@@ -26,6 +26,7 @@ SpecSource = str | os.PathLike[str] | Mapping[str, object] | Experiment
 
 # Files of a folder that are compared with one that is not there.
 _FILES: Final = 1000
+_ENDINGS: Final = frozenset({".yaml", ".yml", ".json"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,9 @@ def _nearest_file(path: Path) -> str:
         names = [] if path.exists() else [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return ""
-    close = nearest(path.name, names[:_FILES])
+    # Endings that all specs share make no name similar.
+    stems = {Path(name).stem: name for name in names[:_FILES] if Path(name).suffix in _ENDINGS}
+    close = stems.get(nearest(path.stem, stems))
     return f"; did you mean {path.parent / close}?" if close else ""
 
 

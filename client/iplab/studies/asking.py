@@ -7,12 +7,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from iplab.errors import InvalidRequestError
+from iplab.errors import InvalidRequestError, Violation
 from iplab.specs.specfile import SpecSource, read_spec
-from iplab.studies.request import study_message
+from iplab.studies.request import QUESTIONS, study_message
 from iplab.v1 import study_pb2, study_service_pb2
 
 _BASE = "study.spec.base"
+
+
+def refuse_question(question: str, budget: str) -> None:
+    """Without a spec `Client.study` finds a study by its id.
+
+    Raises:
+        InvalidRequestError: It was asked a question.
+    """
+    if budget or question in QUESTIONS:
+        message = "is missing: a question is about networks; give a spec's file or a dict, as to `create`"
+        raise InvalidRequestError([Violation("spec", message)])
 
 
 class Asking:

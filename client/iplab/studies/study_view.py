@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-
 from iplab.given import Handle
 from iplab.results.reading import member, read
 from iplab.results.states import StudyReason, StudyState, StudyVerdict
@@ -78,14 +76,17 @@ class StudyView(StudyFields, Handle):
 
     def _repr_html_(self) -> str:
         """In a notebook: the answer, a row per cell, and what was spent."""
-        rows = "".join(
-            f"<tr><td>{html.escape(answer.subject)}</td><td>{html.escape(cell.name)}</td>"
-            f"<td>{interval_text(cell)}</td><td>{prediction_text(cell)}</td><td>{cell.verdict.words}</td></tr>"
+        from iplab.display import html  # noqa: PLC0415 - notebooks alone
+
+        rows = [
+            (answer.subject, cell.name, interval_text(cell), prediction_text(cell), cell.verdict.words)
             for answer in self.answers
             for cell in answer.cells
+        ]
+        return html.titled(
+            self.sentence or f"{self.question}: {self.state}",
+            html.table_html(("subject", "number", "95 % interval", "theory", "verdict"), rows)
+            if rows
+            else "",
+            html.paragraph(spent_text(self.spent)),
         )
-        headings = ("subject", "number", "95 % interval", "theory", "verdict")
-        head = "".join(f"<th>{name}</th>" for name in headings)
-        sentence = html.escape(self.sentence or f"{self.question}: {self.state}")
-        table = f"<table><tr>{head}</tr>{rows}</table>" if rows else ""
-        return f"<p><b>{sentence}</b></p>{table}<p>{html.escape(spent_text(self.spent))}</p>"

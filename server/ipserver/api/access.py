@@ -203,7 +203,7 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
                 setattr(holder, last, who.project(rule.role))
             project = getattr(holder, last)
             if not who.role(project):
-                told = f"there is no project {project!r} of yours; yours are: {_listed(who)}"
+                told = f"there is no project {project!r} of yours; {_listed(who)}"
                 raise Concealed(told, f"projects/{project}")
             _require(who.role(project), rule.role, f"the project {project!r}", project=project)
             return str(project)
@@ -265,7 +265,9 @@ def _require(has: int, needed: Role, where: str, resource: str = "", project: st
 
 def _listed(who: Caller) -> str:
     own = who.projects()
-    return "all" if own is None else ", ".join(own) or "none"
+    if own == []:
+        return "you have none yet: an operator grants a role by `ipserver project grant PROJECT USER ROLE`"
+    return f"yours are: {'all' if own is None else ', '.join(own)}"
 
 
 def _authorization(context: aio.ServicerContext[Any, Any]) -> str:

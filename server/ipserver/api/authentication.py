@@ -74,7 +74,8 @@ class Authenticator:
             return ANYONE
         if authorization[: len(_SCHEME)].lower() != _SCHEME:
             raise Unauthenticated(
-                "this service needs a token: set IPLAB_TOKEN, or the header `authorization: Bearer TOKEN`; "
+                "this service needs a token: set IPLAB_TOKEN (in Python: iplab.connect(token=...)), or the "
+                "header `authorization: Bearer TOKEN`; "
                 "its operator makes one by `ipserver token create`"
             )
         token = authorization[len(_SCHEME) :].strip()

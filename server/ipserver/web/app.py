@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from iplab import errors
-from ipserver.names import MLFLOW_EXPERIMENTS
+from ipserver.names import MLFLOW_EXPERIMENTS, MLFLOW_HINT
 from ipserver.web import words
 from ipserver.web.calls import Calls
 from ipserver.web.compare import compare_figure, compare_page
@@ -81,6 +81,7 @@ def application(calls: Calls, host: str, mlflow: str, lifespan: Lifespan | None 
         "address": calls.address,
         "mlflow": mlflow.rstrip("/"),
         "mlflow_experiments": MLFLOW_EXPERIMENTS,
+        "mlflow_hint": MLFLOW_HINT,
         "again": 0,
     }
     templates.filters |= words.FILTERS

@@ -65,7 +65,8 @@ def test_an_exponent_that_cannot_show_yet_is_said_to_be_so():
         assert c.expected < c.predicted - 0.3
     assert report.verdict is Verdict.NOT_YET
     assert report.conclusion == (
-        "5 of 8 sizes agree, 3 not yet, as the parts of their changes say, none disagrees"
+        "5 of 8 sizes agree, 3 cannot show yet at these widths (by the measured parts of their "
+        "changes), none disagrees"
     )
     h2, h3, _ = others
     # Parts are equal at 4 * 400; at 512 the own one is 1 / (1 + 1600/512) = 24 % of the square.

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from ipcore.studies import Budget, Decided, OutOfBudget
+from ipcore.studies import Budget, Cell, Decided, Interval, OutOfBudget, Verdict
+from ipcore.studies.sentences import _of_cells
 from reproduction.study_worlds import LossWorld, SizeWorld, study
 from tests.ipcore.studies.worlds import slopes, transfer
 
@@ -50,6 +51,21 @@ def test_several_numbers_are_counted_and_the_furthest_is_named():
     found = study(slopes(3), SizeWorld(1, 0.0, 0.05)).decision
     assert found.sentence.startswith(
         "The calibrated rates of mup (relu, 3 hidden layers): of 3 numbers 3 agree with theory; the "
+    )
+
+
+def test_one_of_several_numbers_is_counted_as_one():
+    cells = [
+        Cell(
+            "mup", f"h^{layer}", verdict, Interval(value, value - half, value + half), 0, 0, 0.1, (8,), 3, ""
+        )
+        for layer, (value, half, verdict) in enumerate(
+            [(0.0, 0.05, Verdict.AGREES), (0.12, 0.1, Verdict.UNDECIDED), (0.01, 0.05, Verdict.AGREES)], 1
+        )
+    ]
+    said = _of_cells("coordinate-check", "mup", Verdict.UNDECIDED, cells, "95 %")
+    assert said.startswith(
+        "The coordinate check of mup: of 3 numbers 2 agree with theory, 1 is undecided; the furthest off: "
     )
 
 

@@ -17,7 +17,7 @@ from ipcore.theory import Parameterization, RatePhase, TheoryError, analyze, com
         ({"activation": "relu^1/2"}, "activation", "at least 1"),
         ({"optimizer": "adamm"}, "optimizer", "did you mean 'adam'"),
         ({"optimizer": "soap"}, "optimizer", "covered: sgd, momentum, adam, adamw, sign"),
-        ({"loss": "hinge"}, "loss", "covered: cross_entropy, mse, logistic"),
+        ({"loss": "hinge"}, "loss", "there are: cross_entropy, mse, logistic"),
         ({"steps": 0}, "steps", "at least 1"),
         ({"steps": 10**9}, "steps", "at most 33333"),
         ({"steps": 2.5}, "steps", "must be an integer, not 2.5"),

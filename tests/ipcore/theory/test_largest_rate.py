@@ -247,7 +247,7 @@ def faster_biases(p: Parameterization, delta: Fraction):  # type: ignore[no-unty
         ({"parameterization": None}, "parameterization", "must be a Parameterization"),
         ({"optimizer": "adamm"}, "optimizer", "did you mean 'adam'"),
         ({"optimizer": 3}, "optimizer", "must be text"),
-        ({"loss": "hinge"}, "loss", "covered"),
+        ({"loss": "hinge"}, "loss", "there are"),
         ({"calibrated": "yes"}, "calibrated", "must be True or False"),
         ({"calibrated": True, "activation": "tanh"}, "calibrated", "not aligned"),
         ({"calibrated": True, "parameterization": preset("ip-bias", 3)}, "calibrated", "biases of their own"),

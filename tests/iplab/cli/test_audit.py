@@ -14,6 +14,8 @@ def test_audit_shows_who_changed_what(iplab, spec_file):
         assert entry["time"] <= entry["end_time"]
     shown = iplab("audit", *chosen, "--limit", 1)
     assert "CancelExperiment" in shown.stdout
+    both = iplab("audit", *chosen).stdout
+    assert both.startswith("project default\n"), "said once"
     assert "CreateExperiment" not in shown.stdout
     assert "the newest 1; there are more" in shown.stderr
     assert "no calls match" in iplab("audit", "--filter", "user = nobody").stderr

@@ -112,7 +112,7 @@ def test_a_wrong_spec_prints_a_line_per_field_and_exits_2(iplab, tmp_path):
     assert result.exit_code == 2
     assert result.stdout == ""
     lines = [line.removeprefix(f"error: {file}: ") for line in result.stderr.splitlines()]
-    assert lines[0].startswith("error: experiment_id: 'Wrong' is not an id"), "not said in the file"
+    assert lines[0].startswith("error: --id: 'Wrong' is not an id"), "not said in the file"
     assert lines[1] == "line 1: display_nam: unknown field; did you mean display_name?"
     assert ": spec.grid.activations[0]: unknown activation 'rellu'" in lines[2]
     assert ": spec.grid.widths: 64 is not a list; write [64] for a single value" in lines[3]

@@ -76,6 +76,20 @@ def test_runs_and_results_are_sorted_and_limited(iplab, trained):
     assert "no column 'widht'; did you mean width?" in iplab("show", "trained", "--sort", "widht").stderr
 
 
+def test_the_columns_of_runs_can_be_chosen(iplab, trained):
+    shown = iplab("runs", "trained", "--columns", "run, m,loss", "--limit", 2).stdout.splitlines()
+    assert shown[0] == "the first 2 of 8 runs"
+    assert shown[1].split() == ["run", "width", "final", "test", "loss"]
+    first = trained.run(0)
+    assert shown[3].split() == ["r00000", "8", f"{first.final_test_loss:.4g}"]
+    wrong = iplab("runs", "trained", "--columns", "widht")
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert (
+        "error: --columns: no column 'widht'; did you mean width? There are: experiment, run," in wrong.stderr
+    )
+    assert "--json has every value" in iplab("runs", "trained", "--columns", "width", "--json").stderr
+
+
 def test_one_run_is_shown_with_its_attempts(iplab, trained):
     shown = iplab("show", "trained", "2").stdout
     assert shown.startswith("r00002 is SUCCEEDED: 20 of 20 steps\nllr, 2 hidden layers, width 8, relu")

@@ -9,6 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from iplab.cli import main
+from iplab.cli.specs import _written
 
 
 def test_init_writes_a_spec_that_can_be_submitted(iplab, tmp_path):
@@ -30,7 +31,7 @@ def test_init_writes_a_spec_that_can_be_submitted(iplab, tmp_path):
     assert yaml.safe_load(iplab("init", "-").stdout)["spec"]["dataset"] == "digits"
 
 
-def test_clone_submits_the_spec_with_changes(iplab, trained, tmp_path):
+def test_clone_submits_the_spec_with_changes(iplab, trained, spec_file, tmp_path):
     made = iplab("clone", "trained", "--id", "cloned", "--set", "steps=7", "--set", "grid.seeds=[5, 6, 7]")
     assert (made.exit_code, made.stdout) == (0, "cloned\n")
     shown = json.loads(iplab("show", "cloned", "--json").stdout)
@@ -38,7 +39,8 @@ def test_clone_submits_the_spec_with_changes(iplab, trained, tmp_path):
     assert (shown["counts"]["total"], shown["labels"]) == (12, {"team": "theory"})
     iplab("cancel", "cloned")
     same = iplab("clone", "trained", "--dry-run")
-    assert same.stdout == "the spec is valid: 8 runs, 160 steps\n"
+    assert same.stdout == iplab("submit", spec_file, "--dry-run").stdout
+    assert same.stdout.startswith("the spec is valid: 8 runs, 160 steps, at most about ")
     assert "it will have the same results" in same.stderr
     file = tmp_path / "out.yaml"
     assert (
@@ -46,6 +48,17 @@ def test_clone_submits_the_spec_with_changes(iplab, trained, tmp_path):
     )
     assert yaml.safe_load(file.read_text())["spec"]["grid"]["base_learning_rates"] == [0.3]
     assert "8 runs" in iplab("submit", file, "--dry-run").stdout
+
+
+def test_warnings_are_whole_where_they_are_asked_for(iplab, trained):
+    """Theory's reasons stand behind the colon; without --dry-run a warning points there."""
+    change = ("--set", "grid.parameterizations=[{preset: ip}]", "--set", "grid.hidden_layers=[4]")
+    asked = iplab("clone", "trained", *change, "--dry-run")
+    assert "f_t - f_0" in asked.stderr
+    assert "--dry-run" not in asked.stderr
+    made = iplab("clone", "trained", *change, "--id", "warned")
+    assert "theory predicts trivial (more: --dry-run)" in " ".join(made.stderr.split())
+    iplab("cancel", "warned")
 
 
 def test_clone_names_what_is_wrong(iplab, trained):
@@ -81,12 +94,20 @@ def test_diff_says_what_differs(iplab, trained, service):
     expected = [b - a for a, b in zip(own["trained"], own["longer"], strict=True)]
     assert row["difference"] == sum(expected) / 2
     assert row["low"] < row["difference"] < row["high"]
+    assert "final test accuracy, 2 seeds each" in shown, "as no group has other seeds"
     assert len(plain["results"]) == 4
     same = " ".join(iplab("diff", "trained", "trained").stdout.split())
     assert same.startswith(
         "The specs are equal; trained has a higher final test accuracy than trained in 0 of 4"
     )
     assert iplab("diff", "trained", "longer", "--metric", "colour").exit_code == 2
+
+
+def test_specs_are_shown_as_files_have_them():
+    value = {"preset": "mup", "base_learning_rates": [0.05, 40.0, 1 / 3], "label": "mine"}
+    assert _written(value) == (
+        "{preset: mup, base_learning_rates: [0.05, 40, 0.333333333333333], label: mine}"
+    )
 
 
 def test_a_shell_completes_commands_and_options():

@@ -48,7 +48,7 @@ def test_epsilon_may_be_what_holds_at_the_widths_of_an_experiment():
     assert "adam (epsilon: negligible), relu" in call("--epsilon", "negligible").stdout
     wrong = call("--epsilon", "small")
     assert wrong.exit_code == 2
-    assert "unknown epsilon 'small'; covered: limit, negligible, dominating" in wrong.stderr
+    assert "unknown epsilon 'small'; there are: limit, negligible, dominating" in wrong.stderr
 
 
 def test_alignment_and_blocks_may_be_given():
@@ -70,7 +70,7 @@ def test_alignment_and_blocks_may_be_given():
         main, ["analyze", "--preset", "ip", "--alignment", "half", "--block-matrices", "3"]
     )
     assert wrong.exit_code == 2
-    assert "unknown alignment 'half'; covered: full, none" in wrong.stderr
+    assert "unknown alignment 'half'; there are: full, none" in wrong.stderr
     assert "block_matrices" in wrong.stderr
 
 

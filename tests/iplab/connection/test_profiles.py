@@ -123,3 +123,17 @@ def test_a_token_goes_unencrypted_only_where_nobody_listens():
         channel_credentials(Profile("lab:50051", tls_ca="system", tls_key="k"))
     with pytest.raises(iplab.InvalidRequestError, match="cannot read /nowhere"):
         channel_credentials(Profile(tls_ca="/nowhere"))
+
+
+def test_a_token_is_read_without_the_line_break_of_its_file():
+    """As `open(file).read()` gives it."""
+    assert find_profile(environment={"IPLAB_TOKEN": "iplab_ab_cd\n"}).read_token() == "iplab_ab_cd"
+
+
+@pytest.mark.parametrize("token", ["two words", "two\nlines", "schl\u00fcssel"])
+def test_what_no_header_can_carry_is_no_token(token):
+    with pytest.raises(
+        iplab.InvalidRequestError, match="token: has a space, a line break or a letter"
+    ) as caught:
+        find_profile(environment={"IPLAB_TOKEN": token}).read_token()
+    assert token not in str(caught.value)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from iplab.display import showing
 from iplab.display.progress import Tally, follow, follow_study
-from iplab.display.showing import bars_on, cell_html
+from iplab.display.showing import Bar, bars_on, cell_html
 from iplab.results.events import Notice, PackProgressed, RunsChanged, StateChanged
 from iplab.results.states import ExperimentState, RunState
 
@@ -52,10 +52,22 @@ def test_a_terminal_gets_bars_states_and_notices():
     follow(giving(EVENTS), "quick", show=True, console=Console(file=stream, force_terminal=True, width=120))
     text = stream.getvalue()
     assert "4 hidden layers, width 64, relu" in text
-    assert "150/400" in text
     assert "all runs" in text
     assert "quick is SUCCEEDED" in text
     assert "waiting for [2] cpus" in text
+
+
+def test_bars_are_full_at_the_end_though_runs_diverged():
+    """Packs of 3 runs, 100 steps each, of one pack 40 before all diverged: 300 + 3 * 40 = 420."""
+    events = [
+        progressed("a", 100),
+        progressed("b", 40, width=128),
+        RunsChanged(3, NOW, RunState.DIVERGED, (3, 4, 5)),
+        StateChanged(4, NOW, ExperimentState.SUCCEEDED),
+    ]
+    stream = io.StringIO()
+    follow(giving(events), "e", show=True, console=Console(file=stream), clock=lambda: 0.0)
+    assert "420 of 420 steps (100 %), 3 runs diverged" in stream.getvalue()
 
 
 def test_a_terminal_is_told_how_long_it_takes_and_nothing_while_no_pace_is_known(monkeypatch):
@@ -164,11 +176,13 @@ def test_what_a_study_says_fits_the_terminal():
 def test_a_notebook_gets_html_that_is_escaped():
     tally = Tally()
     tally.add(progressed("a", 50))
-    text = cell_html(["<waiting> for cpus"], tally.bars(), ", about 5 s left")
+    text = cell_html(["<waiting> for cpus"], [*tally.bars(), Bar("\x1b[2J", 0, 1)], ", about 5 s left")
     assert "&lt;waiting&gt; for cpus" in text
     assert "all runs" in text
     assert "150 of 300 steps, about 5 s left" in text
     assert "value='50.0'" in text
+    assert "\x1b" not in text
+    assert "\\x1b[2J" in text
 
 
 def test_progress_can_be_turned_off_on_a_terminal():

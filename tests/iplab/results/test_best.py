@@ -1,5 +1,6 @@
 """The best rate of each group: chosen on validation, out where a run diverged, open at the grid's edge."""
 
+from iplab.display.tables import best_table
 from iplab.results.best import advice
 from iplab.results.run import Run
 from iplab.v1 import run_pb2
@@ -58,6 +59,19 @@ def test_a_rate_at_which_a_run_diverged_or_is_missing_is_out():
     )
     (none,) = best_rates([run(1, state="DIVERGED")])
     assert (none.base_learning_rate, none.bracket, none.test_loss.n) == (None, "", 0)
+    assert advice([none, none]) == (
+        "2 groups without a best rate (-): at every rate a run diverged, or has no result; add smaller rates"
+    )
+
+
+def test_a_table_of_best_rates_says_at_which_end_they_lie_and_leaves_out_what_no_group_has():
+    runs = [run(1, 1.0), run(2, 2.0), run(1, state="DIVERGED", width=128)]
+    table = best_table(best_rates(runs))
+    cells = {str(column.header): [str(cell) for cell in column.cells] for column in table.columns}
+    assert cells["not bracketed"] == ["smallest", "-"]
+    assert cells["runs"] == ["1", "-"]
+    none = best_table(best_rates([run(1, state="DIVERGED", width=width) for width in (64, 128)]))
+    assert [str(column.header) for column in none.columns][-1] == "best rate"
 
 
 def test_groups_differ_in_everything_but_rate_and_seed():

@@ -121,6 +121,7 @@ def test_the_command_answers_first(iplab, checked):
     assert result.exit_code == 6
     lines = result.stdout.splitlines()
     assert lines[0].startswith("of 4 answers, 1 disagrees")
+    assert lines[1].startswith("  mine held against mup (2 hidden"), "what disagrees stands first"
     text = " ".join(result.stdout.split())
     assert "mine held against mup (2 hidden layers, relu, base rate 0.1): disagrees: layer 2" in text
     assert re.search(

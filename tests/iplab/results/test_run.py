@@ -7,6 +7,17 @@ import pytest
 
 import iplab
 from ipcore import Network, evaluate, load_dataset
+from iplab.results.artifacts import weights_file
+from iplab.results.run import Run
+from iplab.v1 import run_pb2
+
+
+def test_a_diverged_run_says_why_it_has_no_final_weights():
+    message = run_pb2.Run(name="experiments/e/runs/r00004", state="RUN_STATE_DIVERGED")
+    with pytest.raises(
+        iplab.NotFoundError, match=r"DIVERGED .* there are: none; a run that diverges leaves no final weights"
+    ):
+        weights_file(Run(None, message), [], "final")
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ def test_rows_of_a_parameterization_stand_together():
 
 def test_one_rate_is_not_several():
     assert str(best_table(best_rates([run(0, 1.0), run(0, 1.0, width=32)])).title).endswith(
-        "of 1 rate, 1 run each"
+        "1 rate tried, 1 run each"
     )
 
 

@@ -389,6 +389,22 @@ def test_a_missing_file_is_a_spec_error(tmp_path):
     (tmp_path / "quickstart.yaml").write_text("spec: {}")
     with pytest.raises(iplab.SpecError, match=r"did you mean .*/quickstart\.yaml\?"):
         load_spec(tmp_path / "quickstrat.yaml")
+    (tmp_path / "notes.txt").write_text("")
+    for far in ("first.yaml", "note.txt"):  # alike only in their endings; no spec
+        with pytest.raises(iplab.SpecError, match=r"No such file or directory$"):
+            load_spec(tmp_path / far)
+
+
+def test_ranges_and_commas_in_place_of_lists_are_told_how_to_write_them():
+    given = {"spec": {"grid": {"seeds": "0..2", "widths": "64, 128", "base_learning_rates": 0.1}}}
+    assert wrong(given) == {
+        "spec.grid.seeds": "'0..2' is not a list; write [0, 1, 2]",
+        "spec.grid.widths": "'64, 128' is not a list; write [64, 128]",
+        "spec.grid.base_learning_rates": "0.1 is not a list; write [0.1] for a single value",
+    }
+    assert wrong({"spec": {"grid": {"seeds": "2..0"}}}) == {
+        "spec.grid.seeds": "'2..0' is not a list; write ['2..0'] for a single value"
+    }
 
 
 def test_objections_of_the_service_are_shown_in_place(tmp_path):

@@ -211,7 +211,7 @@ def test_runs_link_to_mlflow_once_it_holds_them(page, filled, monkeypatch):
     monkeypatch.setattr("iplab.results.run.Run.mlflow_run_id", "abc123", raising=False)
     for path in ("/experiments/rates-digits/runs", "/experiments/rates-digits/runs/r00000"):
         assert f'href="{MLFLOW}/#/runs/abc123"' in page.get(path).text
-    assert f'href="{MLFLOW}/#/experiments?workflowType=machine_learning"' in page.get("/").text
+    assert f'href="{MLFLOW}/#/experiments"' in page.get("/").text
 
 
 def test_two_experiments_are_compared_seed_by_seed(page, client):
