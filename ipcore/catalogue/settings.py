@@ -293,13 +293,10 @@ def plain(value: T) -> T:
         given = getattr(value, entry.name)
         if (setting := found.get(entry.name)) is not None:
             kind: Any = setting.kind
-            now = tuple(map(kind, given)) if setting.repeated else kind(given)
-            if now != given or type(now) is not type(given) or setting.repeated:
-                changed[entry.name] = now
+            changed[entry.name] = tuple(map(kind, given)) if setting.repeated else kind(given)
         elif dataclasses.is_dataclass(given) and not isinstance(given, type):
-            if (part := plain(given)) is not given:
-                changed[entry.name] = part
-    return dataclasses.replace(value, **changed) if changed else value
+            changed[entry.name] = plain(given)
+    return dataclasses.replace(value, **changed) if changed else value  # a part without settings
 
 
 def _entries(setting: Setting, value: Any) -> Iterator[tuple[str, Any]]:
