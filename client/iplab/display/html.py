@@ -56,10 +56,10 @@ def table_html(
     """A table of at most so many rows as a page shows well.
 
     Args:
-        headings: One per column; (): none.
-        rows: Their cells, any values.
-        title: Above it.
-        right: Which columns are set to the right; (): none.
+        headings: One per column; () for none.
+        rows: Rows of cells, of any values.
+        title: Title above the table.
+        right: Whether each column is right-aligned; () for none.
     """
     columns = len(headings or rows[0])
     aligned = ["right" if flag else "left" for flag in right] or ["left"] * columns
@@ -82,17 +82,17 @@ def paragraph(text: str) -> str:
 
 
 def folded(title: str, *parts: str) -> str:
-    """HTML that a click on its title shows."""
+    """HTML that is hidden until its title is clicked."""
     return f"<details><summary>{escape(title)}</summary>{''.join(parts)}</details>"
 
 
 def lines(text: str) -> str:
-    """Plain text of several lines, each as it is."""
+    """Plain text of several lines, with its line breaks."""
     return f"<pre>{escape(text)}</pre>"
 
 
 def listed(texts: Iterable[str]) -> str:
-    """A list of plain texts; "" of none."""
+    """A list of plain texts; "" if there are none."""
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return f"<ul style='margin:0.3em 0'>{items}</ul>" if items else ""
 
