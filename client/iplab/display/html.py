@@ -63,12 +63,12 @@ def table_html(
     """
     columns = len(headings or rows[0])
     aligned = ["right" if flag else "left" for flag in right] or ["left"] * columns
-    parts = [f"<caption style='text-align:left'>{escape(title)}</caption>" if title else ""]
-    parts.append(_row("th", headings, aligned) if headings else "")
+    above = paragraph(title) if title else ""  # a caption would be wrapped at the table's width
+    parts = [_row("th", headings, aligned) if headings else ""]
     parts += [_row("td", [str(cell) for cell in row], aligned) for row in rows[:_MOST_ROWS]]
     more = len(rows) - _MOST_ROWS
     under = f"<p>{more} more rows are not shown</p>" if more > 0 else ""
-    return f"<table>{''.join(parts)}</table>{under}"
+    return f"{above}<table>{''.join(parts)}</table>{under}"
 
 
 def titled(title: str, *parts: str) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from iplab.given import Handle
+from iplab.results.numbers import counted
 from iplab.results.reading import member, read
 from iplab.results.states import ExperimentState, Regime
 from iplab.specs.plain import time_of, to_plain
@@ -17,6 +18,9 @@ from iplab.v1.fields import ExperimentFields
 _NO_RESULT: Final = (
     "No run has a result: every loss stopped being finite. plot() shows where; try smaller base "
     "learning rates."
+)
+_FAILED: Final = (
+    '{} failed: next(experiment.runs("state = FAILED")) says why, experiment.retry_failed() trains again.'
 )
 
 
@@ -117,6 +121,7 @@ class ExperimentView(ExperimentFields, Handle):
             html.paragraph(self.display_name) if self.display_name else "",
             html.progress(self.committed_steps, self.total_steps),
             html.paragraph(_NO_RESULT) if self.all_diverged else "",
+            html.paragraph(_FAILED.format(counted(self.counts.failed, "run"))) if self.counts.failed else "",
             html.listed(f"warning: {text}" for text in self.warnings),
         )
 
