@@ -8,7 +8,7 @@
             print(row)
         weights = experiment.run(0).weights()
 
-Importing this package imports neither grpc nor numpy: what needs them is loaded on first use.
+Importing this package loads neither grpc nor numpy; modules that need them are loaded on first use.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ _LAZY = {
     "load_spec": "specs.specfile",
 }
 
-# Modules that are part of `iplab` as it is typed in a notebook.
+# Modules that are attributes of `iplab`, for completion in notebooks.
 _MODULES = {"aio": "iplab.aio", "theory": "ipcore.theory"}
 
 

@@ -62,7 +62,7 @@ def connect(
             IPLAB_TLS_CERTIFICATE and IPLAB_TLS_KEY, or the profile say; without them unencrypted.
 
     Raises:
-        InvalidRequestError: That is no address, or the profile, a certificate or the token cannot be used.
+        InvalidRequestError: The address, the profile, a certificate or the token is invalid.
 
     Example:
         >>> import iplab
@@ -123,7 +123,7 @@ class Client(Handle):
             validate_only: Create nothing; the answer has counts, memory estimate and warnings.
 
         Raises:
-            SpecError: Wrong fields, all of them, with their lines if the spec is a file.
+            SpecError: Fields are invalid; names all of them, with their lines if the spec is a file.
             AlreadyExistsError: The experiment id is taken.
             RequestIdReusedError: The request id was used with another request.
         """
@@ -141,7 +141,7 @@ class Client(Handle):
             experiment: Its id, or its name ("experiments/{id}").
 
         Raises:
-            NotFoundError: There is none of that id.
+            NotFoundError: There is none with this id.
         """
         request = experiment_service_pb2.GetExperimentRequest(name=experiment_name(experiment))
         return Experiment(
@@ -155,7 +155,7 @@ class Client(Handle):
             *experiments: Ids, or names ("experiments/{id}").
 
         Raises:
-            NotFoundError: Some do not exist; the first eight are named.
+            NotFoundError: Some do not exist; names the first eight.
         """
         names = [experiment_name(one) for one in experiments]
 
@@ -175,11 +175,11 @@ class Client(Handle):
             filter: Comparisons of state, experiment, priority, project, owner, create_time, start_time,
                 end_time and labels.KEY, joined by AND, OR and NOT:
                 'state = RUNNING AND labels.team = "theory" AND create_time >= 2026-11-27T10:00:00Z'.
-            limit: At most so many; None: all.
-            show_deleted: Whether deleted ones that are not purged yet are among them (`delete_time`).
+            limit: Maximum number; None: all.
+            show_deleted: Whether to include deleted ones that are not purged yet (`delete_time`).
 
         Raises:
-            InvalidRequestError: The filter cannot be read.
+            InvalidRequestError: The filter is malformed.
         """
 
         def read(most: int | None) -> Iterator[Experiment]:
@@ -193,7 +193,7 @@ class Client(Handle):
         )
 
     def unmatched(self, filter: str) -> str:
-        """Why a filter matches no experiment: its values that none has; "" if it matches, or if unknown."""
+        """Why a filter matches no experiment: its values that none has; "" if it matches or if unknown."""
         request = experiment_service_pb2.ListExperimentsRequest(page_size=1, filter=filter)
         return self._transport.call(self._transport.experiments.ListExperiments, request).unmatched
 
@@ -220,7 +220,7 @@ class Client(Handle):
             spec: How everything is trained, as for `create`. Its grid has the subjects: parameterizations,
                 depths, activations; one base rate to start with, or none; the first widths, or none; no
                 seeds.
-            budget: What it may spend: "10m" (wall time), "400 runs", "2 core-hours", or several joined by
+            budget: Its budget: "10m" (wall time), "400 runs", "2 core-hours", or several joined by
                 commas.
             tolerance: Distance from a prediction that still agrees; None: the question's default.
             error_rate: Probability of any wrong answer in the whole study; None: 0.05.
@@ -268,7 +268,7 @@ class Client(Handle):
             study: Its id, or its name ("studies/{id}").
 
         Raises:
-            NotFoundError: There is none of that id.
+            NotFoundError: There is none with this id.
         """
         request = study_service_pb2.GetStudyRequest(name=study_name(study))
         return Study(self._transport, self._transport.call(self._transport.studies.GetStudy, request))
@@ -277,8 +277,8 @@ class Client(Handle):
         """Studies, newest first, fetched by page while they are iterated; a notebook shows the first.
 
         Args:
-            limit: At most so many; None: all.
-            show_deleted: Whether deleted ones that are not purged yet are among them (`delete_time`).
+            limit: Maximum number; None: all.
+            show_deleted: Whether to include deleted ones that are not purged yet (`delete_time`).
         """
 
         def read(most: int | None) -> Iterator[Study]:
@@ -299,7 +299,7 @@ class Client(Handle):
         Raises:
             ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
             NotFoundError: There is no experiment of that id.
-            InvalidRequestError: The filter cannot be read.
+            InvalidRequestError: The filter is malformed.
         """
         from iplab.results.frames import frame, run_row  # noqa: PLC0415 - an extra
 
@@ -313,20 +313,20 @@ class Client(Handle):
         )
 
     def quotas(self) -> quota_service_pb2.ListQuotasResponse:
-        """Your projects on this service, your role in each, and the limits that hold there for you."""
+        """Your projects on this service, your role in each, and the limits that apply to you there."""
         return self._transport.call(self._transport.quotas.ListQuotas, quota_service_pb2.ListQuotasRequest())
 
     def audit(self, filter: str = "", limit: int | None = None) -> Listing[audit_service_pb2.AuditEntry]:
-        """Who changed what, and what was refused, newest first, fetched by page.
+        """Audit log of changes and refused calls, newest first, fetched by page.
 
         Args:
             filter: Comparisons of user, method, resource, project, peer, code and time, joined by AND, OR and
                 NOT: "user = alice AND NOT code = OK AND time >= 2026-11-27".
-            limit: At most so many; None: all.
+            limit: Maximum number; None: all.
 
         Raises:
-            InvalidRequestError: The filter cannot be read.
-            PermissionDeniedError: You are admin of no project.
+            InvalidRequestError: The filter is malformed.
+            PermissionDeniedError: You are not admin of any project.
         """
 
         def read(most: int | None) -> Iterator[audit_service_pb2.AuditEntry]:
@@ -339,7 +339,7 @@ class Client(Handle):
     def parameterizations(self, hidden_layers: int = 3) -> Presets:
         """The presets that specs may name, with their exponents at a depth, as the service has them.
 
-        `ipcore.theory` has the same in process; this is what this service will train.
+        `ipcore.theory` has the presets of the installed version; these are the service's.
         """
         request = parameterization_service_pb2.ListParameterizationsRequest(hidden_layers=hidden_layers)
         answer = self._transport.call(self._transport.parameterizations.ListParameterizations, request)

@@ -1,4 +1,4 @@
-"""Errors of the SDK. `iplab.connection.status` has the one table from gRPC status to these.
+"""Errors of the SDK. The table in `iplab.connection.status` maps gRPC status to them.
 
 IplabError
 +-- InvalidRequestError (ValueError)    the service refused fields of a request; `violations` has all of them
@@ -27,7 +27,7 @@ from ipcore.errors import Brief
 
 
 class IplabError(Brief, Exception):
-    """Base of all errors that the SDK raises on purpose."""
+    """Base class of the SDK's errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class InvalidRequestError(IplabError, ValueError):
 
     Attributes:
         violations: All of them; never empty.
-        source: Where they stand: the spec's file, or "".
+        source: The spec's file, or "".
     """
 
     def __init__(self, violations: Iterable[Violation], source: str = "") -> None:
@@ -73,16 +73,16 @@ class InvalidRequestError(IplabError, ValueError):
 
 
 def _beside_the_spec(violation: Violation) -> bool:
-    """Whether it is about an argument of `create`; a field of this name in a file has a line."""
+    """Whether it concerns an argument of `create`, not a field of this name in a file, which has a line."""
     return violation.field in {"experiment_id", "request_id"} and not violation.line
 
 
 class SpecError(InvalidRequestError):
-    """A spec with wrong fields, found while it was read or by the service; nothing was created."""
+    """A spec with wrong fields, found by the SDK or the service; nothing was created."""
 
 
 class NotFoundError(IplabError, LookupError):
-    """No resource of that name."""
+    """There is no resource of this name."""
 
 
 class AlreadyExistsError(IplabError):
@@ -94,7 +94,7 @@ class RequestIdReusedError(AlreadyExistsError):
 
 
 class EtagMismatchError(IplabError):
-    """It has changed since it was read, so this call changed nothing; read it again, and decide again."""
+    """The resource has changed since it was read; nothing was written. Read it again before you change it."""
 
 
 class UnavailableError(IplabError, ConnectionError):
@@ -102,15 +102,15 @@ class UnavailableError(IplabError, ConnectionError):
 
 
 class TimedOutError(IplabError, TimeoutError):
-    """No answer within the timeout. What was asked for may have been done all the same."""
+    """There was no answer within the timeout. The request may have been carried out nevertheless."""
 
 
 class TooExpensiveError(IplabError):
-    """The service did not finish the answer: it would take too long or be too large. Ask for less."""
+    """The answer would take too long or be too large; ask for less."""
 
 
 class UnauthenticatedError(IplabError):
-    """No token was sent, or one that is unknown, expired or revoked."""
+    """The token is missing, unknown, expired or revoked."""
 
 
 class PermissionDeniedError(IplabError):
@@ -118,11 +118,11 @@ class PermissionDeniedError(IplabError):
 
 
 class QuotaExceededError(IplabError):
-    """A limit of the project or of yours is reached.
+    """A limit of the project or the user is reached.
 
     Attributes:
-        limit: Its name, as `iplab quota` shows it.
-        retry_seconds: Seconds after which a repetition may succeed; None: unknown.
+        limit: Name of the limit, as in `iplab quota`.
+        retry_seconds: Seconds after which a repetition may succeed; None if unknown.
     """
 
     def __init__(self, message: str, limit: str = "", retry_seconds: float | None = None) -> None:
@@ -140,10 +140,10 @@ class ArtifactDamagedError(IplabError):
 
 
 class ServerError(IplabError):
-    """The service failed, or answered with something that this SDK does not know.
+    """The service failed, or its answer is unknown to this version of the SDK.
 
     Attributes:
-        incident: Id under which the service's log has the details; "" if it gave none.
+        incident: Id of the details in the service's log; "" if there is none.
     """
 
     def __init__(self, message: str, incident: str = "") -> None:

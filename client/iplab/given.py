@@ -1,4 +1,4 @@
-"""What callers give to the SDK's methods: a wrong type or name is answered by what is right."""
+"""Checks arguments of the SDK's methods: errors say which types and names are valid."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from iplab.errors import InvalidRequestError, Violation
 
 Number = TypeVar("Number", int, float)
 
-# From 0 to 1; difflib's own .6 finds "labels" for "best".
+# Similarity between 0 and 1 above which a name is suggested; difflib's default .6 suggests "labels" for
+# "best".
 _SIMILAR: Final = 0.65
 
 
 class UnknownAttributeError(Brief, AttributeError):
-    """An object of the SDK has no attribute of that name."""
+    """An object of the SDK has no attribute of this name."""
 
 
 class Handle:
-    """An object of the SDK: an unknown attribute names those with a similar name, or all methods."""
+    """Base class of the SDK's objects: errors about unknown attributes suggest similar names."""
 
     __slots__ = ()
 
-    if not TYPE_CHECKING:  # else every attribute would be known to type checkers
+    if not TYPE_CHECKING:  # type checkers would accept every attribute
 
         def __getattr__(self, name: str) -> object:
             message = f"{type(self).__name__!r} object has no attribute {name!r}"
@@ -40,7 +41,7 @@ class Handle:
 
 
 def _near(name: str, known: Iterable[str]) -> list[str]:
-    """At most two names: those that begin so ("best": "best_rates"), then similar ones."""
+    """At most two names: first those with this prefix ("best": "best_rates"), then similar ones."""
     known = list(known)
     begin = [each for each in known if each.startswith(name)]
     similar = difflib.get_close_matches(name, known, n=2, cutoff=_SIMILAR)
@@ -51,12 +52,12 @@ def name_of(kind: str, collection: str, given: str) -> str:
     """The name of a resource, from its id or its name.
 
     Args:
-        kind: What it is, for the message.
-        collection: What its name begins with, "experiments/".
-        given: Id or name.
+        kind: Kind of resource, for the message.
+        collection: Prefix of its name, "experiments/".
+        given: The id or name.
 
     Raises:
-        InvalidRequestError: It is no text.
+        InvalidRequestError: It is not text.
 
     >>> name_of("experiment", "experiments/", "mine")
     'experiments/mine'
@@ -67,7 +68,7 @@ def name_of(kind: str, collection: str, given: str) -> str:
 
 
 def names_of(given: str | Iterable[str]) -> list[str]:
-    """Several names; a single text is one.
+    """A list of names from one or several.
 
     >>> names_of("train_loss"), names_of(("a", "b"))
     (['train_loss'], ['a', 'b'])
@@ -76,15 +77,15 @@ def names_of(given: str | Iterable[str]) -> list[str]:
 
 
 def numbers_of(field: str, kind: type[Number], given: Iterable[Number]) -> list[Number]:
-    """Several numbers.
+    """Check a list of numbers.
 
     Args:
-        field: Its name in messages.
+        field: Name of the argument in messages.
         kind: int or float.
-        given: What was given.
+        given: The argument.
 
     Raises:
-        InvalidRequestError: It is no list, or something in it is no such number.
+        InvalidRequestError: It is not a list, or an entry is not such a number.
 
     >>> numbers_of("seeds", int, range(2))
     [0, 1]
@@ -100,10 +101,10 @@ def numbers_of(field: str, kind: type[Number], given: Iterable[Number]) -> list[
 
 
 def seconds_of(field: str, given: object) -> float | None:
-    """A time in seconds; None: no limit.
+    """Check a time in seconds; None means no limit.
 
     Raises:
-        InvalidRequestError: It is no number.
+        InvalidRequestError: It is not a number.
     """
     if given is None:
         return None

@@ -57,7 +57,7 @@ def test_the_tour_runs(training):
     assert sum("<table" in html for html in shown) >= 5
     text = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
     assert "trivial: f_t - f_0" in text
-    (answer,) = [html for html in shown if "held against theory" in html]
+    (answer,) = [html for html in shown if "compared with theory" in html]
     assert answer.count("8 of 8 sizes agree") == 2, "the tour's check decides"
     assert "isolated updates: 5 of 5 agree" in answer
     assert "layer 2 disagrees at update 1" in answer

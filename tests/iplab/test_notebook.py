@@ -185,6 +185,15 @@ def test_an_experiment_without_any_result_says_so():
     assert "No run has a result" not in Experiment(None, message)._repr_html_()
 
 
+def test_an_experiment_with_failed_runs_says_what_to_do():
+    message = experiment_pb2.Experiment(name="experiments/e", state="EXPERIMENT_STATE_FAILED")
+    message.counts.total = message.counts.failed = 2
+    assert "2 runs failed: " in Experiment(None, message)._repr_html_()
+    assert "retry_failed()" in Experiment(None, message)._repr_html_()
+    message.counts.failed = 0
+    assert "retry_failed()" not in Experiment(None, message)._repr_html_()
+
+
 def test_best_rates_show_themselves_and_become_a_frame(trained):
     best = trained.best_rates()
     assert "<table" in best._repr_html_()

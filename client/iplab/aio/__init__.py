@@ -9,8 +9,8 @@
         print((await experiment.refresh()).state)
 
 Experiments, runs, weights and studies have the same methods, arguments, values, errors, retries and profiles
-as in `iplab`. Reports, tables for notebooks, figures, progress, quotas and the audit log has the sync client
-alone: call it by `asyncio.to_thread`.
+as in `iplab`. Only the sync client has reports, tables for notebooks, figures, progress, quotas and the audit
+log: call it by `asyncio.to_thread`.
 """
 
 from __future__ import annotations

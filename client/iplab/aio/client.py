@@ -35,11 +35,11 @@ def connect(
 ) -> AsyncClient:
     """An async client of the service at an address. Arguments as `iplab.connect`, which describes them.
 
-    Nothing is sent before the first call. The client belongs to the event loop in which it is made.
+    Nothing is sent before the first call. The client belongs to the event loop in which it is created.
 
     Raises:
-        InvalidRequestError: That is no address, or the profile, a certificate or the token cannot be used.
-        RuntimeError: No event loop runs here.
+        InvalidRequestError: The address, the profile, a certificate or the token is invalid.
+        RuntimeError: No event loop is running.
     """
     return AsyncClient(AsyncTransport(*find_way(address, timeout, metadata, profile, token, credentials)))
 

@@ -60,7 +60,7 @@ class AsyncExperiment(ExperimentView):
         return self
 
     async def undelete(self) -> Self:
-        """Bring it back; harmless if it is not deleted. Returns itself, as `iplab.Experiment.undelete`."""
+        """Restore it; harmless if it is not deleted. Returns itself, as `iplab.Experiment.undelete`."""
         request = experiment_service_pb2.UndeleteExperimentRequest(name=self.name)
         self._take(await self._transport.call(self._transport.experiments.UndeleteExperiment, request))
         return self
@@ -101,7 +101,7 @@ class AsyncExperiment(ExperimentView):
         priority: int | None = None,
         etag: str = "",
     ) -> Self:
-        """Change what describes it, and its priority, as `iplab.Experiment.update`. Returns itself."""
+        """Change its name, labels, notes or priority, as `iplab.Experiment.update`. Returns itself."""
         request = requests.update(
             self.name, etag, labels, display_name=display_name, notes=notes, priority=priority
         )
@@ -144,7 +144,7 @@ class AsyncExperiment(ExperimentView):
                 yield event
 
     async def wait(self, *, timeout: float | None = None) -> Self:
-        """Wait until it has ended; nothing is shown meanwhile.
+        """Wait until it has ended, without showing progress.
 
         Args:
             timeout: Seconds until TimedOutError; None: no limit.

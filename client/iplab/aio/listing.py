@@ -9,11 +9,11 @@ Item = TypeVar("Item")
 
 
 class AsyncListing(AsyncIterator[Item], Generic[Item]):
-    """What a listing of the service holds, fetched by page while it is iterated, once.
+    """The items of a listing, fetched by page while it is iterated. It can be iterated once.
 
     Args:
-        what: What is listed, and in which order: "experiments, newest first".
-        items: Reads them.
+        what: Description of the items and their order: "experiments, newest first".
+        items: Generator that reads the items.
     """
 
     def __init__(self, what: str, items: AsyncGenerator[Item, None]) -> None:
@@ -26,7 +26,7 @@ class AsyncListing(AsyncIterator[Item], Generic[Item]):
         return await anext(self._items)
 
     async def aclose(self) -> None:
-        """Read no further."""
+        """Stop reading."""
         await self._items.aclose()
 
     def __repr__(self) -> str:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 async def query_metrics(
     transport: AsyncTransport, parent: str, filter: str, names: Sequence[str], steps: tuple[int, int]
 ) -> Metrics:
-    """Metric points as columns, without settings; a stream that breaks is read again from its start.
+    """Metric points as columns, without settings. An interrupted stream is read again from its start.
 
     Args:
-        transport: Where to.
+        transport: Channel to the service.
         parent: "experiments/{id}".
-        filter: Which runs.
-        names: Which metrics.
-        steps: First and last.
+        filter: Filter of runs.
+        names: Names of metrics.
+        steps: First and last step.
     """
     from iplab.results.metrics import collect  # noqa: PLC0415 - numpy only where arrays are wanted
 

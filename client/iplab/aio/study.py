@@ -43,7 +43,7 @@ class AsyncStudy(StudyView):
         priority: int | None = None,
         etag: str = "",
     ) -> Self:
-        """Change what describes it, and its priority, as `iplab.Study.update`. Returns itself."""
+        """Change its name, labels, notes or priority, as `iplab.Study.update`. Returns itself."""
         request = requests.update(
             self.name, etag, labels, display_name=display_name, notes=notes, priority=priority
         )
@@ -57,7 +57,7 @@ class AsyncStudy(StudyView):
         return await self.refresh()
 
     async def undelete(self) -> Self:
-        """Bring it back; harmless if it is not deleted. Returns itself, as `iplab.Study.undelete`."""
+        """Restore it; harmless if it is not deleted. Returns itself, as `iplab.Study.undelete`."""
         request = study_service_pb2.UndeleteStudyRequest(name=self.name)
         self._take(await self._transport.call(self._transport.studies.UndeleteStudy, request))
         return self
@@ -98,7 +98,7 @@ class AsyncStudy(StudyView):
             await pause(resuming.delay())
 
     async def wait(self, *, timeout: float | None = None) -> Self:
-        """Wait until it has ended; nothing is shown meanwhile. Returns itself, read again."""
+        """Wait until it has ended, without showing progress. Returns itself, read again."""
         async for _ in self.watch(timeout):
             pass
         return self

@@ -1,4 +1,4 @@
-"""`iplab analyze`: what a parameterization does, in process."""
+"""`iplab analyze`: analysis of a parameterization, in process."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def analyze(
     steps: int | None,
     as_json: bool,
 ) -> None:
-    """Say what a parameterization does.
+    """Analyze a parameterization.
 
     As the width grows: its regime, sizes of every layer, and why.
 

@@ -62,15 +62,15 @@ Exit codes:
 
 
 class App(CommandGroup):
-    """A group that ends with the exit codes above, whether it runs in a shell or under a test."""
+    """A group that ends with the exit codes above, in a shell and in tests."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Every command, and those below it, may be told where the service is."""
+        """Add a command, with the options of the service's address for it and its subcommands."""
         _add_address(cmd)
         super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's, but with exit code 141 if the reader of the output has gone."""
+        """As click's, but with exit code 141 if the reader has closed the output."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -97,7 +97,7 @@ class App(CommandGroup):
         except iplab.IplabError as error:
             _complain(error)
             code = next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
-        except BrokenPipeError:  # of what was still to be written
+        except BrokenPipeError:  # while flushing the output
             terminal.abandon_output()
             code = terminal.CUT_OFF
         except OSError as error:  # a file that cannot be written
@@ -111,13 +111,13 @@ class App(CommandGroup):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Address of the service; None: the default of `iplab.connect`."""
+    """Address of the service; None for the default of `iplab.connect`."""
 
     address: str | None = None
     profile: str | None = None
 
     def connect(self) -> Client:
-        """A client; close it."""
+        """A new client, which the caller must close."""
         return iplab.connect(self.address, profile=self.profile)
 
 
@@ -139,10 +139,10 @@ def _by_option(line: str) -> str:
 
 
 def _of_file(error: OSError) -> str:
-    """What is wrong with a file, and what to do; errors of other kinds as they are.
+    """Message of an error about a file, with advice. Other errors are returned unchanged.
 
     >>> _of_file(FileNotFoundError(2, "No such file or directory", "/nowhere/figure.svg"))
-    '/nowhere/figure.svg: there is no folder /nowhere; make it, or name a file elsewhere'
+    '/nowhere/figure.svg: there is no folder /nowhere; create it, or name a file elsewhere'
     """
     if error.filename is None:
         return str(error)
@@ -153,7 +153,7 @@ def _of_file(error: OSError) -> str:
 
 
 def _complain(error: object) -> None:
-    """An error on standard error: folded on a terminal, one line elsewhere, for programs."""
+    """Print an error on standard error: wrapped on a terminal, otherwise on one line, for programs."""
     terminal.echo(terminal.shown_on(sys.stderr, f"error: {error}"), err=True)
 
 
@@ -193,17 +193,17 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def json_option(command: Command) -> Command:
-    """The --json that every command has; the parameter is `as_json`."""
+    """Add the option --json, whose parameter is `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
 
 
 def print_json(value: object) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output."""
     terminal.echo(json.dumps(value, indent=2))
 
 
 def print_json_list(values: Iterable[object]) -> None:
-    """One JSON list on standard output, a value per line; they may be more than memory holds."""
+    """Print a JSON list on standard output, a value per line. The values may exceed memory."""
     start = "[\n"
     for value in values:
         sys.stdout.write(f"{start}  {json.dumps(value)}")
@@ -212,12 +212,12 @@ def print_json_list(values: Iterable[object]) -> None:
 
 
 def note(message: str) -> None:
-    """For people, on standard error."""
+    """Print a note for users on standard error."""
     terminal.echo(folded(message), err=True)
 
 
 def warn(message: str) -> None:
-    """A warning on standard error."""
+    """Print a warning on standard error."""
     note(f"warning: {message}")
 
 
@@ -229,7 +229,7 @@ def no_match(things: str, why: str) -> str:
 
 
 def run_reference(text: str) -> int | str:
-    """A run as people write it: "7", "r7", "r00007" or its full name."""
+    """Parse a run as users write it: "7", "r7", "r00007" or its full name."""
     last = text.rpartition("/")[2]
     number = last.removeprefix("r")
     return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else last

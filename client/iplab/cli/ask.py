@@ -19,7 +19,7 @@ from iplab.cli.submit import numbers_of
 from iplab.display.commands import Choice
 from iplab.display.terminal import echo
 
-# Questions with one line for people, and their own options.
+# Questions, with one line of help and their own options.
 ASKED: Final[Mapping[str, str]] = {
     "rate-transfer": "Does the best base learning rate move with the width?",
     "coordinate-check": "Do sizes in the network depend on the width as theory says?",
@@ -149,7 +149,7 @@ _COMMON: Final = (
 
 
 def _spec(options: Mapping[str, Any]) -> dict[str, object]:
-    """The spec that the options describe, on top of the file's if there is one."""
+    """The spec of the file, if there is one, with the parts that the options replace."""
     found: dict[str, Any] = {}
     if options["file"]:
         from google.protobuf import json_format  # noqa: PLC0415 - messages only where there is a file

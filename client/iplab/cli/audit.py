@@ -1,4 +1,4 @@
-"""`iplab audit`: who changed what on a service, and what was refused."""
+"""`iplab audit`: the audit log of changes and refused calls."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from iplab.cli.app import Service, json_option, note, print_json
 def audit(service: Service, *, filter_: str, limit: int, as_json: bool) -> None:
     """Show who changed what, when and from where, newest first, and what was refused.
 
-    Of projects in which you are admin. Filters compare user, method, resource, project, peer, code (the name
-    of a gRPC status) and time. A result "?" is not known: the service ended before it, or the call has not
-    ended.
+    Shows projects in which you are admin. Filters compare user, method, resource, project, peer, code (the
+    name of a gRPC status) and time. A result "?" is not known: the service ended before it, or the call has
+    not ended.
     """
     from iplab.display.listed import AUDIT_HEADINGS, audit_row  # noqa: PLC0415 - as below
     from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich is slow to load

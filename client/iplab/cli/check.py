@@ -1,4 +1,4 @@
-"""`iplab check`: measurement held against theory."""
+"""`iplab check`: comparison of measurements with theory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from iplab.results.report import Check, Report, Subject
 
 _PICTURES = (".svg", ".png", ".pdf", ".csv")
-# Notes that are shown without --why: a grid of many rates has one for each.
+# Maximum number of notes without --why, because a grid of many rates has one note per rate.
 _NOTES = 3
 # Verdicts that more runs may change.
 _OPEN = ("undecided", "not bracketed")
@@ -67,12 +67,12 @@ def check(
 ) -> None:
     """Compare the measurements of EXPERIMENT with theory.
 
-    First the answers: for each parameterization what was measured, with its 95 % interval over seeds, what
-    theory predicts, and whether they agree. With --why all comparisons: slopes of log size against log width,
+    Shows the answers first: for each parameterization the measurement with its 95 % interval over seeds, the
+    prediction, and whether they agree. With --why also all comparisons: slopes of log size against log width,
     layer by layer, and why they agree, disagree, are undecided, or cannot show yet at these widths
     (docs/analysis.md). Exit code 6 if something disagrees.
     """
-    if plot and Path(plot).suffix.lower() not in _PICTURES:  # before the service is asked for anything
+    if plot and Path(plot).suffix.lower() not in _PICTURES:  # checked before any call
         raise click.UsageError(f"--plot {plot}: the name must end in {', '.join(_PICTURES)}")
     service: Service = context.obj
     with service.connect() as client:
@@ -95,7 +95,7 @@ def check(
 
 
 def print_report(report: Report, *, why: bool = False) -> None:
-    """The answers in sentences, then notes; between them every comparison, if asked why."""
+    """Print the answers as sentences, every comparison if `why`, and notes."""
     from iplab.display.answers import answers, overview  # noqa: PLC0415 - messages only after connecting
 
     found = answers(report)
@@ -136,7 +136,7 @@ def _alike(notes: Sequence[str]) -> list[str]:
 
 
 def _print_tables(report: Report) -> None:
-    """A table per subject, below it its conclusions and the sentences of what does not agree."""
+    """Print a table per subject, followed by its conclusions and sentences about disagreements."""
     from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
     from iplab.results.report import Verdict  # noqa: PLC0415 - messages only after connecting
 
@@ -160,7 +160,7 @@ def _after(check: Check) -> str:
 
 
 def _parts(check: Check) -> list[tuple[object, ...]]:
-    """A distance to the limit at every width, and what its square consists of."""
+    """Rows of a distance to the limit: per width, the distance and the parts of its square."""
     rows: list[tuple[object, ...]] = []
     columns = zip(check.sizes, check.variances, check.biases, strict=True)
     for (width, value, low, high), variance, bias in columns:

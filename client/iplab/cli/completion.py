@@ -1,4 +1,4 @@
-"""`iplab completion`: what a shell needs to complete commands and options."""
+"""`iplab completion`: shell completion of commands and options."""
 
 from __future__ import annotations
 

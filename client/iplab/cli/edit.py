@@ -56,7 +56,7 @@ def changes(
     priority: int | None,
     etag: str,
 ) -> dict[str, Any]:
-    """The arguments of `Experiment.update` and `Study.update` that these options stand for."""
+    """Convert these options to arguments of `Experiment.update` and `Study.update`."""
     if notes is not None and notes_file is not None:
         raise click.UsageError("--notes and --notes-file are the same; give one of them")
     changed: dict[str, str | None] = dict.fromkeys(removed)
@@ -84,7 +84,7 @@ def changes(
 
 
 def say_description(found: Experiment | Study, *, as_json: bool) -> None:
-    """What describes it now."""
+    """Print its present labels, notes, display name and priority."""
     if as_json:
         print_json(found.to_dict())
         return
@@ -102,7 +102,7 @@ def say_description(found: Experiment | Study, *, as_json: bool) -> None:
 def update(service: Service, /, experiment: str, *, as_json: bool, **options: Any) -> None:
     """Change name, labels, notes or priority of EXPERIMENT.
 
-    What is not given stays as it is. An empty text removes what was there.
+    Fields without an option keep their values. An empty text removes the value.
     """
     given = changes(**options)
     with service.connect() as client:
@@ -114,10 +114,10 @@ def update(service: Service, /, experiment: str, *, as_json: bool, **options: An
 @json_option
 @click.pass_obj
 def delete(service: Service, experiments: Sequence[str], *, as_json: bool) -> None:
-    """Delete EXPERIMENTS that have ended; they can be brought back for a while.
+    """Delete EXPERIMENTS that have ended; they can be undeleted for a while.
 
-    Lists leave them out (list --deleted shows them). They are purged, with their weights, at the time that is
-    printed (UTC). A running experiment is refused: cancel it first. What MLflow holds stays there.
+    Lists omit them (list --deleted shows them). They are purged, with their weights, at the printed time
+    (UTC). A running experiment is refused: cancel it first. Data in MLflow stay there.
     """
     _each(service, experiments, "delete", as_json=as_json)
 
@@ -127,7 +127,7 @@ def delete(service: Service, experiments: Sequence[str], *, as_json: bool) -> No
 @json_option
 @click.pass_obj
 def undelete(service: Service, experiments: Sequence[str], *, as_json: bool) -> None:
-    """Bring deleted EXPERIMENTS back."""
+    """Restore deleted EXPERIMENTS."""
     _each(service, experiments, "undelete", as_json=as_json)
 
 
@@ -137,10 +137,10 @@ def undelete(service: Service, experiments: Sequence[str], *, as_json: bool) -> 
 @json_option
 @click.pass_obj
 def purge(service: Service, experiments: Sequence[str], *, yes: bool, as_json: bool) -> None:
-    """Remove deleted EXPERIMENTS for good, now.
+    """Remove deleted EXPERIMENTS permanently, now.
 
-    Their runs, metrics and weights are gone then, and their ids are never used again. What MLflow holds stays
-    there. Needs the role admin.
+    This removes their runs, metrics and weights. Their ids are never reused. Data in MLflow stay there. Needs
+    the role admin.
     """
     if not yes:
         click.confirm(f"Permanently remove {', '.join(experiments)}?", abort=True, err=True)

@@ -138,7 +138,7 @@ def _ordered(rows: Sequence[Row], sort: str) -> list[Row]:
 
 
 def _best_ordered(rows: Sequence[BestRate], sort: str) -> list[BestRate]:
-    """As `_ordered`; what rates were chosen by is a column by its own name."""
+    """As `_ordered`; the criterion by which rates were chosen is a column of its own name."""
     if not rows:
         return []
     criterion = rows[0].criterion
@@ -158,7 +158,7 @@ def _say_cut(shown: int, total: int) -> None:
 def print_experiment(
     experiment: Experiment, rows: Sequence[SummaryRow], best: Sequence[BestRate] | None = None
 ) -> None:
-    """State, counts, warnings and the results table."""
+    """Print state, counts, warnings and the results table."""
     echo(headline(experiment))
     if experiment.display_name:
         echo(folded(experiment.display_name))
@@ -178,7 +178,7 @@ def print_experiment(
     for warning in experiment.warnings:
         echo(folded(f"warning: {brief(warning, 'more: --json')}"))
     print_results(experiment, rows, best)
-    # A hundred runs often fail for the same reason; one of each is enough here, `runs --json` has them all.
+    # Many runs often fail for the same reason. One run per reason is shown; `runs --json` has all.
     reasons: dict[str, Run] = {}
     for failed in experiment.runs("state = FAILED"):
         if failed.failure:
@@ -188,7 +188,7 @@ def print_experiment(
 
 
 def print_run(run: Run) -> None:
-    """State, settings, metrics, attempts, and the failure in full."""
+    """Print state, settings, metrics, attempts, and the whole failure."""
     from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - as above
     from iplab.results.summary import label  # noqa: PLC0415 - as above
 
@@ -204,7 +204,7 @@ def print_run(run: Run) -> None:
         rates = ", ".join(number(rate) for rate in run.calibrated_rates)
         echo(folded(f"calibrated rates of step 0: {rates}"))
     results = run.results
-    results["diverged_step"] = results.pop("diverged_step")  # after all that was measured before it
+    results["diverged_step"] = results.pop("diverged_step")  # moved to the end
     for name, value in results.items():
         if value is not None:
             echo(f"{label(name)}: {number(value, SETTING_DIGITS)}")
@@ -260,7 +260,7 @@ def runs(
 ) -> None:
     """List the runs of EXPERIMENT by index.
 
-    What all of them share stands in the title; `iplab show EXPERIMENT RUN` has the attempts of a run.
+    Settings that all runs share are in the title. `iplab show EXPERIMENT RUN` has the attempts of a run.
     """
     from iplab.display.tables import chosen_table, print_table, runs_table  # noqa: PLC0415 - as above
 

@@ -1,4 +1,4 @@
-"""`iplab phases`: an exact map of what a parameterization does for all values of two exponents."""
+"""`iplab phases`: an exact map of the regimes for all values of two exponents."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def phases(
 ) -> None:
     """Map the regimes over two free exponents.
 
-    Exact: areas with their corners, and the lines and points on which another regime holds than beside them.
+    The map is exact: areas with their corners, and lines and points whose regime differs from their
+    neighbourhood.
 
     The other exponents are those of --preset, or of --a, --b, --c; what these say of the free ones does not
     matter. A free exponent is a, b, c or d of all layers at once ("c"), or of one ("a_last", "b_hidden",

@@ -12,7 +12,7 @@ from iplab.display.terminal import echo
 @json_option
 @click.pass_obj
 def quota(service: Service, *, as_json: bool) -> None:
-    """Show your projects, your role in each, and what of their limits is used."""
+    """Show your projects, your role in each, and the use of their limits."""
     from iplab.display.catalog import projects  # noqa: PLC0415 - rich is slow to load
     from iplab.display.tables import print_table  # noqa: PLC0415 - as above
     from iplab.specs.plain import to_plain  # noqa: PLC0415 - messages only after connecting

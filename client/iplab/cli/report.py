@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def report(service: Service, name: str, *, file: str | None, as_json: bool) -> None:
     """Write a page about NAME, an experiment or a study, with its figures inside.
 
-    Of an experiment and a study of the same id, the experiment is meant; write studies/ID for the study.
+    If an experiment and a study have the same id, NAME means the experiment; write studies/ID for the study.
     """
     with service.connect() as client:
         try:

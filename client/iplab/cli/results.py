@@ -9,7 +9,7 @@ from iplab.cli.app import note
 from iplab.display.terminal import echo, folded, visible
 from iplab.results.numbers import SETTING_DIGITS, number
 
-# Characters of a warning in short.
+# Maximum number of characters of a shortened warning.
 _BRIEF = 140
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def headline(experiment: Experiment) -> str:
-    """How it stands, in one line."""
+    """The state of an experiment in one line."""
     return visible(experiment.headline)
 
 
 def brief(warning: str, more: str) -> str:
-    """The first sentence of a warning, up to a colon behind which there are reasons.
+    """The first sentence of a warning, without the reasons after a colon.
 
     >>> brief("mine, relu: theory predicts trivial: f_t - f_0 falls like m^(-2) at all steps. Try c.", "more")
     'mine, relu: theory predicts trivial (more)'
@@ -45,7 +45,7 @@ def _fruitless(experiment: Experiment) -> bool:
 
 
 def divergence(experiment: Experiment) -> str:
-    """What to say about runs that diverged, and what to do; "" if none did."""
+    """Text about diverged runs, with advice; "" if none diverged."""
     diverged, total = experiment.counts.diverged, experiment.counts.total
     if not diverged:
         return ""
@@ -69,12 +69,12 @@ def divergence(experiment: Experiment) -> str:
 def print_results(
     experiment: Experiment, rows: Sequence[SummaryRow], best: Sequence[BestRate] | None = None
 ) -> None:
-    """What diverged, the table of results, and how rates were chosen.
+    """Print diverged runs, the table of results, and the criterion for rates.
 
     Args:
         experiment: Whose.
-        rows: Rows of its table.
-        best: In place of the table, the best rates.
+        rows: Rows of the table.
+        best: Best rates to show instead of the table.
     """
     from iplab.display.tables import best_table, print_table, summary_table  # noqa: PLC0415 - as above
     from iplab.results.best import advice, chosen_by  # noqa: PLC0415 - rich and views only where something is drawn

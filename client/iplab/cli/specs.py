@@ -1,4 +1,4 @@
-"""`iplab init`, `clone` and `diff`: specs from nothing, from an experiment, and side by side."""
+"""`iplab init`, `clone` and `diff`: write a new spec, copy one with changes, compare two."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from iplab.results.comparing import Comparison, Pair
 
 _LONGEST = 60
-# With these a difference and its interval fit a terminal of 80 columns beside both means.
+# So few digits that a difference with its interval and both means fit a terminal of 80 columns.
 _DIFFERENCE_DIGITS = 3
 _ALL_DIGITS = 15
 
@@ -29,9 +29,9 @@ _ALL_DIGITS = 15
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @json_option
 def init(file: str, *, force: bool, as_json: bool) -> None:
-    """Write a commented spec to FILE, to be changed and submitted; -: to standard output.
+    """Write a commented spec to FILE, to be edited and submitted; - writes to standard output.
 
-    It can be submitted as it is. FILE is spec.yaml if it is left out.
+    It can be submitted unchanged. FILE defaults to spec.yaml.
     """
     from iplab.specs.template import template  # noqa: PLC0415 - this command alone
 
@@ -83,8 +83,8 @@ def clone(
 ) -> None:
     """Submit the spec of EXPERIMENT again, with changes; print the new id.
 
-    Paths are those of a spec's file; "spec." may be left out. The new experiment has the same name for
-    people, labels and priority, and no notes.
+    Paths are those of a spec's file; "spec." may be left out. The new experiment has the same display name,
+    labels and priority, and no notes.
     """
     from iplab.specs.changing import value_of  # noqa: PLC0415 - this command alone
 

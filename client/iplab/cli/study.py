@@ -1,4 +1,4 @@
-"""`iplab study` and `iplab studies`: ask a question, follow it to its answer, look at it again."""
+"""`iplab study` and `iplab studies`: ask a question, follow it to its answer, show it again."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def cancel_study(service: Service, name: str, *, as_json: bool) -> None:
 def update_study(service: Service, /, name: str, *, as_json: bool, **options: Any) -> None:
     """Change name, labels, notes or priority of the study NAME.
 
-    What is not given stays as it is. An empty text removes what was there. Labels and priority count for the
-    experiments that it asks for from now on.
+    Fields without an option keep their values. An empty text removes the value. Labels and priority apply to
+    experiments that it creates from now on.
     """
     given = changes(**options)
     with service.connect() as client:
@@ -101,7 +101,7 @@ def update_study(service: Service, /, name: str, *, as_json: bool, **options: An
 def delete_study(service: Service, name: str, *, as_json: bool) -> None:
     """Delete the study NAME, which must have ended; its experiments stay.
 
-    It can be brought back for a while, until the time that is printed (UTC); then it is purged.
+    It can be undeleted until the printed time (UTC); then it is purged.
     """
     with service.connect() as client:
         _say_deletion(client.get_study(name).delete(), as_json=as_json)
@@ -112,7 +112,7 @@ def delete_study(service: Service, name: str, *, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def undelete_study(service: Service, name: str, *, as_json: bool) -> None:
-    """Bring the deleted study NAME back."""
+    """Restore the deleted study NAME."""
     with service.connect() as client:
         _say_deletion(client.get_study(name).undelete(), as_json=as_json)
 
@@ -123,7 +123,7 @@ def undelete_study(service: Service, name: str, *, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def purge_study(service: Service, name: str, *, yes: bool, as_json: bool) -> None:
-    """Remove the deleted study NAME for good, now; its experiments stay. Needs the role admin."""
+    """Remove the deleted study NAME permanently, now; its experiments stay. Needs the role admin."""
     if not yes:
         click.confirm(f"Permanently remove {name}?", abort=True, err=True)
     with service.connect() as client:

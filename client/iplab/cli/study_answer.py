@@ -1,4 +1,4 @@
-"""The answer of a study: printed, waited for, drawn."""
+"""Prints, awaits and draws the answer of a study."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def print_study(found: Study) -> None:
-    """The answer, a row per number, the rounds, and what was spent."""
+    """Print the answer, a row per number, the rounds, and the spent budget."""
     from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - as above
     from iplab.studies.answers import interval_text, prediction_text, spent_text  # noqa: PLC0415 - as above
 

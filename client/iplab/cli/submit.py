@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
-# More of them in one range are a slip, and a service would refuse them.
+# Larger ranges are probably mistakes, and the service would refuse them.
 _MOST_NUMBERS = 100_000
-# What an experiment has only once it is there.
+# Fields that only a created experiment has.
 _ONLY_CREATED = frozenset(
     {
         "name",
@@ -62,7 +62,7 @@ def submit(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Submit the spec in FILE, print its id.
+    """Submit the spec in FILE; print the experiment's id.
 
     FILE is YAML, or JSON if its name ends in .json.
     """
@@ -129,9 +129,9 @@ def going_on(experiment_id: str | None) -> Iterator[None]:
 def cancel(service: Service, experiment: str, run: str | None, *, as_json: bool) -> None:
     """Stop EXPERIMENT, or one RUN of it.
 
-    RUN is an index or id. What trains stops at its next slice boundary, about a second later. What has ended
-    stays as it is. An experiment of which a run was cancelled ends CANCELLED (or FAILED), not SUCCEEDED, even
-    if all its other runs succeed.
+    RUN is an index or id. Training runs stop at their next slice boundary, about a second later. Ended runs
+    are unchanged. An experiment with a cancelled run ends CANCELLED (or FAILED), not SUCCEEDED, even if all
+    its other runs succeed.
     """
     with service.connect() as client:
         found = client.experiment(experiment)
@@ -146,8 +146,8 @@ def cancel(service: Service, experiment: str, run: str | None, *, as_json: bool)
 def pause(service: Service, experiment: str, *, as_json: bool) -> None:
     """Pause EXPERIMENT until it is resumed.
 
-    What trains is given back with a checkpoint, about two seconds later: PAUSING until then, PAUSED from
-    then on. What has ended, or is being cancelled, stays as it is.
+    Training packs are given back with a checkpoint, about two seconds later: the state is PAUSING until then,
+    and then PAUSED. Runs that have ended or are being cancelled are unchanged.
     """
     with service.connect() as client:
         _say(client.experiment(experiment).pause(), "pause", {"PAUSING", "PAUSED"}, as_json=as_json)
@@ -172,7 +172,7 @@ def resume(service: Service, experiment: str, *, as_json: bool) -> None:
 def retry(service: Service, experiment: str, run: str | None, *, follow: bool, as_json: bool) -> None:
     """Train the failed runs of EXPERIMENT again, or one failed RUN.
 
-    They go on from where they stopped; what was recorded stays. Runs that diverged did not fail.
+    They continue from where they stopped and keep recorded data. Diverged runs did not fail.
     """
     with service.connect() as client:
         found = client.experiment(experiment)
@@ -241,7 +241,7 @@ def extend(
 
 
 def numbers_of(option: str, text: str | None, kind: type[Number]) -> list[Number]:
-    """A list of numbers as people write it; whole numbers also as first..last."""
+    """Parse a list of numbers; whole numbers may be given as first..last."""
     values: list[Number] = []
     for part in filter(None, (text or "").split(",")):
         first, dots, last = part.partition("..")
@@ -261,7 +261,7 @@ def numbers_of(option: str, text: str | None, kind: type[Number]) -> list[Number
 
 
 def _say(target: Experiment | Run, request: str, wanted: set[str], *, as_json: bool) -> None:
-    """Print what it is now, and exit with a code of its own if it is not what was asked for."""
+    """Print the state, and exit with a separate code if it is not the requested one."""
     if as_json:
         print_json(target.to_dict())
     else:

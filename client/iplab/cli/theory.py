@@ -68,7 +68,7 @@ def _phases(phases: Sequence[RatePhase]) -> str:
 
 
 def _beyond(exponents: Parameterization) -> Iterator[str]:
-    """What a parameterization holds beside its weights' a, b and c."""
+    """Further exponents of a parameterization, besides its weights' a, b and c."""
     if exponents.mean is not None:
         yield f"mean of w_0: m^-k, k = {_row(exponents.mean, 'centred')}"
     for later in exponents.reweightings:

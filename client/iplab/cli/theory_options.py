@@ -1,4 +1,4 @@
-"""Options and errors that the commands on theory share, and the parameterization that they name."""
+"""Options and errors of the commands on theory, and the parameterization that they name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def setting_options(command: Command) -> Command:
-    """Options of every command that asks the theory."""
+    """Add the options that all commands on theory have."""
     for option in (
         click.option("--loss", default="cross_entropy", show_default=True, help=f"One of {_COVERED_LOSSES}."),
         click.option(
@@ -58,7 +58,7 @@ def given_parameterization(
     """A preset, or the exponents of the options a, b, c, c-first-step, d, d-first-step.
 
     Returns:
-        The parameterization, and what to say of decimals that look like rounded fractions.
+        The parameterization, and notes on decimals that look like rounded fractions.
     """
     from ipcore import theory  # noqa: PLC0415 - only here
 
@@ -82,14 +82,14 @@ def theory_errors() -> Iterator[None]:
 
 
 def needed(**lists: str) -> None:
-    """Lists of exponents that must be given where no preset is."""
+    """Require lists of exponents, if there is no preset."""
     missing = [f"--{name}" for name, text in lists.items() if not text]
     if missing:
         raise click.UsageError(f"give --preset, or exponents; missing: {', '.join(missing)}")
 
 
 def only_preset(*lists: str) -> None:
-    """A preset leaves no place for lists of exponents."""
+    """Refuse lists of exponents beside a preset."""
     if any(lists):
         raise click.UsageError("--preset has its own exponents; give it or --a, --b, --c, not both")
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def watch(service: Service, experiment: str, *, after: int, as_json: bool) -> None:
     """Follow EXPERIMENT to its end.
 
-    Shows progress per group of runs and the time left (in a file or pipe a line every few seconds), then the
-    table of results; with --json one event per line, as they come. The exit code says how it ended.
+    Shows progress per group of runs and the time left (in a file or pipe, a line every few seconds), then the
+    table of results. With --json prints one event per line as it arrives. The exit code says how it ended.
     """
     with service.connect() as client:
         found = client.experiment(experiment)
@@ -42,7 +42,7 @@ def watch(service: Service, experiment: str, *, after: int, as_json: bool) -> No
 
 
 def finish(experiment: Experiment, *, as_json: bool) -> None:
-    """Wait, say how it ended, and exit by the final state."""
+    """Wait for the end, print the result, and exit by the final state."""
     try:
         experiment.wait()
     except (KeyboardInterrupt, iplab.UnavailableError) as error:

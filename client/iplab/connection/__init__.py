@@ -1,1 +1,1 @@
-"""The way to a service: address, credentials, proxies, retries, and what its statuses mean."""
+"""Connections to a service: address, credentials, proxies, retries, conversion of errors."""

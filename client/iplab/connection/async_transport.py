@@ -34,7 +34,7 @@ Listed = TypeVar("Listed", bound=Page)
 class AsyncTransport(Endpoint):
     """One channel, shared by all handles of a client. Arguments and attributes: `Endpoint`.
 
-    It belongs to the event loop in which it is made.
+    It belongs to the event loop in which it is created.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class AsyncTransport(Endpoint):
         token: Callable[[], str] = str,
     ) -> None:
         super().__init__(address, timeout, metadata, credentials, token)
-        asyncio.get_running_loop()  # without one, gRPC would make a loop that never runs
+        asyncio.get_running_loop()  # without one, gRPC would create a loop that never runs
         options = self._options()
         self._channel = (
             aio.insecure_channel(self.address, options=options)
@@ -81,7 +81,7 @@ class AsyncTransport(Endpoint):
         items: Callable[[Listed], Sequence[Value]],
         limit: int | None = None,
     ) -> AsyncIterator[Value]:
-        """Everything that a listing has, fetched by page, as `Transport.listing`."""
+        """All items of a listing, fetched by page, as `Transport.listing`."""
         paging = Paging(request, limit)
         while not paging.done:
             page = await self.call(method, paging.request)

@@ -1,4 +1,4 @@
-"""Many resources by a few requests."""
+"""Reads many resources by few requests."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 def in_batches(names: Sequence[str], most: int, read: Callable[[Sequence[str]], Sequence[T]]) -> Iterator[T]:
-    """What has these names, in their order.
+    """The resources with these names, in their order.
 
     Args:
         names: Any number.
-        most: Names in one request; fewer where the answer would be too large.
-        read: Makes a request.
+        most: Maximum number of names per request; halved if the answer would be too large.
+        read: Makes one request.
 
     >>> list(in_batches(["a", "b", "c"], 2, lambda some: [name * 2 for name in some]))
     ['aa', 'bb', 'cc']

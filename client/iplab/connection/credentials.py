@@ -12,11 +12,11 @@ from iplab.errors import InvalidRequestError, Violation
 
 
 def channel_credentials(profile: Profile) -> grpc.ChannelCredentials | None:
-    """Credentials of a channel; None: unencrypted.
+    """Credentials of a channel; None for an unencrypted one.
 
     Raises:
-        InvalidRequestError: A file cannot be read, a certificate stands without a key or a CA, or a token
-            would be sent unencrypted beyond this machine.
+        InvalidRequestError: A file cannot be read, a certificate lacks a key or a CA, or a token would be
+            sent unencrypted beyond this machine.
     """
     if bool(profile.tls_certificate) != bool(profile.tls_key):
         raise _wrong("tls_key", "tls_certificate and tls_key belong together: set both or neither")

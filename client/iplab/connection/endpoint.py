@@ -1,4 +1,4 @@
-"""What the sync and the async client share: address, metadata of every call, and errors."""
+"""Shared by the sync and the async client: address, metadata of every call, and errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from iplab.errors import InvalidRequestError, IplabError, TimedOutError, Unavail
 Metadata = tuple[tuple[str, str], ...]
 Way = tuple[str, float, Sequence[tuple[str, str]], grpc.ChannelCredentials | None, Callable[[], str]]
 
-# The service permits a ping every 10 s without data; idle watches pass firewalls that forget after a minute.
+# Pings keep idle watches open across firewalls that drop connections after a minute.
 _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -35,10 +35,10 @@ _OTHER_NAME: Final = re.compile(r"(?:unix|unix-abstract|dns|ipv4|ipv6|vsock|xds)
 
 
 def check_address(address: str) -> None:
-    """Refuse an address that gRPC would misread: without a port it takes 443, for 65537 it takes 1.
+    """Refuse an address that gRPC would misread: a missing port means 443, and 65537 means 1.
 
     Raises:
-        InvalidRequestError: Neither "host:port" nor a name with a scheme of gRPC's.
+        InvalidRequestError: It is neither "host:port" nor a name with one of gRPC's schemes.
 
     >>> check_address("[::1]:50051")
     """
@@ -59,7 +59,7 @@ def find_way(
     token: str | None,
     credentials: grpc.ChannelCredentials | None,
 ) -> Way:
-    """The arguments of an `Endpoint`, from those of `iplab.connect`; what it raises, this raises."""
+    """The arguments of an `Endpoint`, from those of `iplab.connect`. Raises the same errors."""
     chosen = find_profile(address, profile)
     if token is not None:
         chosen = replace(chosen, token=token)
@@ -71,14 +71,14 @@ def find_way(
 
 
 class Endpoint:
-    """What the sync and the async channel to a service have in common.
+    """Base class of the sync and the async channel to a service.
 
     Args:
         address: "host:port".
         timeout: Seconds that a call with one answer may take, all its retries included.
         metadata: Sent with every call.
         credentials: For TLS; None: unencrypted.
-        token: Returns the bearer token of the next call; "": none.
+        token: Returns the bearer token of the next call; "" if none.
 
     Attributes:
         address: "host:port".
@@ -100,7 +100,7 @@ class Endpoint:
         self._token = token
 
     def _options(self) -> list[tuple[str, int]]:
-        # A proxy cannot reach this machine's loopback.
+        # A proxy cannot reach the loopback of this machine.
         direct = [("grpc.enable_http_proxy", 0)] if proxies.is_local(self.address) else []
         return [*_OPTIONS, *direct]
 
@@ -110,7 +110,7 @@ class Endpoint:
         return (*own, ("authorization", f"Bearer {token}")) if token else own
 
     def _translated(self, error: grpc.RpcError) -> IplabError:
-        """The SDK's error. It says all that gRPC's does, whose traceback would fill a notebook's cell."""
+        """The SDK's error. It replaces gRPC's, whose traceback would fill a notebook's cell."""
         translated = from_call(cast(grpc.Call, error), self.address)
         if isinstance(translated, TimedOutError):
             return TimedOutError(f"{translated}; allow more than {self.timeout:g} s: {_MORE_TIME}")

@@ -8,18 +8,18 @@ PAGE: Final = 1000
 
 
 class ListRequest(Protocol):
-    """A request of a listing, as AIP-158 has it."""
+    """A request of a listing (AIP-158)."""
 
     page_size: int
     page_token: str
 
 
 class Page(Protocol):
-    """An answer of a listing."""
+    """A response of a listing (AIP-158)."""
 
     @property
     def next_page_token(self) -> str:
-        """Token of the next page; "": this is the last page."""
+        """Token of the next page; "" on the last page."""
 
 
 Asked = TypeVar("Asked", bound=ListRequest)
@@ -29,12 +29,12 @@ class Paging(Generic[Asked]):
     """State of a listing that is being read.
 
     Args:
-        request: Its first request; size and token are set here.
-        limit: At most so many items; None: all.
+        request: The first request; size and token are set here.
+        limit: Maximum number of items; None: all.
 
     Attributes:
-        request: What is asked for next.
-        done: Whether nothing is.
+        request: The next request.
+        done: Whether there is no next request.
     """
 
     def __init__(self, request: Asked, limit: int | None = None) -> None:
@@ -48,7 +48,7 @@ class Paging(Generic[Asked]):
             self.request.page_size = PAGE if self._left is None else min(self._left, PAGE)
 
     def turn(self, page: Page, items: int) -> None:
-        """Go on after a page that had so many items."""
+        """Prepare the next request after a page with this number of items."""
         if self._left is not None:
             self._left -= items
         self.request.page_token = page.next_page_token

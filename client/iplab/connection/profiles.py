@@ -1,4 +1,4 @@
-"""How a service is reached: address, TLS and token, from arguments, variables and a file of profiles.
+"""Access to a service: address, TLS and token, from arguments, variables and a file of profiles.
 
     # ~/.config/iplab/config.toml (IPLAB_CONFIG names another file)
     default = "lab"
@@ -30,17 +30,17 @@ SYSTEM: Final = "system"
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How a service is reached. Each field is also the variable IPLAB_<FIELD>, which wins over a profile.
+    """Access to a service. The variable IPLAB_<FIELD> overrides a profile's field.
 
     Attributes:
         address: "host:port".
-        tls_ca: File of the CAs that the service's certificate is checked against, in PEM; "system": those
-            of this machine; "": unencrypted.
-        tls_certificate: File of the client's own certificate, if the service asks for one; "": none.
+        tls_ca: File in PEM of the CAs that verify the service's certificate; "system" uses this machine's; ""
+            does not encrypt.
+        tls_certificate: File of the client's own certificate, if the service asks for one; "" if none.
         tls_key: File of its private key.
-        token: Bearer token; "": none.
-        token_file: File that holds the token; it may be replaced at any time.
-        insecure: "1": the token may be sent unencrypted beyond this machine.
+        token: Bearer token; "" if none.
+        token_file: File with the token; it may be replaced at any time.
+        insecure: "1" allows to send the token unencrypted beyond this machine.
         timeout: Seconds that a call with one answer may take, all its retries included.
     """
 
@@ -58,7 +58,7 @@ class Profile:
         """The timeout as a number.
 
         Raises:
-            InvalidRequestError: It is none, or not above 0.
+            InvalidRequestError: It is not a number above 0.
         """
         try:
             seconds = float(self.timeout)
@@ -93,8 +93,8 @@ def _sendable(token: str, field: str) -> str:
 
 
 _NAMES: Final = tuple(entry.name for entry in fields(Profile))
-# IPLAB_TLS_CERTIFICATE and IPLAB_TLS_KEY are settings of the API, too. A process that serves and calls says
-# by these what it shows to the service that it calls; empty: nothing.
+# IPLAB_TLS_CERTIFICATE and IPLAB_TLS_KEY are also settings of the API. A process that both serves and calls
+# sets these for its calls instead; empty for no certificate.
 _OWN_TLS: Final = {
     "tls_certificate": "IPLAB_CLIENT_TLS_CERTIFICATE",
     "tls_key": "IPLAB_CLIENT_TLS_KEY",
@@ -107,16 +107,16 @@ def find_profile(
     """The profile of a service.
 
     Args:
-        address: "host:port"; None: what the profile, IPLAB_ADDRESS or the default says.
-        name: Name of a profile in the file, which then wins over the other variables; None: what
-            IPLAB_PROFILE or the file's `default` says.
+        address: "host:port"; None takes it from the profile, IPLAB_ADDRESS or the default.
+        name: Name of a profile in the file, which then overrides the variables; None takes it from
+            IPLAB_PROFILE or the file's `default`.
         environment: Variables.
 
     Raises:
-        InvalidRequestError: The file is wrong, or has no such profile.
+        InvalidRequestError: The file is malformed, or has no such profile.
     """
     given = {}
-    if name is None:  # a profile that was asked for wins over variables
+    if name is None:  # an explicit profile overrides variables
         own = any(variable in environment for variable in _OWN_TLS.values())
         variables = {key: f"IPLAB_{key.upper()}" for key in _NAMES} | (_OWN_TLS if own else {})
         given = {key: value for key, variable in variables.items() if (value := environment.get(variable))}
@@ -125,7 +125,7 @@ def find_profile(
     named = name or environment.get("IPLAB_PROFILE", "")
     profile = _stored(named, environment)
     if "address" in given and given["address"] != profile.address:
-        profile = Profile()  # what belongs to one service is not shown to another
+        profile = Profile()  # a profile's secrets are not sent to another service
     return replace(profile, **given)
 
 
@@ -167,7 +167,7 @@ def _require_private(path: Path, field: str) -> None:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:
-        return  # reading it says why
+        return  # reading the file will report the error
     if mode & 0o077:
         raise _wrong(
             field, f"{path} holds a token and is readable by other users (mode {mode:o}); chmod 600 {path}"

@@ -1,4 +1,4 @@
-"""Proxies that other programs' variables ask gRPC to use, and when it must not use them."""
+"""Proxies that environment variables name, and addresses for which gRPC must not use them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-# gRPC reads these, the first one that is set, in small letters only; then the hosts that need no proxy.
+# gRPC uses the first of these that is set, in lower case only, except for the hosts in the others.
 _VARIABLES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _EXCEPTIONS: Final = ("no_grpc_proxy", "no_proxy")
 _SCHEME: Final = re.compile(r"(?:dns|ipv4|ipv6|xds):(?=\D|[\d.]+:)(?://[^/]*/)?")
 
 
 def is_local(address: str) -> bool:
-    """Whether a gRPC address can only be this machine: its loopback, its own name, a socket in its files.
+    """Whether a gRPC address is surely on this machine: loopback, the machine's own name, a Unix socket.
 
     Args:
         address: "host:port", or with one of gRPC's schemes.
@@ -41,7 +41,7 @@ def is_local(address: str) -> bool:
 def hint(address: str, environment: Mapping[str, str] = os.environ) -> str:
     """Explanation for an unreachable service behind a proxy; "" if none is used.
 
-    A variable's value is not shown: it may hold a password.
+    The variable's value is not shown, because it may hold a password.
     """
     if is_local(address):
         return ""
@@ -59,7 +59,7 @@ def hint(address: str, environment: Mapping[str, str] = os.environ) -> str:
 
 
 def _host(address: str) -> str:
-    """The host of an address, without scheme, port and brackets; the first one of a list."""
+    """The host of an address, without scheme, port and brackets; of a list, the first."""
     plain = _SCHEME.sub("", address, count=1).partition(",")[0]
     host = plain.rpartition(":")[0] or plain
     return host.strip("[]").partition("%")[0].lower()

@@ -1,4 +1,4 @@
-"""Resumption of interrupted watches, by the same rule for experiments and studies, sync and async."""
+"""Resumes interrupted watches, by one rule for experiments and studies, sync and async."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Resuming:
         name: Name of what is watched, "experiments/{experiment}".
         timeout: Seconds until TimedOutError; None: no limit.
         patience: Seconds without the service until UnavailableError.
-        say: Told when the service goes and when it is back.
+        say: Called with a message when the service stops answering, and when it answers again.
     """
 
     def __init__(
@@ -34,21 +34,21 @@ class Resuming:
         timeout = seconds_of("timeout", timeout)
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._delay = _FIRST_DELAY
-        self._lost: float | None = None  # since when the service has been away
+        self._lost: float | None = None  # since when the service has not answered
 
     @property
     def lost(self) -> bool:
-        """Whether the service was away. A silent watch may not show that it is back, so read first."""
+        """Whether the service did not answer. A silent watch may not show that it is back, so read first."""
         return self._lost is not None
 
     def found(self) -> None:
-        """The service has answered."""
+        """Record that the service has answered."""
         if self._lost is not None and self._say is not None:
             self._say("the service answers again")
         self._lost, self._delay = None, _FIRST_DELAY
 
     def left(self) -> float | None:
-        """Seconds that are left; None: no limit."""
+        """Seconds until the timeout; None without one."""
         return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
 
     def survive(self, error: IplabError) -> None:

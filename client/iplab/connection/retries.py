@@ -7,7 +7,7 @@ from typing import Final
 
 from iplab.errors import IplabError, QuotaExceededError, UnavailableError
 
-# A restart of the service on one machine is over within these delays; more patience is the caller's choice.
+# A service that is restarted on one machine is back within these delays. Callers may retry for longer.
 RETRY_DELAYS: Final = (0.1, 0.2, 0.4, 0.8, 1.5)
 # Requests refused by a rate limit are sent again within this time.
 _PACE: Final = "requests_per_second"
@@ -15,13 +15,13 @@ _LONGEST_PACE: Final = 5.0
 
 
 class Retries:
-    """The attempts that one call has left."""
+    """The remaining attempts of one call."""
 
     def __init__(self) -> None:
         self._delays = iter(RETRY_DELAYS)
 
     def delay_after(self, error: IplabError) -> float | None:
-        """Seconds to wait before the next attempt; None: there is none, `error` is the answer."""
+        """Seconds to wait before the next attempt; None if `error` is final."""
         least = 0.0
         if isinstance(error, QuotaExceededError):
             if error.limit != _PACE or error.retry_seconds is None or error.retry_seconds > _LONGEST_PACE:
@@ -34,5 +34,5 @@ class Retries:
 
 
 def jittered(delay: float) -> float:
-    """About `delay` seconds; the jitter keeps many clients from coming back at the same moment."""
+    """About `delay` seconds, with jitter so that many clients do not return at the same moment."""
     return delay * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a secret

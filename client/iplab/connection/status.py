@@ -1,4 +1,4 @@
-"""From gRPC status to the SDK's errors: the one table."""
+"""The table that maps gRPC status to the SDK's errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from iplab.errors import (
 
 DOMAIN: Final = "iplab"
 
-# ErrorInfo.reason decides; the code alone decides where an answer came from no iplab service (a proxy, gRPC).
+# ErrorInfo.reason decides. Without it, as in answers of proxies and of gRPC itself, the status code decides.
 _BY_REASON: Final[dict[str, type[IplabError]]] = {
     "INVALID_REQUEST": InvalidRequestError,
     "NOT_FOUND": NotFoundError,
@@ -62,7 +62,7 @@ def from_call(error: grpc.Call, address: str) -> IplabError:
     """The SDK's error for a failed call.
 
     Args:
-        error: What a stub raised: an RpcError, which is also a call.
+        error: The RpcError that a stub raised, which is also a call.
         address: Address of the service, for the message.
     """
     code, details = error.code(), error.details() or ""
@@ -91,7 +91,7 @@ def from_call(error: grpc.Call, address: str) -> IplabError:
 
 
 def _quota(error: grpc.Call) -> tuple[str, float | None]:
-    """Name of the limit that is reached, and when asking again may help."""
+    """Name of the reached limit, and when a repetition may succeed."""
     limit, seconds = "", None
     status = rpc_status.from_call(error)
     for detail in status.details if status is not None else ():
@@ -104,11 +104,11 @@ def _quota(error: grpc.Call) -> tuple[str, float | None]:
 
 
 def _unpack(error: grpc.Call) -> tuple[str, list[Violation], str]:
-    """ErrorInfo's reason, BadRequest's violations, and the incident id; empty where there is none."""
+    """ErrorInfo's reason, BadRequest's violations, and the incident id; each empty if missing."""
     reason, violations, incident = "", [], ""
     try:
         status = rpc_status.from_call(error)
-    except ValueError:  # details that contradict the code: not written by this service
+    except ValueError:  # details that contradict the code come from another program
         status = None
     for detail in status.details if status is not None else ():
         info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()

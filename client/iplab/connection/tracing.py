@@ -1,7 +1,7 @@
 """Spans of OpenTelemetry around calls, in programs that record spans.
 
-The extra `iplab[otel]` is not needed for that: a program that imports OpenTelemetry decides by its own set-up
-what becomes of spans. In one that does not, nothing is imported.
+The extra `iplab[otel]` is not needed: the set-up of a program that imports OpenTelemetry decides what happens
+to spans. In other programs nothing is imported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LIBRARY = "opentelemetry.trace"
 
 @contextmanager
 def call_span(name: str) -> Iterator[None]:
-    """A span around a call with all its retries, as child of the program's present span.
+    """A span of a call with all its retries, as child of the program's current span.
 
     Args:
         name: Name of the method.
@@ -30,7 +30,7 @@ def call_span(name: str) -> Iterator[None]:
 
 
 def context_metadata() -> tuple[tuple[str, str], ...]:
-    """The present span's context as metadata of a call, in W3C's form; () without a span."""
+    """The current span's context as metadata of a call, in W3C's form; () without a span."""
     if _LIBRARY not in sys.modules:
         return ()
     from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415 - comes with what is imported

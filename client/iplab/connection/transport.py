@@ -63,12 +63,12 @@ class Transport(Endpoint):
     def call(
         self, method: grpc.UnaryUnaryMultiCallable[Request, Answer], request: Request, *, repeat: bool = True
     ) -> Answer:
-        """One request, one answer; tried again while the service is unavailable.
+        """Make a unary call. Retried while the service is unavailable.
 
         Args:
             method: A method of one of the stubs.
-            request: Its message.
-            repeat: Whether it may be sent twice, as a read or a cancellation may.
+            request: The request message.
+            repeat: Whether it may be sent twice, such as a read or a cancellation.
 
         Raises:
             IplabError: As `iplab.connection.status` maps it.
@@ -89,13 +89,13 @@ class Transport(Endpoint):
         items: Callable[[Listed], Sequence[Value]],
         limit: int | None = None,
     ) -> Iterator[Value]:
-        """Everything that a listing has, fetched by page.
+        """All items of a listing, fetched by page.
 
         Args:
             method: A method of one of the stubs.
-            request: Its first message, without size and token.
-            items: What a page has.
-            limit: At most so many; None: all.
+            request: The first request message, without size and token.
+            items: Returns the items of a page.
+            limit: Maximum number of items; None: all.
         """
         paging = Paging(request, limit)
         while not paging.done:
@@ -110,7 +110,7 @@ class Transport(Endpoint):
         request: Request,
         timeout: float | None = None,
     ) -> Iterator[Answer]:
-        """One request, a stream of answers. Not retried: only the caller knows where to continue.
+        """Make a streaming call. Not retried, because only the caller knows where to continue.
 
         Raises:
             IplabError: As `iplab.connection.status` maps it.
@@ -128,7 +128,7 @@ class Transport(Endpoint):
             cast(grpc.RpcContext, call).cancel()  # type: ignore[no-untyped-call] # so in grpc-stubs
 
     def retry(self, attempt: Callable[[], Value]) -> Value:
-        """Run `attempt`; while the service is unavailable or busy, again after growing, jittered delays."""
+        """Run `attempt`, again after growing, jittered delays while the service is unavailable or busy."""
         retries = Retries()
         while True:
             try:

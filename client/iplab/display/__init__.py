@@ -1,1 +1,1 @@
-"""How answers look: tables, progress, pages, sentences, and the words that people use for fields."""
+"""Presentation of results: tables, progress, pages, sentences, and words for fields."""

@@ -1,7 +1,6 @@
 """The answers of a report: one sentence per question, with its number and interval.
 
-A report compares hundreds of sizes; an answer says what those of one parameterization, depth and activation
-say together.
+A report compares hundreds of sizes; an answer summarizes those of one parameterization, depth and activation.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ _VERBS: Final = {
     Verdict.NOT_YET: ("does not show yet at these widths", "do not show yet at these widths"),
     Verdict.NOT_BRACKETED: ("is not bracketed", "are not bracketed"),
 }
-# Kinds of check of which a conclusion says what they say together.
+# Kinds of check that a conclusion summarizes.
 _CONCLUDED: Final = frozenset({"COORDINATE", "ISOLATED_UPDATE"})
-# The most telling first.
+# Most important verdicts first.
 _ORDER: Final = (
     Verdict.DISAGREES,
     Verdict.NOT_BRACKETED,
@@ -44,7 +43,7 @@ class Answer:
 
     Attributes:
         verdict: Verdict on all comparisons behind it.
-        sentence: Whose, what was measured with its interval, what theory predicts, and the verdict.
+        sentence: Subject, measurement with its interval, prediction, and verdict.
     """
 
     verdict: Verdict
@@ -89,7 +88,7 @@ def slope_text(check: Check) -> str:
 
 
 def theory_text(check: Check) -> str:
-    """What theory predicts: "-1/2", "at most 0", "-1 .. -1/2"; "" where it predicts nothing."""
+    """The prediction of theory: "-1/2", "at most 0", "-1 .. -1/2"; "" if there is none."""
     if not check.predicted:
         return ""
     if check.predicted_high not in ("", check.predicted):
@@ -99,7 +98,7 @@ def theory_text(check: Check) -> str:
 
 def whose(subject: Subject, *, rate: bool = True) -> str:
     """A subject: "mup (3 hidden layers, relu, base rate 0.1)"."""
-    held = f" held against {subject.reference}" if subject.reference != subject.parameterization else ""
+    held = f" compared with {subject.reference}" if subject.reference != subject.parameterization else ""
     at = (
         ""
         if subject.base_learning_rate is None or not rate
@@ -156,7 +155,7 @@ def _rate_transfer(check: Check) -> Answer:
 
 
 def _sizes(checks: list[Check], report: Report) -> Answer:
-    """Coordinates, or isolated updates, of one base rate, or of several together."""
+    """Answer about coordinates, or isolated updates, at one base rate or at several together."""
     subjects = list(dict.fromkeys(check.subject for check in checks))
     # Conclusions on isolated updates begin with these words.
     isolated = checks[0].kind == "ISOLATED_UPDATE"
@@ -186,12 +185,12 @@ def _sizes(checks: list[Check], report: Report) -> Answer:
 
 
 def _several(checks: list[Check]) -> Answer:
-    """Comparisons of another kind: how many agree, and the most telling of them."""
+    """Answer about comparisons of another kind: how many agree, and the most important one."""
     verdict = _worst(check.verdict for check in checks)
     told = next(check for check in checks if check.verdict is verdict)
     who = whose(told.subject)
     if told.kind == "LIMIT" and len({check.subject for check in checks}) == 1:
-        # The last step is what was asked about; earlier ones are in the table of --why.
+        # The question is about the last step; earlier steps are in the table of --why.
         return Answer(verdict, f"{who}: {max(checks, key=lambda check: check.step).sentence}")
     if len(checks) == 1:
         said = told.sentence if told.kind in {"STATIONARITY", "LIMIT"} else f"{_one(told)}: {verdict}"
@@ -210,7 +209,7 @@ def _several(checks: list[Check]) -> Answer:
 
 
 def _one(check: Check) -> str:
-    """One comparison in short: "change of f after step 3: slope 0.02 (95 %: ...), theory: 0"."""
+    """One comparison as text: "change of f after step 3: slope 0.02 (95 %: ...), theory: 0"."""
     theory = theory_text(check)
     step = f" after step {check.step}" if check.quantity and check.step else ""
     name = check.name.removesuffix(": falls?")

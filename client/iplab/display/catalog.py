@@ -1,4 +1,4 @@
-"""What a service's catalog and its projects look like: tables for the command line and for notebooks."""
+"""Tables of a service's catalog and projects, for the command line and notebooks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def datasets_table(found: Catalog) -> Table:
 
 
 def dataset_remarks(found: Catalog) -> Iterator[str]:
-    """Why datasets are not available, and what else their readers should know."""
+    """Why datasets are unavailable, and notes on others."""
     for d in found.datasets:
         if d.problem or d.note:
             yield f"{d.name}: {d.problem or d.note}"
@@ -58,7 +58,7 @@ def names(found: Catalog) -> Iterator[tuple[str, str]]:
 
 
 def projects(found: ListQuotasResponse) -> Iterator[tuple[str, Table | None]]:
-    """Each project with the caller's role, and what of its limits is used; None: it has none."""
+    """Each project with the caller's role, and a table of the use of its limits; None without limits."""
     for project in found.projects:
         role = Role.Name(project.role).removeprefix("ROLE_").lower()
         sentence = f"project {project.project}: {found.user or 'everyone'} is {role}"

@@ -11,7 +11,7 @@ from ipcore.errors import nearest
 from iplab.display import terminal
 from iplab.specs.vocabulary import OTHER_NAMES
 
-# Sources of what was given before the command: here, or before this group.
+# Sources of options that were given before the command: of this group, or of the group above.
 _GIVEN: Final = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
 
 
@@ -30,7 +30,7 @@ class Choice(click.Choice[str]):
             raise click.BadParameter(message, ctx, param) from error
 
 
-# Options of other programs, by what ours are called.
+# Names of options in other programs, by our names.
 _ELSEWHERE: Final = {
     "output": ("o", "out", "save", "file", "to"),
     "metric": ("name", "key"),
@@ -44,7 +44,7 @@ _OURS: Final = {other: ours for ours, others in _ELSEWHERE.items() for other in 
 
 
 def _meant(option: str, command: click.Command) -> str | None:
-    """The option that was meant: by another name in use (`--lr`), or the nearest; None if none is near."""
+    """The probably intended option: by a common other name (`--lr`), or the nearest; None if none is near."""
     options = [entry for entry in command.params if isinstance(entry, click.Option)]
     known = {name: _field(name) for entry in options for name in entry.opts if name.startswith("--")}
     word, field = _word(option), _field(option)
@@ -64,10 +64,10 @@ def _field(option: str) -> str:
 
 
 class CommandGroup(click.Group):
-    """A group whose own options may stand before or after the name of the command.
+    """A group whose own options may be given before or after the name of the command.
 
-    An option that both the group and a command have (`--address`, `--json`) is the default of the command's
-    where it is given before it. `help COMMAND` is `COMMAND -h`. Texts take the terminal's width.
+    If both the group and a command have an option (`--address`, `--json`), its value before the command is
+    the default of the command's. `help COMMAND` means `COMMAND -h`. Texts use the terminal's width.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -76,11 +76,11 @@ class CommandGroup(click.Group):
         super().__init__(*arguments, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which one uses them."""
+        """Commands in their typical order of use."""
         return list(self.commands)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """As click's, but what a command does is said in whole sentences, on two lines if need be."""
+        """As click's, but with the whole first sentence of each command's help, on two lines if necessary."""
         commands = [self.get_command(ctx, name) for name in self.list_commands(ctx)]
         shown = [command for command in commands if command is not None and not command.hidden]
         with formatter.section("Commands"):
@@ -96,12 +96,12 @@ class CommandGroup(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """As click's; a pipe is as wide as COLUMNS says, else 80."""
+        """As click's, but the width of a pipe is COLUMNS, or else 80."""
         extra.setdefault("terminal_width", min(shutil.get_terminal_size().columns, 100))
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's; of a missing option it is said what it takes, of an unknown one which was meant."""
+        """As click's, but errors describe missing options and suggest similar names for unknown ones."""
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
@@ -121,7 +121,7 @@ class CommandGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, and hand it what was given before its name."""
+        """Find the command, and pass it the options that were given before its name."""
         if args and args[0] == "help" and "help" not in self.commands:
             args = [*args[1:2], "--help"] if args[1:] else args
             if args == ["help"]:

@@ -15,15 +15,15 @@ from rich.cells import cell_len, set_cell_size
 from rich.table import Column, Table
 from rich.text import Text
 
-# Between columns: a space, with another on each side of it where there is room.
+# Space between columns, wider if there is room.
 _WIDE_GAP, _NARROW_GAP = 3, 1
 # Labels break within words only down to this width.
 _LEAST_WIDTH = 8
 # Names are cut only down to this width.
 _LEAST_NAME = 12
-# What must not be broken: a word up to its hyphens, commas and the like; a number with its sign.
+# Unbreakable parts: a word up to its hyphens, commas and the like; a number with its sign.
 _PART: Final = r"[(\[]?-?[^\s,:/_-]+[,:/_-]*|[,:/_-]+"
-# Short for long headings; filters, `--sort` and these tables know both.
+# Abbreviations of headings; filters, `--sort` and tables accept both.
 SHORT: Final = {
     "parameterization": "label",
     "hidden layers": "L",
@@ -34,7 +34,7 @@ SHORT: Final = {
     "unfinished": "no result",
 }
 
-# The same for words in cells.
+# Abbreviations of words in cells.
 _SHORT_CELLS: Final = {"feature learning": "features", "controlled divergence": "controlled"}
 
 
@@ -75,7 +75,7 @@ def fitted(table: Table, width: int, encoding: str = "utf-8") -> tuple[Table, in
 
 
 def abbreviations(table: Table, drawn: Table) -> dict[str, str]:
-    """The short words that `fitted` put in place of long ones, with these."""
+    """The abbreviations that `fitted` used, with the words that they replace."""
     pairs = zip(table.columns, drawn.columns, strict=True)
     headings = {str(new.header): str(old.header) for old, new in pairs if str(new.header) != str(old.header)}
     cells = {str(cell) for column in table.columns for cell in column.cells} if headings else set()
@@ -103,17 +103,17 @@ class _Sizes:
         return max(map(cell_len, lines), default=0), max(map(cell_len, words), default=0)
 
     def shorten(self) -> None:
-        """Put short words in place of long ones."""
+        """Replace long words by abbreviations."""
         self._cells = [_SHORT_CELLS.get(cell, cell) for cell in self._cells]
         self.full, self._word = self._measure(self._cells)
 
     def heading(self, short: bool) -> str:
-        """Its heading; a short one where there is one that saves room."""
+        """The heading, abbreviated if this saves room."""
         long = str(self._column.header)
         return SHORT.get(long, long) if short else long
 
     def floors(self, short: bool) -> tuple[int, int, int, int]:
-        """Its least width: whole, labels by words, spreads on two lines, labels within words."""
+        """Minimum widths: unwrapped, labels wrapped by words, spreads on two lines, labels within words."""
         heading = max(map(cell_len, self.heading(short).split()), default=0)
         whole, by_words = max(self.full, heading), max(self._word, heading)
         if self._cuts:
@@ -131,7 +131,7 @@ class _Sizes:
         return Column(self.heading(short), justify=column.justify, overflow=column.overflow, width=width)
 
     def wrapped(self, width: int) -> list[Text]:
-        """Its cells; rich wraps at spaces alone, so what has to break after hyphens is broken here."""
+        """The cells, broken after hyphens where necessary, because rich wraps only at spaces."""
         if self._cuts:
             return [Text(_cut(cell, width, self._ellipsis)) for cell in self._cells]
         if not self._folds or self._numbers or self.full <= width:
@@ -148,7 +148,7 @@ def _has(character: str, encoding: str) -> bool:
 
 
 def _words(text: str, *, hyphens: bool) -> list[str]:
-    """What must not be broken: between spaces and, if asked, after hyphens, commas and the like.
+    """Unbreakable parts: split at spaces and, on request, after hyphens, commas and the like.
 
     >>> _words("ip-llr calibrated", hyphens=True)
     ['ip-', 'llr', 'calibrated']
@@ -170,7 +170,7 @@ def _cut(text: str, width: int, ellipsis: str) -> str:
 
 
 def _broken(line: str, width: int) -> str:
-    """Lines of at most a width, broken between the parts of `_words`, and within them where one is longer."""
+    """Lines of at most a width, broken between the parts of `_words`, and within longer parts."""
     lines, current = [], ""
     for part in re.findall(rf"\s+|{_PART}", line):
         if cell_len(current + part.rstrip()) <= width:

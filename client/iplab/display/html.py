@@ -56,19 +56,19 @@ def table_html(
     """A table of at most so many rows as a page shows well.
 
     Args:
-        headings: One per column; (): none.
-        rows: Their cells, any values.
-        title: Above it.
-        right: Which columns are set to the right; (): none.
+        headings: One per column; () for none.
+        rows: Rows of cells, of any values.
+        title: Title above the table.
+        right: Whether each column is right-aligned; () for none.
     """
     columns = len(headings or rows[0])
     aligned = ["right" if flag else "left" for flag in right] or ["left"] * columns
-    parts = [f"<caption style='text-align:left'>{escape(title)}</caption>" if title else ""]
-    parts.append(_row("th", headings, aligned) if headings else "")
+    above = paragraph(title) if title else ""  # a caption would be wrapped at the table's width
+    parts = [_row("th", headings, aligned) if headings else ""]
     parts += [_row("td", [str(cell) for cell in row], aligned) for row in rows[:_MOST_ROWS]]
     more = len(rows) - _MOST_ROWS
     under = f"<p>{more} more rows are not shown</p>" if more > 0 else ""
-    return f"<table>{''.join(parts)}</table>{under}"
+    return f"{above}<table>{''.join(parts)}</table>{under}"
 
 
 def titled(title: str, *parts: str) -> str:
@@ -82,17 +82,17 @@ def paragraph(text: str) -> str:
 
 
 def folded(title: str, *parts: str) -> str:
-    """HTML that a click on its title shows."""
+    """HTML that is hidden until its title is clicked."""
     return f"<details><summary>{escape(title)}</summary>{''.join(parts)}</details>"
 
 
 def lines(text: str) -> str:
-    """Plain text of several lines, each as it is."""
+    """Plain text of several lines, with its line breaks."""
     return f"<pre>{escape(text)}</pre>"
 
 
 def listed(texts: Iterable[str]) -> str:
-    """A list of plain texts; "" of none."""
+    """A list of plain texts; "" if there are none."""
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return f"<ul style='margin:0.3em 0'>{items}</ul>" if items else ""
 

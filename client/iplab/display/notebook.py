@@ -1,4 +1,4 @@
-"""What notebooks show of the service's messages: tables and YAML in place of protobuf's text."""
+"""Representation of the service's messages in notebooks: tables and YAML instead of protobuf's text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from iplab.v1.spec_pb2 import ExperimentSpec
 
 
 def teach() -> None:
-    """Register the messages that the SDK returns with the notebook that runs, if one does."""
+    """Register the messages that the SDK returns with the running notebook, if there is one."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     if shell is not None:
@@ -24,7 +24,7 @@ def teach() -> None:
 
 
 def presets_html(found: list[Parameterization]) -> str:
-    """A row per preset: what it is, and its exponents layer by layer."""
+    """A row per preset: description, and exponents layer by layer."""
     rows = [(one.preset, one.description, *_exponents(one), one.source) for one in found]
     return html.table_html(("preset", "what it is", "a", "b", "c", "c at step 0", "source"), rows)
 
@@ -71,7 +71,7 @@ def _spec(found: ExperimentSpec) -> str:
 
 
 def _given(value: object) -> object:
-    """A plain value without what is unset or empty."""
+    """A plain value without unset or empty fields."""
     if isinstance(value, Mapping):
         inner = {name: _given(one) for name, one in value.items()}
         return {name: one for name, one in inner.items() if one not in (None, "", [], {})}

@@ -1,4 +1,4 @@
-"""How long something still takes, and times for people."""
+"""Estimates of remaining time, and durations as text."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 
 class Estimate:
-    """The time that is left, from the pace so far."""
+    """Estimates the remaining time from the pace so far."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._start: tuple[float, float] | None = None
 
     def left(self, done: float, total: float) -> str:
-        """As ", about 12 s left"; "" where nothing is known yet, or nothing is left."""
+        """Text such as ", about 12 s left"; "" if the pace is unknown or nothing is left."""
         now = self._clock()
         if self._start is None:
             self._start = (now, done)
@@ -24,7 +24,7 @@ class Estimate:
 
 
 def duration(seconds: float) -> str:
-    """A time for people.
+    """A duration as text.
 
     >>> [duration(s) for s in (0.4, 42.3, 100, 5000, 400000)]
     ['1 s', '42 s', '1 min 40 s', '1 h 23 min', '4 d 15 h']

@@ -56,7 +56,7 @@ def study_page(study: Study) -> str:
 
 
 def experiment_page(experiment: Experiment) -> str:
-    """A page about an experiment: what agrees with theory, its figures, its results.
+    """A page about an experiment: comparison with theory, figures, results.
 
     Raises:
         ImportError: matplotlib is missing; `pip install 'iplab[plot]'`.

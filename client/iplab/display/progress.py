@@ -28,7 +28,7 @@ _STOPPED: Final = "waiting was stopped, {} continues: wait() waits again, cancel
 
 @dataclass(slots=True)
 class Pack:
-    """How far a pack is: updates over all its runs."""
+    """Progress of a pack: updates over all its runs."""
 
     group: Group
     runs: int
@@ -38,10 +38,11 @@ class Pack:
 
 @dataclass(slots=True)
 class Tally:
-    """What events have said so far.
+    """Progress according to the events so far.
 
     Attributes:
-        packs: Updates done and wanted, by pack; a pack belongs to a group (hidden layers, width, activation).
+        packs: Updates done and requested, by pack; a pack belongs to a group (hidden layers, width,
+            activation).
         diverged: Indices of the runs whose loss was not finite.
     """
 
@@ -49,13 +50,13 @@ class Tally:
     diverged: set[int] = field(default_factory=set)
 
     def add(self, event: PackProgressed) -> None:
-        """Take note of one event."""
+        """Add one event."""
         group = (event.hidden_layers, event.width, event.activation)
         done, total = event.runs * event.committed_steps, event.runs * event.steps
         self.packs[event.pack] = Pack(group, event.runs, done, total)
 
     def of(self, group: Group | None) -> tuple[int, int]:
-        """Updates done and wanted in a group; None: in all of them."""
+        """Updates done and requested in a group, or in all (None)."""
         packs = [pack for pack in self.packs.values() if group is None or pack.group == group]
         return sum(pack.done for pack in packs), sum(pack.total for pack in packs)
 
@@ -66,11 +67,11 @@ class Tally:
 
     @property
     def all_diverged(self) -> bool:
-        """Whether no run is left whose loss is finite."""
+        """Whether every run has diverged."""
         return bool(self.diverged) and len(self.diverged) == sum(pack.runs for pack in self.packs.values())
 
     def bars(self) -> list[Bar]:
-        """All runs, and each group, ascending."""
+        """A bar for all runs, then one per group, ascending."""
         groups = sorted({pack.group for pack in self.packs.values()})
         return [Bar(_label(group), *self.of(group)) for group in (None, *groups)]
 
@@ -83,13 +84,13 @@ def follow(
     console: Console | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Read all events, and show progress while they come.
+    """Read all events, and show progress meanwhile.
 
     Args:
         watch: Gives the events as `Experiment.watch` does, and says what else the reader should know.
         title: Shown before state changes.
         show: Whether to show anything.
-        console: Where; default: standard error, or the cell of a notebook.
+        console: Console to show it on; default: standard error, or the cell of a notebook.
         clock: Seconds; decides when something is drawn again.
     """
     if not show:
@@ -101,7 +102,7 @@ def follow(
     def at() -> float:
         return now
 
-    # By the events' own times: those of before the waiting began come all at once.
+    # The pace is computed from the events' own times, because past events arrive all at once.
     estimate = Estimate(at)
     with display_on(console or Console(file=sys.stderr), _STOPPED.format("the training"), clock) as display:
         for event in watch(display.say):
@@ -133,12 +134,12 @@ def follow_study(
     console: Console | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Read all changes; say what each round is for when it begins, and what was learned when it ends.
+    """Read all changes; show the purpose of each round when it begins, and its findings when it ends.
 
     Args:
         watch: Gives the changes as `Study.watch` does, and says what else the reader should know.
         show: Whether to show anything.
-        console: Where; default: standard error, or the cell of a notebook.
+        console: Console to show it on; default: standard error, or the cell of a notebook.
         clock: Seconds; decides when something is drawn again.
     """
     if not show:

@@ -1,4 +1,4 @@
-"""Where progress is shown: bars on a terminal, HTML in a notebook, lines in files and pipes."""
+"""Displays of progress: bars on a terminal, HTML in a notebook, lines in files and pipes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ipcore.errors import Brief
 from iplab.display.terminal import visible
 from iplab.errors import IplabError
 
-# In files and pipes a line after so many seconds at least.
+# Minimum number of seconds between two lines in files and pipes.
 _LINE_SECONDS: Final = 5.0
 _HTML_SECONDS: Final = 0.3
 _HTML_LINES: Final = 12
@@ -25,7 +25,7 @@ _HTML_LINES: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """How far something is: so many units of `total` are done."""
+    """Progress: the number of units done out of `total`."""
 
     label: str
     done: int
@@ -34,23 +34,23 @@ class Bar:
 
     @property
     def amount(self) -> str:
-        """How much is done, "1,200 of 36,000 steps"."""
+        """Progress as text: "1,200 of 36,000 steps"."""
         return f"{self.done:,} of {self.total:,} {self.unit}"
 
 
 class Display(Protocol):
-    """Where progress is shown."""
+    """A display of progress."""
 
     def say(self, text: str) -> None:
         """Show a sentence that stays: a state, a notice."""
 
     def step(self, bars: Callable[[], Sequence[Bar]], left: str = "", note: str = "") -> None:
-        """Show how far everything (the first bar) and its parts are; `bars` is called where they are drawn.
+        """Show the progress of everything (the first bar) and its parts. `bars` is called only when drawn.
 
         Args:
             bars: At least one.
-            left: What is known of the time left, as `iplab.display.pace` writes it.
-            note: More of what is known, for a line.
+            left: Remaining time, as text by `iplab.display.pace`.
+            note: Further text for the line.
         """
 
 
@@ -64,7 +64,7 @@ def display_on(console: Console, stopped: str, clock: Callable[[], float]) -> It
 
     Args:
         console: A terminal, a notebook, or a file.
-        stopped: What a notebook says when waiting was interrupted, or ends with an error.
+        stopped: Text for a notebook when waiting was interrupted or ended with an error.
         clock: Seconds; decides when something is drawn again.
     """
     if console.is_jupyter:
@@ -78,7 +78,7 @@ def display_on(console: Console, stopped: str, clock: Callable[[], float]) -> It
 
 
 def bars_on(console: Console) -> Progress:
-    """A terminal's bars: "all runs ━━━ 200/400 steps, about 2 s left"."""
+    """Bars on a terminal: "all runs ━━━ 200/400 steps, about 2 s left"."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -89,7 +89,7 @@ def bars_on(console: Console) -> Progress:
 
 
 class _Bars:
-    """A bar each."""
+    """Display with a bar per part, on a terminal."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -117,7 +117,7 @@ class _Bars:
 
 
 class _Lines:
-    """A line now and then, for a reader who sees only what is written last."""
+    """Display with occasional lines, for files and pipes."""
 
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self._file, self._clock = console.file, clock
@@ -150,7 +150,7 @@ class _Cell:
         self._next = 0.0
 
     def __enter__(self) -> _Cell:
-        # There is one in a notebook; nothing else needs it.
+        # IPython is installed where a notebook runs, and needed only there.
         display = importlib.import_module("IPython.display").display
         self._handle = display({"text/plain": "", "text/html": ""}, raw=True, display_id=True)
         return self
@@ -182,7 +182,7 @@ class _Cell:
 
 
 def cell_html(said: Sequence[str], bars: Sequence[Bar], left: str) -> str:
-    """What was said last, and the bars."""
+    """HTML of the last messages and the bars."""
     rows = [
         f"<tr><td style='text-align:left'>{escape(visible(bar.label))}</td>"
         f"<td><progress value='{100 * bar.done / max(bar.total, 1):.1f}' max='100' style='width:16em'>"

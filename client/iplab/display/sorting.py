@@ -18,13 +18,13 @@ def in_order(
     """Rows sorted by fields; rows without a value come last.
 
     Args:
-        rows: What to sort.
-        keys: Names of fields between commas, each "-name" for descending.
-        known: Fields there are.
-        value: A row's value of a field.
+        rows: Rows to sort.
+        keys: Names of fields separated by commas, each "-name" for descending.
+        known: Names of the existing fields.
+        value: Returns a row's value of a field.
 
     Raises:
-        InvalidRequestError: No such field; the nearest is named.
+        InvalidRequestError: There is no such field; names the nearest.
 
     >>> in_order([{"a": 1}, {"a": None}, {"a": 3}], "-a", ["a"], lambda row, key: row[key])
     [{'a': 3}, {'a': 1}, {'a': None}]
@@ -36,7 +36,7 @@ def in_order(
         field = column(name, known, "sort")
         found = [(_plain(value(row, field)), row) for row in ordered]
         there = [(v, row) for v, row in found if v is not None]
-        # Stable, so that equal rows keep the order of the keys behind.
+        # Sorting is stable, so equal rows keep the order of less significant keys.
         there.sort(key=lambda entry: entry[0], reverse=descending)  # type: ignore[arg-type,return-value] # of one type each
         ordered = [row for _, row in there] + [row for v, row in found if v is None]
     return ordered
@@ -62,7 +62,7 @@ def column(name: str, known: Collection[str], option: str) -> str:
 
 
 def order_by(keys: str) -> str:
-    """The order of `keys` as requests of the service have it.
+    """Convert `keys` to the form of the service's requests.
 
     >>> order_by("-test_loss, width")
     'test_loss desc, width'

@@ -1,4 +1,4 @@
-"""Tables for people, shared by the command line, Python prompts and the examples."""
+"""Tables for the command line, Python prompts and the examples."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ if TYPE_CHECKING:
     from iplab.results.best import BestRate
     from iplab.results.run import Run
 
-# Wide enough for every table of ours: what is piped into a file or `less -S` is never cut.
+# Wider than every table, so that output in a file or `less -S` is never cut.
 _PIPED_WIDTH = 400
-# Values of a run's summary that stand in its table.
+# Values of summaries that tables of runs show.
 RESULTS = ("last_train_loss", *averaged().values())
 
-# How axes of networks are said of all rows at once where that is not "width 64".
+# Phrase for an axis whose value all rows share, if it is not "NAME VALUE" ("width 64").
 _IN_WORDS = {"parameterization": "", "hidden_layers": "{} hidden layers", "activation": "{}"}
 
-# Heading, how it is said of all rows at once ("": always a column), values.
+# Heading, phrase for a value that all rows share ("": always a column), values.
 Setting = tuple[str, str, list[object]]
 
 
 class _Console(Console):
-    """Writes to its file in a notebook too, where rich would show each table as a display of its own."""
+    """A console that writes to its file in notebooks too, where rich would create a separate display."""
 
     def __init__(self, file: TextIO, width: int | None = None) -> None:
         super().__init__(file=file, width=width, force_jupyter=False)
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the caller: rich would end the program with exit code 1."""
+        """Let the caller handle it, because rich would end the program with exit code 1."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def print_table(table: Table) -> None:
-    """To standard output; fitted to the terminal's width only where there is a terminal."""
+    """Print to standard output, fitted to the terminal's width if there is a terminal."""
     console = _Console(file=sys.stdout)
     _draw(table, sys.stdout, console.width if console.is_terminal else _PIPED_WIDTH, console.encoding)
 
 
 def text_of(table: Table) -> str:
-    """What a Python prompt shows of a table, as wide as the terminal."""
+    """A table as text, as wide as the terminal."""
     lines = io.StringIO()
     _draw(table, lines, shutil.get_terminal_size().columns, "utf-8")
     return lines.getvalue().rstrip("\n")
@@ -80,14 +80,14 @@ def table_of(
     folding: Collection[str] | None = None,
     cutting: Collection[str] = (),
 ) -> Table:
-    """A plain table; columns of numbers are set to the right. None is shown as "-".
+    """A plain table with right-aligned columns of numbers. None is shown as "-".
 
     Args:
         headings: One per column.
-        rows: Their cells.
-        title: Above the table.
-        folding: Headings of the columns whose cells may be folded; None: all but numbers.
-        cutting: Headings of the columns whose cells are cut with an ellipsis where there is no room.
+        rows: Rows of cells.
+        title: Title above the table.
+        folding: Headings of columns whose cells may be wrapped; None: all except numbers.
+        cutting: Headings of columns whose cells are cut with an ellipsis if there is no room.
     """
     listed = [list(row) for row in rows]
     columns = []
@@ -111,8 +111,8 @@ def table_of(
 def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
     """Mean and sample standard deviation over seeds of the final test loss and accuracy.
 
-    Settings that all rows share stand in the title; columns in which nothing ever stands (no run diverged,
-    say) are left out.
+    Settings that all rows share are in the title. Empty columns (if no run diverged, for example) are left
+    out.
     """
     settings: list[Setting] = [
         *_network(rows),
@@ -152,7 +152,7 @@ def best_table(rows: Sequence[BestRate]) -> Table:
 
 
 def runs_table(runs: Sequence[Run], title: str = "") -> Table:
-    """One row per run; what all of them share stands in the title, after what is given for it."""
+    """One row per run. Values that all runs share are appended to the title."""
     settings: list[Setting] = [
         ("run", "", [run.id for run in runs]),
         ("state", "all {}", [str(run.state) for run in runs]),
@@ -211,7 +211,7 @@ def _plural(noun: str, counts: Sequence[int]) -> str:
 
 
 def _network(rows: Sequence[SummaryRow] | Sequence[BestRate] | Sequence[Run]) -> list[Setting]:
-    """What kind of network each row is about."""
+    """Columns of the axes that define the network."""
     return [
         (heading, _IN_WORDS.get(name, f"{heading} {{}}"), [getattr(row, name) for row in rows])
         for name in NETWORK
@@ -222,8 +222,8 @@ def _network(rows: Sequence[SummaryRow] | Sequence[BestRate] | Sequence[Run]) ->
 def _results(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
     """Columns of values of runs' summaries, by heading.
 
-    With a validation set: what was best by it, beside what was last, of one metric; `--json` has both.
-    Accuracies where there are any, else losses.
+    With a validation set, the best and the last value of one metric: accuracy if there is any, else loss.
+    `--json` has all.
     """
     columns = {name: [_if_any(row[name]) for row in rows] for name in (rows[0] if rows else ())}
     given = {name for name, values in columns.items() if any(value is not None for value in values)}

@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Final, TextIO
 
-# Exit status of a program that ends because the reader of its output has gone (128 + SIGPIPE).
+# Exit status of a program that ends because its output was closed (128 + SIGPIPE).
 CUT_OFF = 141
 
 _STEERING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -21,8 +21,8 @@ _STEERING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2
 def prepare() -> None:
     """Make the standard streams safe to use.
 
-    A closed one leads nowhere, and its number cannot be taken by another file. Characters that a stream's
-    encoding lacks are written as escapes of their numbers.
+    A closed stream is redirected to nowhere, so that no other file gets its number. Characters that a
+    stream's encoding lacks are written as escapes.
     """
     for number in range(3):
         try:
@@ -38,7 +38,7 @@ def prepare() -> None:
 
 
 def abandon_output() -> None:
-    """Discard what is still to be written: its reader has gone, or its disk is full."""
+    """Discard buffered output, because it was closed or its disk is full."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -46,7 +46,7 @@ def abandon_output() -> None:
 
 
 def visible(text: str) -> str:
-    r"""Text of a server or a file with its control characters as escapes, so that it cannot steer a terminal.
+    r"""Escape control characters in text from a server or a file, so that it cannot control a terminal.
 
     Line ends and tabs stay. Characters that change the direction of writing count as control characters.
 
@@ -57,12 +57,12 @@ def visible(text: str) -> str:
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print what may come from a server or a file; see `visible`.
+    """Print text that may come from a server or a file, escaped by `visible`.
 
     Args:
-        text: Shown as `str` has it.
-        err: On standard error, not on standard output.
-        nl: With a line end.
+        text: The text, or a value converted by `str`.
+        err: Whether to print on standard error instead of standard output.
+        nl: Whether to add a line end.
     """
     import click  # noqa: PLC0415 - what makes streams safe must not need libraries
 
@@ -70,11 +70,11 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
 
 
 def folded(text: str, *, indent: int = 0) -> str:
-    """Indented lines as wide as the terminal; in pipes and files as wide as COLUMNS says, else 80.
+    """Wrap a paragraph to the terminal's width; in pipes and files to COLUMNS, or else 80.
 
     Args:
         text: One paragraph.
-        indent: Spaces before the first line; further ones have four more.
+        indent: Number of spaces before the first line; further lines have four more.
     """
     start = " " * indent
     return textwrap.fill(
@@ -88,13 +88,13 @@ def folded(text: str, *, indent: int = 0) -> str:
 
 
 def shown_on(stream: TextIO, text: str) -> str:
-    """Lines as a stream shows them: on a terminal, those longer than it is wide are folded.
+    """Lines for a stream: on a terminal, long lines are wrapped.
 
-    Files and pipes get each line whole, for programs that read them.
+    Files and pipes get whole lines, for programs that read them.
 
     Args:
-        stream: Where they go.
-        text: Lines; their indentation is kept.
+        stream: The stream.
+        text: The lines, whose indentation is kept.
     """
     if not stream.isatty():
         return visible(text)

@@ -1,4 +1,4 @@
-"""From an experiment's runs, metrics and report to figures (`ipcore.figures`)."""
+"""Makes figures (`ipcore.figures`) from an experiment's runs, metrics and report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from iplab.results.experiment import Experiment
     from iplab.results.report import Report
 
-# What is drawn over updates by name: a metric, or a quantity of all layers.
+# Kinds of figures over updates that are named by a metric, or by a quantity of all layers.
 _OVER_STEPS: Final[Mapping[str, str]] = {
     "curves": "",
     "ranks": "update_stable_rank",
@@ -34,7 +34,7 @@ KINDS: Final = (
     *list(_OVER_STEPS)[1:],
 )
 _MIN_RATES, _MIN_WIDTHS = 3, 3
-# What a spec must have for the figures of a report; more widths are better.
+# Requirements on a spec for each figure of a report; more widths are better.
 _NEEDS: Final = {
     "coordinates": "record.probes {quantities: [coordinates], steps: [0, 1, 2]} at three widths",
     "stationarity": "record.probes {quantities: [coordinates], steps: [0, 1, 2]} at three widths",
@@ -75,7 +75,7 @@ def pictures(experiment: Experiment, report: Report) -> dict[str, Picture]:
 
     Args:
         experiment: Whose.
-        report: What `Experiment.check` says of it, with alignment if that was recorded.
+        report: Result of `Experiment.check`, with alignment if it was recorded.
     """
     of_report = report.pictures()
     probed = bool(experiment.spec.record.probes.quantities)
@@ -84,7 +84,7 @@ def pictures(experiment: Experiment, report: Report) -> dict[str, Picture]:
         if kind in of_report:
             found[kind] = of_report[kind]
         elif kind not in REPORT_KINDS and (probed or kind in {"rates", "curves"}):
-            # Which quantities there are is known when they are asked for.
+            # Whether a quantity was recorded is known only by requesting it.
             with suppress(PictureError, InvalidRequestError):
                 drawn = plot(experiment, kind, None, None, "")
                 if _has_lines(drawn):
@@ -93,14 +93,14 @@ def pictures(experiment: Experiment, report: Report) -> dict[str, Picture]:
 
 
 def _has_lines(picture: Picture) -> bool:
-    """Whether a line of it has two places: a point says no more than the table of results."""
+    """Whether a line has at least two points; a single point adds nothing to the table of results."""
     return not isinstance(picture, Courses) or any(
         len(course.moments) + len(course.diverged) > 1 for course in picture.courses
     )
 
 
 def default_kind(experiment: Experiment) -> str:
-    """The most telling figure of what an experiment holds."""
+    """The most informative kind of figure that an experiment has data for."""
     grid, probes = experiment.spec.grid, experiment.spec.record.probes.quantities
     if "coordinates" in probes and len(grid.widths) >= _MIN_WIDTHS:
         return "coordinates"

@@ -54,7 +54,7 @@ def learning_curves(metrics: Metrics, name: str, by: Sequence[str]) -> Courses:
     """A metric over updates: mean and interval over seeds, a line per group.
 
     Raises:
-        PictureError: There are no points of it.
+        PictureError: The metric has no points.
     """
     settings = _settings(metrics, name)
     rates, chosen = _best_rates(metrics, name, settings, by)
@@ -81,13 +81,13 @@ def layer_courses(metrics: Metrics, quantity: str, by: Sequence[str]) -> Courses
     """A probe's quantity over updates: a line per layer, a panel per group.
 
     Raises:
-        PictureError: It was not recorded.
+        PictureError: The quantity was not recorded.
     """
     names = [name for name in metrics.names if name.startswith(f"{quantity}/")]
     if not names:
         raise PictureError(f"no points of {quantity!r}: record.probes of the spec asks for them")
     settings = {run: one for run, one in metrics.settings.items() if run in set(metrics.run.tolist())}
-    # Layers are compared within a network: of several widths, the largest one.
+    # Layers are compared within one network, that of the largest width.
     widest = max(one.width for one in settings.values())
     several = len({one.width for one in settings.values()}) > 1 and "width" not in by
     if several:
@@ -136,7 +136,7 @@ def _settings(metrics: Metrics, name: str) -> dict[int, Settings]:
 
 
 def _seeds(settings: dict[int, Settings]) -> int:
-    """How many seeds each line has at least."""
+    """Minimum number of seeds per line."""
     counts: dict[Settings, int] = {}
     for one in settings.values():
         group = replace(one, seed=0)
@@ -170,7 +170,7 @@ def _panels(metrics: Metrics, settings: dict[int, Settings], groups: Groups, nam
 def _course(
     metrics: Metrics, name: str, runs: Sequence[int], label: str, role: Role, *, geometric: bool
 ) -> Course:
-    """Mean and interval over runs; steps at which a run has no point are of the others alone."""
+    """Mean and interval over the runs that have a point at each step."""
     diverged = tuple(float(metrics.diverged[run]) for run in runs if run in metrics.diverged)
     if name not in metrics.names:
         return Course(label, (), role, diverged)
@@ -188,7 +188,7 @@ def _course(
 def _best_rates(
     metrics: Metrics, name: str, settings: dict[int, Settings], by: Sequence[str]
 ) -> tuple[set[int], bool]:
-    """The runs to draw: of several base rates those at the best one, by the last mean value of its group."""
+    """The runs to draw: in each group only those at the base rate with the best last mean value."""
     rates = {one.base_learning_rate for one in settings.values()}
     per_group: dict[tuple[object, ...], dict[float, list[int]]] = {}
     for run, one in settings.items():
@@ -205,7 +205,7 @@ def _best_rates(
 
 
 def _last_mean(metrics: Metrics, name: str, runs: Sequence[int]) -> float:
-    """Mean of the last values; infinite if a run diverged, or ends before the others of the experiment."""
+    """Mean of the last values; infinite if a run diverged or has fewer steps than the experiment."""
     if any(run in metrics.diverged for run in runs):
         return float("inf")
     chosen = metrics.metric == metrics.names.index(name)
@@ -215,7 +215,7 @@ def _last_mean(metrics: Metrics, name: str, runs: Sequence[int]) -> float:
 
 
 def _ends(metrics: Metrics, name: str, settings: dict[int, Settings], groups: Groups) -> str:
-    """Which line of one panel ends best, in a sentence; "" with several panels."""
+    """A sentence that names the line with the best end; "" for several panels."""
     lines: dict[str, list[int]] = {}
     for run, one in settings.items():
         lines.setdefault(groups.line(one), []).append(run)

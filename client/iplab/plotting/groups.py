@@ -1,4 +1,4 @@
-"""Which runs share a line, which lines a panel."""
+"""Arranges runs in lines and panels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from iplab.results.settings import AXES, Settings, varying
 _ORDERED: Final = {"hidden_layers", "width", "base_learning_rate"}
 _MAX_PANELS: Final = 12
 _ALONG: Final = 4
-# What is compared within a panel, first choice first.
+# Axes to compare within a panel, in order of preference.
 _LINES_FIRST: Final = ("parameterization", "width", "hidden_layers", "activation", "base_learning_rate")
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """How runs are arranged.
+    """Arrangement of runs in lines and panels.
 
     Attributes:
-        lines: Axes whose values have a line each, in a panel.
-        panels: Axes whose values have a panel each.
-        shared: What all runs have in common, in words.
-        columns: Panels in a row, so that one axis runs along the rows.
+        lines: Axes with a line per value.
+        panels: Axes with a panel per value.
+        shared: Settings that all runs share, in words.
+        columns: Number of panels in a row, so that one axis varies along the rows.
     """
 
     lines: tuple[str, ...]
@@ -36,12 +36,12 @@ class Groups:
 
     @property
     def role(self) -> Role:
-        """Of the lines."""
+        """Role of the lines."""
         ordered = len(self.lines) == 1 and self.lines[0] in _ORDERED
         return Role.ORDERED if ordered else Role.GROUP
 
     def role_of(self, settings: Settings) -> Role:
-        """Of a run's line: where lines are widths, the infinite one is their limit."""
+        """Role of a run's line. Among widths, the infinite one is the limit."""
         limit = self.lines == ("width",) and math.isinf(settings.width)
         return Role.LIMIT if limit else self.role
 
@@ -55,12 +55,12 @@ class Groups:
 
 
 def arrange(settings: Iterable[Settings], by: Sequence[str], leave: Sequence[str] = ()) -> Groups:
-    """Lines by what was asked for, else by the first axis that varies; panels by the others.
+    """Choose lines by the requested axes, or else by the first axis that varies, and panels by the others.
 
     Args:
         settings: Settings that all runs share.
-        by: Axes with a line each; (): chosen here.
-        leave: Axes that are on the horizontal axis, or averaged over.
+        by: Axes with a line per value; () chooses one.
+        leave: Axes that are drawn horizontally or averaged over.
     """
     listed = list(settings)
     free = [name for name in varying(listed) if name not in leave]
@@ -68,7 +68,7 @@ def arrange(settings: Iterable[Settings], by: Sequence[str], leave: Sequence[str
     counts = {name: len({getattr(one, name) for one in listed}) for name in free if name not in lines}
     if len(counts) > 1 and _follows(listed, [*lines, *counts]):
         counts.pop("base_learning_rate", None)
-    # The axis with most values, up to four, runs along the rows.
+    # The axis with the most values, up to four, varies along the rows.
     panels = tuple(sorted(counts, key=lambda name: (counts[name] <= _ALONG, counts[name])))
     columns = counts[panels[-1]] if panels else 1
     columns = columns if columns <= _ALONG else 3
@@ -78,7 +78,7 @@ def arrange(settings: Iterable[Settings], by: Sequence[str], leave: Sequence[str
 
 
 def _follows(settings: Sequence[Settings], axes: Sequence[str]) -> bool:
-    """Whether the other axes say the base rate already, as where each parameterization has one."""
+    """Whether the other axes determine the base rate, as when each parameterization has one."""
     others = [name for name in axes if name != "base_learning_rate"]
     known = {tuple(getattr(one, name) for name in others): one.base_learning_rate for one in settings}
     return all(
@@ -105,7 +105,7 @@ def _word(name: str, value: Any) -> str:
 
 
 def sorted_by(settings: Mapping[int, Settings], axes: Sequence[str]) -> list[int]:
-    """Indices by the values of axes, those without an order as they come."""
+    """Indices sorted by the values of axes; values without an order keep theirs."""
     order: dict[str, dict[Any, int]] = {name: {} for name in axes}
     for one in settings.values():
         for name in axes:
@@ -122,7 +122,7 @@ def sorted_by(settings: Mapping[int, Settings], axes: Sequence[str]) -> list[int
 
 
 def within(panels: Sequence[Any], what: str) -> tuple[Sequence[Any], str]:
-    """As many panels as a page holds, and a sentence on those left out."""
+    """The panels that fit on a page, and a sentence about those left out."""
     if len(panels) <= _MAX_PANELS:
         return panels, ""
     return panels[

@@ -25,7 +25,7 @@ def rate_curves(experiment: Experiment, by: Sequence[str], filter: str) -> RateC
     """The final test loss against the base rate, a curve per width unless asked for others.
 
     Raises:
-        PictureError: No run has ended, or there is one base rate alone.
+        PictureError: No run has ended, or there is only one base rate.
     """
     runs = [run for run in experiment.runs(filter) if _ended(run)]
     settings = {run.index: Settings.of(run) for run in runs}
@@ -61,7 +61,7 @@ def rate_curves(experiment: Experiment, by: Sequence[str], filter: str) -> RateC
 
 
 def _of_drifts(checks: Sequence[Check]) -> str:
-    """What the report says of the best rates of at most two groups of runs, for the caption."""
+    """The report's conclusions on the best rates of at most two groups of runs, for the caption."""
     names, _ = subject_names(check.subject for check in checks)
     return " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in sentences_of(checks, names))
 

@@ -1,1 +1,1 @@
-"""What a service answers: experiments, runs, metrics and reports as objects, frames and summaries."""
+"""Results of a service: experiments, runs, metrics and reports as objects, frames and summaries."""

@@ -1,4 +1,4 @@
-"""Files of a run: listed, read and checked."""
+"""Lists, reads and checks files of runs."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Artifact:
     """A file that a run has produced.
 
     Attributes:
-        path: Within the run: "weights/final.safetensors".
-        size_bytes: Its size.
-        sha256: SHA-256 of its bytes, in hexadecimal.
+        path: Path within the run: "weights/final.safetensors".
+        size_bytes: Size in bytes.
+        sha256: SHA-256 of the contents, in hexadecimal.
         step: Updates done when it was written.
         create_time: When it was committed (UTC).
     """
@@ -40,14 +40,14 @@ class Artifact:
 
 
 def list_artifacts(transport: Transport, run: str) -> Iterator[Artifact]:
-    """Files of the run of that name, ascending by path, fetched by page."""
+    """Files of a run, by its name, ascending by path, fetched by page."""
     request = run_service_pb2.ListArtifactsRequest(parent=run)
     for entry in transport.listing(transport.runs.ListArtifacts, request, lambda page: page.artifacts):
         yield read(Artifact, entry)
 
 
 class Reading:
-    """Where the reading of a file stands, whatever the client that reads. A broken stream is continued.
+    """State of reading a file, for the sync and the async client. An interrupted stream is continued.
 
     Args:
         run: The run's name.
@@ -61,25 +61,25 @@ class Reading:
         self._offset = self._failures = 0
 
     def request(self) -> run_service_pb2.ReadArtifactRequest:
-        """For the rest of the file."""
+        """Request for the rest of the file."""
         return run_service_pb2.ReadArtifactRequest(name=self._name, offset=self._offset)
 
     def take(self, answer: run_service_pb2.ReadArtifactResponse) -> bytes:
-        """The bytes of an answer."""
+        """Take the bytes of an answer."""
         self._digest.update(answer.data)
         self._offset += len(answer.data)
         self._failures = 0
         return answer.data
 
     def delay_after(self, error: UnavailableError) -> float:
-        """Seconds until the rest is asked for; raises `error` if the stream has broken too often in a row."""
+        """Seconds before the next request; raises `error` after too many consecutive interruptions."""
         if self._failures == len(RETRY_DELAYS):
             raise error
         self._failures += 1
         return RETRY_DELAYS[self._failures - 1]
 
     def verify(self) -> None:
-        """Raise ArtifactDamagedError if the bytes are not of the recorded size and checksum."""
+        """Raise ArtifactDamagedError unless the bytes have the recorded size and checksum."""
         recorded, found = self._artifact, self._digest.hexdigest()
         if self._offset != recorded.size_bytes or found != recorded.sha256:
             raise ArtifactDamagedError(
@@ -89,10 +89,10 @@ class Reading:
 
 
 def read_chunks(transport: Transport, run: str, artifact: Artifact) -> Iterator[bytes]:
-    """The file's bytes in order. A broken stream is continued; size and checksum are verified at the end.
+    """The file's bytes in order. Interrupted streams are continued; size and checksum are verified last.
 
     Raises:
-        ArtifactDamagedError: At the end, if they are not of the recorded size and checksum.
+        ArtifactDamagedError: At the end, if the bytes do not have the recorded size and checksum.
     """
     reading = Reading(run, artifact)
     while True:
@@ -106,7 +106,7 @@ def read_chunks(transport: Transport, run: str, artifact: Artifact) -> Iterator[
 
 
 def artifact_at(run: str, files: Sequence[Artifact], path: str) -> Artifact:
-    """The file of a run at a path. Raises NotFoundError, which lists what is there."""
+    """The file of a run at a path. Raises NotFoundError, which lists the existing files."""
     for artifact in files:
         if artifact.path == path:
             return artifact
@@ -129,10 +129,10 @@ def weights_file(run: RunView, files: Iterable[Artifact], which: str | int) -> A
 
 
 def place(artifact: Artifact, to: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """Where a file is copied to: `to`, or below it if it is a folder.
+    """Target of a copy: `to`, or a file in it if it is a folder.
 
     Raises:
-        FileExistsError: There is such a file, and `overwrite` is false.
+        FileExistsError: The target exists and `overwrite` is false.
     """
     target = Path(to)
     if target.is_dir():
@@ -143,7 +143,7 @@ def place(artifact: Artifact, to: str | os.PathLike[str], *, overwrite: bool) ->
 
 
 def save(chunks: Iterable[bytes], target: Path) -> None:
-    """Write a file atomically: beside the target, then renamed."""
+    """Write a file atomically: write a temporary file beside the target, then rename it."""
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:  # it names the temporary file, not the requested one
@@ -152,7 +152,7 @@ def save(chunks: Iterable[bytes], target: Path) -> None:
         with os.fdopen(handle, "wb") as file:
             for chunk in chunks:
                 file.write(chunk)
-        # mkstemp makes files private; the user's own mask says who may read this one.
+        # mkstemp creates private files; apply the user's umask instead.
         mask = os.umask(0)
         os.umask(mask)
         Path(temporary).chmod(0o666 & ~mask)

@@ -1,4 +1,4 @@
-"""The best base learning rate of each group of runs, and by what it was chosen."""
+"""The best base learning rate of each group of runs, and the criterion."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class BestRate(NetworkSettings):
     """The best rate of runs that differ only in rate and seed.
 
     Attributes:
-        base_learning_rate: The best one; None if runs diverged, or have no result, at every rate.
-        rates: How many were tried.
-        bracket: Where it lies among them: "" between others, else "smallest tried" or "largest tried": a
+        base_learning_rate: The best rate; None if runs diverged, or have no result, at every rate.
+        rates: Number of rates that were tried.
+        bracket: "" if the best rate lies between others; else "smallest tried" or "largest tried", because a
             better one may lie beyond.
         runs: Runs at the best rate.
-        criterion: What it was chosen by: a value of runs' summaries. The mean over seeds is smallest (or
-            largest, if that was asked for); a rate at which a run diverged, or has no value, is out.
-        criterion_value: That value at the best rate.
-        test_loss: At the best rate; of the final weights.
+        criterion: The value of runs' summaries whose mean over seeds is smallest (or largest, on request).
+            Rates at which a run diverged or has no value are excluded.
+        criterion_value: The criterion at the best rate.
+        test_loss: Test loss of the final weights at the best rate.
         test_accuracy: Likewise.
     """
 
@@ -52,7 +52,7 @@ class BestRate(NetworkSettings):
 
 
 class BestRates(list[BestRate]):
-    """The best rates, a row per group of runs, in the grid's order; they show themselves as a table."""
+    """The best rates, one per group of runs, in the grid's order. Shown as a table."""
 
     def to_pandas(self) -> pd.DataFrame:
         """A frame with a row per group; means are plain numbers.

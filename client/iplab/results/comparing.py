@@ -1,7 +1,7 @@
-"""Two experiments side by side: what differs in their specs, and in their results seed by seed.
+"""Compares two experiments: their specs, and their results seed by seed.
 
-Runs of the same seed start from the same normals and see the same batches, so the difference is taken within
-each seed, and its interval is over seeds.
+Runs of one seed start from the same random numbers and see the same batches. So differences are taken within
+each seed, and their intervals are over seeds.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _Key = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Runs of both experiments that are held against each other.
+    """Runs of both experiments that are compared with each other.
 
     Attributes:
         settings: Values of the axes of the grid; "a / b" where the experiments share no value.
         left: Mean and deviation of the first experiment, over the seeds that both have.
-        right: Those of the second.
-        difference: Second less first, within each seed: mean and 95 % interval over seeds.
+        right: The same of the second.
+        difference: Second minus first, within each seed: mean and 95 % interval over seeds.
     """
 
     settings: tuple[object, ...]
@@ -47,14 +47,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two experiments side by side.
+    """Comparison of two experiments.
 
     Attributes:
-        metric: The value of runs' summaries that is compared; "" if they have none in common.
-        axes: Axes of the grid, seeds apart.
+        metric: The compared value of runs' summaries; "" if they have none in common.
+        axes: Axes of the grid except seeds.
         apart: Those in which they share no value: there each value of the first stands against each of the
             second.
-        pairs: In the first one's order, at most `MOST_PAIRS`.
+        pairs: At most `MOST_PAIRS` pairs, in the first experiment's order.
         left_out: Number of further pairs.
         alone: Number of runs of each without a partner of the same seed, or without a result in both.
         specs: Fields of the specs that differ: path, first's value, second's value.
@@ -73,12 +73,12 @@ def compare(left: Experiment, right: Experiment, metric: str = "") -> Comparison
     """Compare the results of two experiments.
 
     Args:
-        left: The first.
-        right: The second.
-        metric: One of `METRICS`; "": the final test accuracy if both have it, else the final test loss.
+        left: The first experiment.
+        right: The second experiment.
+        metric: One of `METRICS`; "" for the final test accuracy if both have it, or else the final test loss.
 
     Raises:
-        InvalidRequestError: No such metric.
+        InvalidRequestError: There is no such metric.
     """
     if metric and metric not in METRICS:
         raise InvalidRequestError(
@@ -114,16 +114,16 @@ def compare(left: Experiment, right: Experiment, metric: str = "") -> Comparison
 
 
 def both_curves(left: Experiment, right: Experiment, name: str) -> Courses:
-    """Learning curves of both, a line for each parameterization of each.
+    """Learning curves of both experiments, with a line for each of their parameterizations.
 
     Args:
-        left: The first.
-        right: The second.
+        left: The first experiment.
+        right: The second experiment.
         name: A metric that both recorded: "test_loss".
 
     Raises:
-        InvalidRequestError: One of them does not record it.
-        PictureError: There are no points of it.
+        InvalidRequestError: One of them does not record the metric.
+        PictureError: The metric has no points.
     """
     import numpy as np  # noqa: PLC0415 - numpy only where arrays are wanted
 
@@ -154,7 +154,7 @@ def both_curves(left: Experiment, right: Experiment, name: str) -> Courses:
 
 
 def _meet(mine: _Key, theirs: _Key, apart: Sequence[str]) -> bool:
-    """Whether two points of the grids are equal on all axes but those `apart`."""
+    """Whether two points of the grids are equal on all axes except those in `apart`."""
     return all(a == b or name in apart for name, a, b in zip(_AXES, mine, theirs, strict=True))
 
 
@@ -191,7 +191,7 @@ def _pair(settings: tuple[object, ...], left: Sequence[float], right: Sequence[f
 
 
 def _differences(left: object, right: object, path: str = "") -> Iterator[tuple[str, object, object]]:
-    """Leaves in which two specs differ; lists are compared as a whole unless they have equal length."""
+    """Leaves in which two specs differ. Lists of different length are compared as a whole."""
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         for key in dict.fromkeys([*left, *right]):
             inner = f"{path}.{key}" if path else str(key)
@@ -204,7 +204,7 @@ def _differences(left: object, right: object, path: str = "") -> Iterator[tuple[
 
 
 def _given(value: object) -> object:
-    """A plain message without what is unset or empty."""
+    """A plain message without unset or empty fields."""
     if isinstance(value, Mapping):
         given = {name: _given(inner) for name, inner in value.items()}
         return {name: inner for name, inner in given.items() if inner not in (None, [], {})}

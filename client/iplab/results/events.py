@@ -1,4 +1,4 @@
-"""What happens to an experiment, as typed events."""
+"""Typed events of an experiment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from iplab.v1 import experiment_pb2
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened.
+    """An event.
 
     Attributes:
         sequence: 1, 2, 3, ... within the experiment.
@@ -38,7 +38,7 @@ class RunsChanged(Event):
     """Some runs changed to the same state together.
 
     Attributes:
-        run_indices: Their positions in the grid, ascending.
+        run_indices: Their indices in the grid, ascending.
     """
 
     state: RunState
@@ -84,13 +84,13 @@ class Extended(Event):
 
 @dataclass(frozen=True, slots=True)
 class Updated(Event):
-    """What describes the experiment, or its priority, was changed.
+    """The display name, labels, notes or priority of the experiment were changed.
 
     Attributes:
-        fields: What was changed: "display_name", "labels", "notes", "priority".
-        display_name: The new one, if it was changed.
+        fields: Names of the changed fields: "display_name", "labels", "notes", "priority".
+        display_name: The new display name, if it was changed.
         labels: All labels, if they were changed.
-        priority: The new one, if it was changed.
+        priority: The new priority, if it was changed.
     """
 
     fields: tuple[str, ...]
@@ -101,12 +101,12 @@ class Updated(Event):
 
 @dataclass(frozen=True, slots=True)
 class Notice(Event):
-    """A message for people: a retry, or a resource that is awaited."""
+    """A message for users, such as about a retry or a missing resource."""
 
     message: str
 
 
-# By the name of the field that holds them.
+# Class of event by the name of the message's field.
 _KINDS: Final[Mapping[str, type[Event]]] = {
     "experiment_state_changed": StateChanged,
     "runs_state_changed": RunsChanged,
@@ -118,7 +118,7 @@ _KINDS: Final[Mapping[str, type[Event]]] = {
 
 
 def event_of(message: experiment_pb2.ExperimentEvent) -> Event:
-    """The typed form of one event; a kind that this version does not know becomes a plain `Event`."""
+    """Convert one event. A kind that this version does not know becomes a plain `Event`."""
     event = read(Event, message)
     kind = message.WhichOneof("event")
     if kind is None or kind not in _KINDS:

@@ -1,4 +1,4 @@
-"""An experiment: what was submitted, how it goes, what came out."""
+"""Experiments: submission, progress and results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Experiment(ExperimentView):
     def predictions(self) -> Predictions:
         """Theory's predictions for every parameterization, depth and activation of the grid.
 
-        Listings leave predictions out, so they are read from the service when first asked for.
+        Listings omit predictions, so they are read from the service at first use.
         """
         if not self._experiment.predictions and self.id:
             self.refresh()
@@ -64,8 +64,8 @@ class Experiment(ExperimentView):
     def pause(self) -> Experiment:
         """Pause it: none of its runs is trained until `resume`. Returns itself, with the new state.
 
-        What trains is given back with a checkpoint, about two seconds later: PAUSING until then, PAUSED from
-        then on. It can be cancelled all the same. Harmless if it has ended.
+        Training packs are given back with a checkpoint, about two seconds later: the state is PAUSING until
+        then, and then PAUSED. A paused experiment can be cancelled. Harmless if it has ended.
         """
         request = experiment_service_pb2.PauseExperimentRequest(name=self.name)
         self._take(self._transport.call(self._transport.experiments.PauseExperiment, request))
@@ -74,7 +74,7 @@ class Experiment(ExperimentView):
     def resume(self) -> Experiment:
         """Continue it from its checkpoints; harmless if it is not paused. Returns itself, read again.
 
-        Its networks end bit for bit as they would have without the pause.
+        The pause does not change the results: final weights are equal bit for bit.
         """
         request = experiment_service_pb2.ResumeExperimentRequest(name=self.name)
         self._take(self._transport.call(self._transport.experiments.ResumeExperiment, request))
@@ -91,24 +91,24 @@ class Experiment(ExperimentView):
     ) -> Experiment:
         """Add seeds, widths or base learning rates to its grid.
 
-        The new runs are numbered after the existing ones, and get the numbers that they would have had if all
-        had been asked for at once. An experiment that has ended SUCCEEDED or FAILED goes on until they have
-        ended.
+        The new runs are numbered after the existing ones, and get the random numbers that they would have had
+        if all had been submitted at once. An experiment that has ended SUCCEEDED or FAILED continues until
+        they have ended.
 
         Args:
-            seeds: Seeds that it does not have yet.
-            widths: Widths that it does not have yet.
-            base_learning_rates: Rates that the grid's axis does not have yet.
+            seeds: New seeds.
+            widths: New widths.
+            base_learning_rates: New rates of the grid's axis.
             request_id: A UUID. The same id with the same request adds nothing twice. Default: a new one for
                 this call, so that its retries add nothing twice; "": none, and no retries.
-            validate_only: Add nothing; the answer is another `Experiment`, as this one would be.
+            validate_only: Add nothing; return another `Experiment` that shows the result.
 
         Returns:
             Itself, with the new state and counts.
 
         Raises:
-            InvalidRequestError: Values that it has already or that a spec may not have, or it was cancelled;
-                all wrong fields.
+            InvalidRequestError: It has some values already, a spec may not have them, or it was cancelled;
+                names all wrong fields.
             RequestIdReusedError: The request id was used with another request.
 
         Example:
@@ -136,22 +136,22 @@ class Experiment(ExperimentView):
         priority: int | None = None,
         etag: str = "",
     ) -> Experiment:
-        """Change what describes it, and its priority, whatever its state. What is not given stays.
+        """Change its display name, labels, notes or priority, in any state. Other fields are unchanged.
 
         Args:
-            display_name: Free text on one line; "": none.
-            labels: New values of these labels, None for those to be removed; its other labels stay.
-            notes: Free text on any number of lines; "": none.
-            priority: Counts from the next scheduling decision on.
-            etag: Change nothing unless this is its `etag` on the service; "": change it in any case.
+            display_name: Free text on one line; "" removes it.
+            labels: New values of single labels, or None to remove a label; other labels stay.
+            notes: Free text of any number of lines; "" removes it.
+            priority: New priority, which applies from the next scheduling decision on.
+            etag: Change nothing unless this is its `etag` on the service; "" skips this check.
 
         Returns:
-            Itself, as it is now.
+            Itself, read again.
 
         Raises:
-            InvalidRequestError: Nothing is given, or wrong values; all wrong fields.
-            EtagMismatchError: It has changed since it had that etag; `refresh` it, and decide again.
-            QuotaExceededError: The priority is above a limit of yours.
+            InvalidRequestError: Nothing is given, or values are invalid; names all wrong fields.
+            EtagMismatchError: It has changed since it had this etag; `refresh` it before you change it.
+            QuotaExceededError: The priority exceeds a limit.
 
         Example:
             >>> experiment.update(labels={"paper": "fig-3", "draft": None}, priority=5)     # doctest: +SKIP
@@ -159,17 +159,17 @@ class Experiment(ExperimentView):
         request = requests.update(
             self.name, etag, labels, display_name=display_name, notes=notes, priority=priority
         )
-        # With an etag a repetition would find the etag of its own first attempt.
+        # Not repeated with an etag, because the first attempt may have changed it.
         self._take(
             self._transport.call(self._transport.experiments.UpdateExperiment, request, repeat=not etag)
         )
         return self
 
     def retry_failed(self, *, request_id: str | None = None) -> Experiment:
-        """Train all runs that failed again, from where they stopped.
+        """Train all failed runs again, from where they stopped.
 
-        What was recorded stays. Diverged runs are no failures: the same numbers would diverge again. Harmless
-        if no run failed.
+        Recorded data stay. Diverged runs are not retried, because they would diverge again. Harmless if no
+        run failed.
 
         Args:
             request_id: A UUID. The same id trains nothing a second time. Default: a new one for this call, so
@@ -193,27 +193,28 @@ class Experiment(ExperimentView):
         return self
 
     def delete(self, *, etag: str = "") -> Experiment:
-        """Delete it once it has ended: listings leave it out; harmless if it is deleted already.
+        """Delete it after its end: listings omit it. Harmless if it is deleted already.
 
-        Until its `purge_time` it can still be read, and brought back by `undelete`. Then it is purged, with
-        its weights and other files. What MLflow holds of it stays there.
+        Until its `purge_time` it can be read, and restored by `undelete`. Then it is purged, with its weights
+        and other files. Data in MLflow stay there.
 
         Args:
-            etag: Delete it only if this is its `etag` on the service; "": in any case.
+            etag: Delete it only if this is its `etag` on the service; "" skips this check.
 
         Returns:
-            Itself, as it is now.
+            Itself, read again.
 
         Raises:
-            InvalidRequestError: It has not ended (cancel it first), or a study that goes on asked for it.
-            EtagMismatchError: It has changed since it had that etag.
+            InvalidRequestError: It has not ended (cancel it first), or it belongs to a study that has not
+                ended.
+            EtagMismatchError: It has changed since it had this etag.
         """
         request = experiment_service_pb2.DeleteExperimentRequest(name=self.name, etag=etag)
         self._take(self._transport.call(self._transport.experiments.DeleteExperiment, request))
         return self
 
     def undelete(self) -> Experiment:
-        """Bring it back; harmless if it is not deleted. Returns itself, as it is now.
+        """Restore it. Harmless if it is not deleted. Returns itself, read again.
 
         Raises:
             InvalidRequestError: It is being purged.
@@ -225,8 +226,8 @@ class Experiment(ExperimentView):
     def purge(self) -> Experiment:
         """Remove a deleted experiment permanently now, before its `purge_time`. Needs the role admin.
 
-        A dispatcher removes its files and all that is known of it, once no worker can be writing any more. It
-        cannot be brought back from now on, and its id is never used again.
+        A dispatcher removes its files and rows when no worker can still be writing. From now on it cannot be
+        restored, and its id is never reused.
 
         Returns:
             Itself, with the new `purge_time`.
@@ -246,11 +247,11 @@ class Experiment(ExperimentView):
                 parameterization, hidden_layers, width, activation, base_learning_rate, seed,
                 committed_steps, pack, start_time, end_time and the names of `Run.results`:
                 'parameterization = "ip-llr" AND (width >= 128 OR final_test_loss < 0.5)'.
-            order_by: The same names between commas, each perhaps followed by "desc":
+            order_by: The same names separated by commas, each optionally followed by "desc":
                 "final_test_loss desc, width". Runs without a value come last.
 
         Raises:
-            InvalidRequestError: The filter or the order cannot be read.
+            InvalidRequestError: The filter or the order is malformed.
         """
 
         def read(most: int | None) -> Iterator[Run]:
@@ -262,7 +263,7 @@ class Experiment(ExperimentView):
         return Listing(f"runs of {self.id}", read, listed.runs, empty=lambda: self.unmatched(filter))
 
     def unmatched(self, filter: str) -> str:
-        """Why a filter matches none of its runs: its values that no run has; "" if it matches one."""
+        """Why a filter matches none of its runs: names values that no run has; "" if it matches one."""
         request = run_service_pb2.ListRunsRequest(parent=self.name, page_size=1, filter=filter)
         return self._transport.call(self._transport.runs.ListRuns, request).unmatched
 
@@ -279,13 +280,13 @@ class Experiment(ExperimentView):
         return Run(self._transport, self._transport.call(self._transport.runs.GetRun, request))
 
     def get_runs(self, runs: Iterable[int | str]) -> list[Run]:
-        """Several runs, without their attempts, in the order given, read together.
+        """Several runs, without their attempts, in the given order, read together.
 
         Args:
             runs: Their indices in the grid, or their ids ("r00007").
 
         Raises:
-            NotFoundError: The grid has no such runs; the first eight are named.
+            NotFoundError: The grid lacks some of the runs; names the first eight.
         """
         names = [requests.run_name(self.name, run) for run in runs]
 
@@ -296,17 +297,17 @@ class Experiment(ExperimentView):
         return [Run(self._transport, message) for message in in_batches(names, PAGE, read)]
 
     def watch(self, after: int = 0, timeout: float | None = None) -> Iterator[Event]:
-        """Events in order and without gaps, old ones first, until it has ended.
+        """Events in order and without gaps, past ones first, until it has ended.
 
-        A connection that breaks, or a reader that the service finds too slow, does not end the iteration: it
-        goes on after the last event.
+        If the connection breaks, or the service finds the reader too slow, the iteration continues after the
+        last event.
 
         Args:
-            after: Sequence of the last event already known; 0: from the first.
+            after: Sequence of the last known event; 0 begins with the first.
             timeout: Seconds until TimedOutError; None: no limit.
 
         Raises:
-            UnavailableError: The service stayed away for a minute.
+            UnavailableError: The service did not answer for a minute.
         """
         return following.watch(self._transport, self.name, after, timeout)
 
@@ -337,15 +338,15 @@ class Experiment(ExperimentView):
 
         Args:
             filter: Which runs, as in `runs`; "": all.
-            names: Which metrics: "train_loss", "train_accuracy", "test_loss", "test_accuracy", with a
+            names: Names of metrics: "train_loss", "train_accuracy", "test_loss", "test_accuracy", with a
                 validation set "validation_loss", "validation_accuracy", with probes "quantity/layer"
                 ("h_change/2"; "h_change/*" for all layers); (): all.
             first_step: Only points with step >= first_step.
-            last_step: Only points with step <= last_step; 0: to the end.
+            last_step: Only points with step <= last_step; 0 means to the end.
 
         Raises:
-            InvalidRequestError: A metric that the experiment does not record (all that it does are listed),
-                or wrong steps.
+            InvalidRequestError: The experiment does not record a metric (the message lists those that it
+                does), or the steps are invalid.
         """
         from iplab.results.query import query_metrics  # noqa: PLC0415 - numpy only where arrays are wanted
 
@@ -355,7 +356,7 @@ class Experiment(ExperimentView):
         )  # fmt: skip
 
     def _settings_of(self, filter: str) -> Mapping[int, Settings]:
-        """Settings of runs by index. They never change, so they are read once."""
+        """Settings of runs by index. They never change, so they are cached."""
         if self._settings is not None:
             return self._settings
         found = requests.settings_of(self.runs(filter))
@@ -364,7 +365,7 @@ class Experiment(ExperimentView):
         return found
 
     def _diverged(self, filter: str) -> Mapping[int, int]:
-        """At which step runs diverged, by index."""
+        """Step at which each diverged run diverged, by index."""
         chosen = f"({filter}) AND state = DIVERGED" if filter else "state = DIVERGED"
         return requests.diverged_of(self.runs(chosen))
 
@@ -388,7 +389,7 @@ class Experiment(ExperimentView):
             largest: Whether the largest mean is best, as of an accuracy.
 
         Raises:
-            InvalidRequestError: The filter cannot be read, or there is no such value.
+            InvalidRequestError: The filter is malformed, or there is no such value.
 
         Example:
             >>> experiment.best_rates(by="best_validation_accuracy", largest=True)      # doctest: +SKIP
@@ -412,7 +413,7 @@ class Experiment(ExperimentView):
 
         Raises:
             ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
-            InvalidRequestError: The filter cannot be read.
+            InvalidRequestError: The filter is malformed.
         """
         from iplab.results.frames import frame, run_row  # noqa: PLC0415 - an extra
 
@@ -425,7 +426,7 @@ class Experiment(ExperimentView):
         metric: str | None = None,
         filter: str = "",
     ) -> Picture:
-        """A figure of what it holds; it shows itself in a notebook, `save` writes it to a file.
+        """A figure of its data. A notebook shows it; `save` writes it to a file.
 
         Args:
             kind: "coordinates" (sizes and changes against the width, with theory), "rates" (loss against the
@@ -436,13 +437,13 @@ class Experiment(ExperimentView):
                 curves.
             by: Axis or axes of the grid with a line for each value ("parameterization", "width"); None: the
                 first that varies. The other axes have a panel for each value.
-            metric: With curves, which metric ("train_loss"), or a quantity of probes ("h_change"); None: the
+            metric: With curves, a metric ("train_loss"), or a quantity of probes ("h_change"); None: the
                 validation loss, or the test loss.
             filter: Which runs, as in `runs`; for what is drawn from runs and metrics.
 
         Raises:
-            InvalidRequestError: No such kind, axis, metric or filter.
-            PictureError: The experiment holds nothing of that kind; the message says what it has.
+            InvalidRequestError: There is no such kind, axis or metric, or the filter is malformed.
+            PictureError: The experiment has no data of this kind; the message says which it has.
             ImportError: matplotlib is missing (when it is drawn); `pip install 'iplab[plot]'`.
         """
         from iplab.plotting import plot  # noqa: PLC0415 - only where it is drawn
@@ -457,20 +458,20 @@ class Experiment(ExperimentView):
         *,
         alignment: bool = False,
     ) -> Report:
-        """Compare what it recorded with theory: slopes over widths, verdicts, and what is missing.
+        """Compare its recorded data with theory: slopes over widths, verdicts, and missing data.
 
         Coordinates need `record.probes {quantities: [coordinates], steps: [0, 1, 2, 3]}`, three widths and,
         to agree, three seeds.
 
         Args:
-            references: What was intended, by label: another label or a preset. {"mine": "mup"} finds the
-                layer in which "mine" is not muP.
-            steps: At which coordinates are checked; (): 0 to 3 and the last recorded one.
+            references: Intended parameterization by label: another label or a preset. {"mine": "mup"} finds
+                the layer in which "mine" is not muP.
+            steps: Steps at which coordinates are checked; (): 0 to 3 and the last recorded one.
             tolerance: Distance from a predicted exponent that still agrees, 0 < tolerance <= 1; None: 0.1.
-            alignment: Check measured alignment too (probe `alignment`), and ask theory again with it.
+            alignment: Check measured alignment too (probe `alignment`), and predict again with it.
 
         Raises:
-            InvalidRequestError: Labels, presets, steps or a tolerance that do not exist.
+            InvalidRequestError: A label, preset, step or the tolerance is invalid.
         """
         return check_experiment(
             self._transport, self.name, references or {}, steps, tolerance, alignment=alignment

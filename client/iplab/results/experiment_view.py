@@ -1,4 +1,4 @@
-"""What an experiment is, as it was read last: what its sync and async handles have in common."""
+"""Fields of an experiment as it was last read, shared by the sync and the async class."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from iplab.given import Handle
+from iplab.results.numbers import counted
 from iplab.results.reading import member, read
 from iplab.results.states import ExperimentState, Regime
 from iplab.specs.plain import time_of, to_plain
@@ -17,6 +18,9 @@ from iplab.v1.fields import ExperimentFields
 _NO_RESULT: Final = (
     "No run has a result: every loss stopped being finite. plot() shows where; try smaller base "
     "learning rates."
+)
+_FAILED: Final = (
+    '{} failed: next(experiment.runs("state = FAILED")) says why, experiment.retry_failed() trains again.'
 )
 
 
@@ -37,11 +41,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class QueuePlace:
-    """Where a waiting experiment stands: an estimate, which changes as others submit.
+    """Estimated place of a waiting experiment in the queue, which changes as others submit.
 
     Attributes:
-        packs_before: Packs (runs that train together) that are likely to start before its first one.
-        expected_start_time: When that one is likely to start (UTC); None if that is unknown.
+        packs_before: Number of packs (runs that train together) that are likely to start before its first
+            pack.
+        expected_start_time: Likely start of its first pack (UTC); None if unknown.
     """
 
     packs_before: int
@@ -50,7 +55,7 @@ class QueuePlace:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What theory says of one parameterization of the grid at one depth and activation.
+    """Theory's prediction for one parameterization of the grid at one depth and activation.
 
     Attributes:
         parameterization: Its label.
@@ -70,7 +75,7 @@ class Prediction:
 
 
 class Predictions(tuple[Prediction, ...]):
-    """What theory says of a grid; it shows itself in a notebook."""
+    """Theory's predictions for a grid, shown as a table in notebooks."""
 
     __slots__ = ()
 
@@ -86,7 +91,7 @@ class Predictions(tuple[Prediction, ...]):
 
 
 class ExperimentView(ExperimentFields, Handle):
-    """The message that was read last.
+    """An experiment as it was last read.
 
     Attributes:
         id: The last part of its name.
@@ -116,6 +121,7 @@ class ExperimentView(ExperimentFields, Handle):
             html.paragraph(self.display_name) if self.display_name else "",
             html.progress(self.committed_steps, self.total_steps),
             html.paragraph(_NO_RESULT) if self.all_diverged else "",
+            html.paragraph(_FAILED.format(counted(self.counts.failed, "run"))) if self.counts.failed else "",
             html.listed(f"warning: {text}" for text in self.warnings),
         )
 
@@ -136,7 +142,7 @@ class ExperimentView(ExperimentFields, Handle):
 
     @property
     def outcome(self) -> str:
-        """Its state for people: "all diverged" in place of a SUCCEEDED without any result."""
+        """Its state in words: "all diverged" instead of SUCCEEDED if there are no results."""
         return "all diverged" if self.all_diverged else str(self.state)
 
     @property
@@ -152,7 +158,7 @@ class ExperimentView(ExperimentFields, Handle):
 
     @property
     def queue_place(self) -> QueuePlace | None:
-        """Where it stands while it is QUEUED, as of the last `refresh`; None: unknown, or it is not."""
+        """Its place in the queue as of the last `refresh`; None if unknown, or if it is not QUEUED."""
         found = self._experiment
         return read(QueuePlace, found.queue_place) if found.HasField("queue_place") else None
 
@@ -160,13 +166,13 @@ class ExperimentView(ExperimentFields, Handle):
     def predictions(self) -> Predictions:
         """Theory's predictions for every parameterization, depth and activation of the grid.
 
-        Listings leave predictions out: there are none until it is read again.
+        Listings omit predictions: there are none until it is read again.
         """
         return Predictions(read(Prediction, prediction) for prediction in self._experiment.predictions)
 
     @property
     def spec(self) -> spec_pb2.ExperimentSpec:
-        """What is trained, with defaults filled in (a copy)."""
+        """The spec, with defaults filled in (a copy)."""
         copy = spec_pb2.ExperimentSpec()
         copy.CopyFrom(self._experiment.spec)
         return copy
@@ -183,7 +189,7 @@ class ExperimentView(ExperimentFields, Handle):
             changes: New values by path; "spec." may be left out, and None removes a field.
 
         Raises:
-            SpecError: A path that leads nowhere; all of them.
+            SpecError: Paths do not exist; names all of them.
 
         Example:
             >>> client.create(experiment.as_spec({"steps": 1000, "grid.seeds": [8, 9]}))     # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""An experiment's events, followed across interruptions: one rule for the sync and the async client."""
+"""Follows an experiment's events across interruptions, for the sync and the async client."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Following(Resuming):
 
     Args:
         name: "experiments/{experiment}".
-        after: Events with a greater sequence come.
+        after: Only events with a greater sequence.
         timeout: Seconds until TimedOutError; None: no limit.
         patience: Seconds without the service until UnavailableError.
-        say: Told when the service goes and when it is back.
+        say: Called with a message when the service stops answering, and when it answers again.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Following(Resuming):
         """The new events of an answer.
 
         Raises:
-            ServerError: One is missing.
+            ServerError: An event is missing.
         """
         for message in answer.events:
             if message.sequence <= self._last:
@@ -58,7 +58,7 @@ class Following(Resuming):
             yield event_of(message)
 
     def ended(self, now: experiment_pb2.Experiment) -> bool:
-        """Whether all events came, after a stream has ended: a proxy may end one at any time."""
+        """Whether all events have arrived when a stream has ended, since a proxy may end it at any time."""
         return member(ExperimentState, now, "state").terminal and self._last >= now.sequence
 
 
@@ -72,20 +72,20 @@ def watch(
 ) -> Iterator[Event]:
     """Events of an experiment, in order and without gaps, until it is terminal.
 
-    A stream that breaks (service restarted, watcher too slow) is taken up again after the last event.
+    An interrupted stream (service restarted, watcher too slow) is continued after the last event.
 
     Args:
         transport: Channel to the service.
         name: "experiments/{experiment}".
-        after: Events with a greater sequence come.
+        after: Only events with a greater sequence.
         timeout: Seconds until TimedOutError; None: no limit.
         patience: Seconds without the service until UnavailableError.
-        say: Told when the service goes and when it is back.
+        say: Called with a message when the service stops answering, and when it answers again.
 
     Raises:
-        NotFoundError: No such experiment.
-        TimedOutError: Still not terminal after `timeout`.
-        UnavailableError: The service stayed away longer than `patience`.
+        NotFoundError: There is no such experiment.
+        TimedOutError: It has not ended within `timeout`.
+        UnavailableError: The service did not answer for longer than `patience`.
     """
     following, methods = Following(name, after, timeout, patience, say), transport.experiments
     while True:

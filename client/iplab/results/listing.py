@@ -1,4 +1,4 @@
-"""Listings: read by page while they are iterated; in a notebook they show their beginning."""
+"""Listings, fetched by page while they are iterated; notebooks show their beginning."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _SHOWN: Final = 20
 
 
 class Listing(Iterator[Item], Generic[Item]):
-    """What a listing of the service holds, fetched by page while it is iterated, once.
+    """The items of a listing, fetched by page while it is iterated. It can be iterated once.
 
-    A notebook shows its first 20 items. They are read for that alone: the iteration starts at the first item
-    all the same. As text it reads nothing.
+    A notebook shows its first 20 items, which are read separately: the iteration still starts at the first
+    item. Its text representation reads nothing.
 
     Args:
-        what: What is listed, and in which order: "experiments, newest first".
-        read: Reads from the first item on, at most so many; None: all.
-        table: Items as a table of HTML.
-        limit: At most so many; None: all.
-        empty: Says why there is nothing; "": there is no more to say.
+        what: Description of the items and their order: "experiments, newest first".
+        read: Reads at most this many items from the first one; None: all.
+        table: Converts items to an HTML table.
+        limit: Maximum number of items; None: all.
+        empty: Returns why there are no items, or "".
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Measurement held against theory: what `Experiment.check` returns."""
+"""Comparison of measurements with theory: what `Experiment.check` returns."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class Report:
         found = answers(self)
         rows = [(answer.verdict.value, answer.sentence) for answer in found]
         return html.titled(
-            f"{self.name} held against theory",
+            f"{self.name} compared with theory",
             html.paragraph(overview(found)) if len(found) > 1 else "",
             html.table_html(("verdict", "answer"), rows)
             if rows

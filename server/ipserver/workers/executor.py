@@ -92,9 +92,9 @@ class Executor(Protocol):
         """End all trainers."""
 
 
-def worker_lost(message: str) -> SliceReport:
-    """The report for a worker that died without sending one."""
-    return SliceReport(failure=bounded(FailureReason.WORKER_LOST, message))
+def worker_lost(message: str, details: str = "") -> SliceReport:
+    """The report for a worker that died without sending one; `details` stand where tracebacks do."""
+    return SliceReport(failure=bounded(FailureReason.WORKER_LOST, message, details))
 
 
 def bounded(reason: FailureReason, message: str, traceback: str = "", log_tail: str = "") -> Failure:

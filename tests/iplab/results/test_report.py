@@ -121,9 +121,9 @@ def test_the_command_answers_first(iplab, checked):
     assert result.exit_code == 6
     lines = result.stdout.splitlines()
     assert lines[0].startswith("of 4 answers, 1 disagrees")
-    assert lines[1].startswith("  mine held against mup (2 hidden"), "what disagrees stands first"
+    assert lines[1].startswith("  mine compared with mup (2 hidden"), "what disagrees stands first"
     text = " ".join(result.stdout.split())
-    assert "mine held against mup (2 hidden layers, relu, base rate 0.1): disagrees: layer 2" in text
+    assert "mine compared with mup (2 hidden layers, relu, base rate 0.1): disagrees: layer 2" in text
     assert re.search(
         r"change of f after step 2: slope -?\d\.\d\d \(95 %: -?\d\.\d\d \.\. -?\d\.\d\d\), theory", text
     )
@@ -246,7 +246,8 @@ def test_what_disagrees_beside_coordinates_is_said(checked, capsys):
     assert still.kind == "STATIONARITY"
     falls = dataclasses.replace(still, verdict=Verdict.DISAGREES, sentence="it falls")
     print_report(dataclasses.replace(report, checks=(*others, falls)))
-    assert "mine held against mup (2 hidden layers, relu, base rate 0.1): it falls" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "mine compared with mup (2 hidden layers, relu, base rate 0.1): it falls" in printed
 
 
 def test_what_does_not_show_yet_is_said_explained_and_drawn(checked, capsys, tmp_path):

@@ -20,6 +20,7 @@ from ipserver.store.states import ExperimentState, FailureReason
 from ipserver.workers.local_executor import LocalExecutor
 from ipserver.workers.on_ray.actor import Trainer
 from ipserver.workers.on_ray.executor import RayExecutor
+from ipserver.workers.on_ray.worker import death_of
 from tests.faults.processes import children
 from tests.ipserver.scheduling.cases import final_weights, notices, points
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
@@ -255,3 +256,15 @@ def test_no_ray_at_the_address_is_a_clear_error():
         NotReady, match=r"IPLAB_RAY_ADDRESS: nothing answers at 127\.0\.0\.1:1: Connection refused"
     ):
         RayExecutor("127.0.0.1:1")
+
+
+def test_a_dead_process_is_said_in_one_sentence():
+    text = (
+        "The actor died unexpectedly before finishing this task.\n\tclass_name: Trainer\n\tactor_id: 51f7\n"
+        "\tpid: 15887\n\tnamespace: iplab\n\tip: 10.0.0.1\n"
+        "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR ..."
+    )
+    said = "the worker's process 15887 at 10.0.0.1 was killed, for example for lack of memory, or crashed"
+    assert death_of(text) == said
+    assert death_of("The actor is dead because its node has died.\n").endswith("its node has died.")
+    assert death_of("") == "the worker process died"

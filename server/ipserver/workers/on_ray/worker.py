@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from ipserver.workers.on_ray.library import ray
 
 _log = logging.getLogger(__name__)
 
+# Ray's message for an actor whose own process is gone.
+_PROCESS_DIED = "its worker process has died"
 # Ray's message for an actor whose owner is gone. The owner is this process, so other actors would die too,
 # and further tries would use up the attempts of every pack.
 _OWNER_DIED = "its owner has died"
@@ -103,8 +106,17 @@ def result_of(reference: Any) -> SliceReport:
     except ray.exceptions.RayActorError as error:
         if _OWNER_DIED in str(error):
             raise ClusterLost("Ray considers this process dead: the raylet of its machine is gone") from error
-        return worker_lost(str(error).strip() or "the worker process died")
+        return worker_lost(death_of(str(error)), str(error))
     except ray.exceptions.RayError as error:
         _log.exception("a slice was lost")
         return worker_lost(f"{type(error).__name__}: {error}")
     return report
+
+
+def death_of(text: str) -> str:
+    """One sentence for a worker whose process died, in place of Ray's page on actors; else Ray's text."""
+    if _PROCESS_DIED not in text:
+        return text.strip() or "the worker process died"
+    pid, host = re.search(r"\bpid: (\d+)", text), re.search(r"\bip: (\S+)", text)
+    which = (f" {pid[1]}" if pid else "") + (f" at {host[1]}" if host else "")
+    return f"the worker's process{which} was killed, for example for lack of memory, or crashed"
