@@ -161,6 +161,8 @@ def size_problems(batch_size: int, validation_size: int, train_size: int) -> lis
     >>> size_problems(8, 35, train_size=40)[0][0]
     'batch_size'
     """
+    if train_size < 1:
+        return [("dataset", "its training set is empty")]
     if validation_size >= train_size:
         text = f"must leave some of the {train_size:,} training examples, not {validation_size}"
         return [("validation_size", text)]

@@ -88,6 +88,8 @@ def loss_misfit(loss: str, info: DatasetInfo) -> str:
     ''
     """
     needs = LOSSES[loss].labels if loss in LOSSES else "any"
+    if needs in ("classes", "two") and info.classes == 1:
+        return f"{loss!r} needs at least 2 classes, but {info.name!r} has 1; merge it with examples of others"
     if needs == "classes" and info.classes < 2:
         return f"{loss!r} needs classes as labels, but {info.name!r} has real-valued targets; use 'mse'"
     if needs == "two" and info.classes != 2:

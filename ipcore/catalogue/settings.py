@@ -23,10 +23,26 @@ import numbers
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Final, Literal, Protocol, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from ipcore.catalogue.formats import SINGLE, Range, fits
 from ipcore.errors import unknown
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 class Rule(Protocol):
@@ -256,6 +272,31 @@ def value_problems(
             for place, entry in _entries(setting, getattr(value, setting.name)):
                 if text := setting.problem(entry, held):
                     yield place, text
+
+
+def plain(value: T) -> T:
+    """A dataclass of settings, its parts included, with Python's own numbers.
+
+    NumPy's numbers have the right types, too, but their products may overflow, and they cannot be written as
+    JSON.
+
+    Args:
+        value: Its settings have the right types.
+
+    >>> import numpy
+    >>> plain(Interval(numpy.int64(2), numpy.float32(0.5)))
+    Interval(least=2.0, most=0.5, ends='[]')
+    """
+    changed: dict[str, Any] = {}
+    found = settings(type(value))
+    for entry in dataclasses.fields(value):
+        given = getattr(value, entry.name)
+        if (setting := found.get(entry.name)) is not None:
+            kind: Any = setting.kind
+            changed[entry.name] = tuple(map(kind, given)) if setting.repeated else kind(given)
+        elif dataclasses.is_dataclass(given) and not isinstance(given, type):
+            changed[entry.name] = plain(given)
+    return dataclasses.replace(value, **changed) if changed else value  # a part without settings
 
 
 def _entries(setting: Setting, value: Any) -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,15 +36,21 @@ class Pixels:
 class Split:
     """Inputs with their labels.
 
+    Other number types, byte orders and memory layouts are converted to those that torch can read.
+
     Attributes:
-        inputs: Normalized, shape (n, d), float32.
-        labels: Classes, shape (n,), int64; or real-valued targets, shape (n, k), float32.
+        inputs: Normalized, shape (n, d), float32; float64 is kept.
+        labels: Classes, shape (n,), int64; or real-valued targets, shape (n, k), float32; float64 is kept.
         pixels: The same inputs as bytes, if they are images.
     """
 
     inputs: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64] | npt.NDArray[np.float32]
     pixels: Pixels | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "labels"):
+            object.__setattr__(self, name, _readable(getattr(self, name), classes=name == "labels"))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,6 +61,18 @@ class Split:
         if pixels is not None:
             pixels = Pixels(pixels.values[indices], pixels.scale, pixels.shift)
         return Split(self.inputs[indices], self.labels[indices], pixels)
+
+
+def _readable(array: npt.NDArray[Any], *, classes: bool) -> npt.NDArray[Any]:
+    """The array itself, or a copy that torch can read, with integers as int64 if they may be classes."""
+    kind, dtype = array.dtype.kind, array.dtype.newbyteorder("=")
+    if classes and kind in "iu":
+        dtype = np.dtype(np.int64)
+    elif kind == "f" and dtype.itemsize > 8:
+        dtype = np.dtype(np.float64)
+    if dtype == array.dtype and all(stride >= 0 for stride in array.strides):
+        return array
+    return array.astype(dtype, order="C")
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ipcore.catalogue import output_dim
+from ipcore.catalogue.settings import plain
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.engine.losses import LOSSES, correct
@@ -98,6 +99,7 @@ class LimitTrainer:
         if not (config.infinite_width or config.deferred):
             raise ConfigError(["infinite_width: networks of finite width are for ipcore.Trainer"])
         check_pack(config, runs, dataset, dtype)
+        config, runs = plain(config), [plain(run) for run in runs]
         problems = [
             f"{field}: {text}"
             for run in dict.fromkeys(runs)

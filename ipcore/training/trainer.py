@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ipcore.catalogue import output_dim
+from ipcore.catalogue.settings import plain
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.engine.choice import engine_of
@@ -120,6 +121,7 @@ class Trainer:
         if config.infinite_width or config.deferred:
             raise ConfigError(["infinite_width, deferred: are for ipcore.limits.trainer.trainer_of"])
         check_pack(config, runs, dataset, dtype)
+        config, runs = plain(config), [plain(run) for run in runs]
         self.config, self.runs, self.dataset = config, tuple(runs), dataset
         self.device, self.threads = torch.device(device), threads
         if config.precision == "tf32" and self.device.type != "cuda":

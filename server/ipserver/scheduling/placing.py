@@ -84,7 +84,10 @@ class Placing:
             [Demand(ResourceRequest.of(it.shape), it.priority, it.packs) for it in queued],
             self._executor.spare(),
         )
-        giving = {claims[it].lease: queued[whom].experiment for it, whom in found.giving.items()}
+        giving = {
+            claims[it].lease: (queued[whom] if whom >= 0 else claims[~whom]).experiment
+            for it, whom in found.giving.items()
+        }
         if found.start is None:
             return Move(None, giving)
         return Move((queued[found.start.demand].experiment, found.start.node), giving)

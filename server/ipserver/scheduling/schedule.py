@@ -10,6 +10,8 @@ matter which of them decides. The function goes through the waiting packs, most 
   needs on one node (if some of each is free there), so that smaller packs cannot starve it. Others start
   beside it.
 - A pack for which no node has room may be placed to wait for a node that an autoscaler adds, one per kind.
+  If a present node could hold it, room is made and resources are reserved for it as for a waiting pack, since
+  the autoscaler may be unable to add a node.
 """
 
 from __future__ import annotations
@@ -75,7 +77,8 @@ class Schedule:
 
     Attributes:
         start: The pack to start; None: none can.
-        giving: Indices of holdings that must make room, each with the index of the demand that needs it.
+        giving: Indices of holdings that must make room, each with the index of the demand that needs it; ~i
+            stands for holding i, which waits for a node.
             If a pack starts, holdings that would make room for less urgent demands follow in the next call.
     """
 
@@ -156,11 +159,15 @@ class _Walk:
 
     def through(self, demands: Sequence[Demand]) -> Schedule:
         # Leased packs that wait for a node take any node that becomes free, first among equal priorities.
-        waiting = [(it.priority, -1, Demand(it.asked, it.priority)) for it in self._held if not it.node]
-        waiting += [(demand.priority, place, demand) for place, demand in enumerate(demands)]
-        waiting.sort(key=lambda entry: (-entry[0], entry[1]))
+        waiting = [
+            (~position, Demand(it.asked, it.priority))
+            for position, it in enumerate(self._held)
+            if not it.node and not it.leaving
+        ]
+        waiting += enumerate(demands)
+        waiting.sort(key=lambda entry: -entry[1].priority)
         hopeless: list[ResourceRequest] = []
-        for _, place, demand in waiting:
+        for place, demand in waiting:
             for _ in range(min(demand.packs, _ROOM_AT_ONCE)):
                 if demand.asked in hopeless:
                     break  # a more urgent pack of this shape found no room
@@ -170,9 +177,9 @@ class _Walk:
                 if home is not None:
                     self._now[home].take(demand.asked)
                     self._later[home].take(demand.asked)
-                elif place >= 0 and not self._makes_room(demand, place):
+                elif not self._makes_room(demand, place):
                     hopeless.append(demand.asked)
-                    if self._asks_for_node(demand, place):
+                    if place >= 0 and self._asks_for_node(demand, place):
                         return Schedule(Start(place, ""), self._giving)
                     self._reserve(demand.asked)
         return Schedule(None, self._giving)

@@ -157,6 +157,46 @@ def test_seeds(tiny: Dataset, seed):
     assert problem.startswith("runs[0].seed: must")
 
 
+def test_numpys_numbers_train_as_pythons_do(tiny: Dataset):
+    def trained(kind, real, settings: OptimizerSettings) -> Trainer:
+        schedule = Schedule("step", warmup_steps=kind(1), milestones=(kind(2), kind(3)), decay=real(0.5))
+        numbers = {"hidden_layers": kind(2), "width": kind(12), "batch_size": kind(8), "steps": kind(5)}
+        config = replace(CONFIG, **numbers, schedule=schedule, optimizer="momentum")
+        trainer = Trainer(config, [RunConfig(MUP, real(0.125), kind(200), settings=settings)], tiny)
+        trainer.advance()
+        return trainer
+
+    expected = trained(int, float, OptimizerSettings(momentum=0.5, weight_decay=0.25))
+    found = trained(np.uint8, np.float32, OptimizerSettings(np.float32(0.5), weight_decay=np.float16(0.25)))
+    assert found.config == expected.config and type(found.config.width) is int
+    assert type(found.config.schedule.milestones[0]) is int
+    assert type(found.runs[0].seed) is int and type(found.runs[0].settings.momentum) is float
+    assert all(torch.equal(found.state()[name], tensor) for name, tensor in expected.state().items())
+
+
+@pytest.mark.parametrize("kind", ["<i4", ">i8", "u1", "<u8", "reversed"])
+def test_arrays_of_every_kind_train_alike(tiny: Dataset, kind: str):
+    def other(split: Split) -> Split:
+        if kind == "reversed":
+            return Split(split.inputs[::-1].copy()[::-1], split.labels[::-1].copy()[::-1])
+        return Split(split.inputs.astype(">f4"), split.labels.astype(kind))
+
+    states = []
+    for dataset in (tiny, Dataset(tiny.name, other(tiny.train), other(tiny.test), tiny.classes)):
+        trainer = Trainer(replace(CONFIG, steps=3), [RUN], dataset)
+        trainer.advance()
+        states.append(trainer.state())
+    assert all(torch.equal(states[1][name], tensor) for name, tensor in states[0].items())
+
+
+def test_a_dataset_without_examples_or_with_one_class(tiny: Dataset):
+    empty = Dataset(tiny.name, tiny.train.part(np.arange(0)), tiny.test, tiny.classes)
+    assert problems(empty, CONFIG, RUN) == ["dataset: its training set is empty"]
+    one = [Split(split.inputs, split.labels * 0) for split in (tiny.train, tiny.test)]
+    (problem,) = problems(Dataset(tiny.name, *one, classes=1), CONFIG, RUN)
+    assert problem.startswith("loss: 'cross_entropy' needs at least 2 classes, but 'digits' has 1")
+
+
 def test_what_is_no_parameterization_and_no_format(tiny: Dataset):
     assert problems(tiny, CONFIG, replace(RUN, parameterization="mup")) == [
         "runs[0].parameterization: is not a Parameterization; use ipcore.preset"

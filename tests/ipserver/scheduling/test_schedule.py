@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.placement import Cluster, filled
-from ipserver.scheduling.schedule import Demand, Holding, Start, schedule
+from ipserver.scheduling.schedule import Demand, Holding, Schedule, Start, schedule
 
 CPU, TWO, THREE = (ResourceRequest(cpus=cpus) for cpus in (1, 2, 3))
 GPU = ResourceRequest(cpus=1, gpus=1)
@@ -25,8 +25,8 @@ def on(node, asked=CPU, priority=0, **more):
     return Holding(asked, priority, f"n{node}", **more)
 
 
-def awaits(asked=CPU, priority=0):
-    return Holding(asked, priority, "")
+def awaits(asked=CPU, priority=0, **more):
+    return Holding(asked, priority, "", **more)
 
 
 def wants(*asked, priority=0):
@@ -107,6 +107,22 @@ def test_what_waits_for_a_node_takes_one_that_becomes_free_here():
 
     assert start(there, [awaits(CPU)], *wants(CPU)) is None
     assert start(there, [awaits(CPU)], *wants(CPU, priority=1)) == Start(0, "n0")
+
+
+def test_what_waits_for_a_node_is_not_overtaken_where_a_present_node_could_hold_it():
+    """An autoscaler may be unable to add a node: packs that come later must not starve it."""
+    there = cluster({"cpus": 4.0}, expected=[{"cpus": 4.0}])
+    four = ResourceRequest(cpus=4)
+
+    assert start(there, [on(0), awaits(four)], *wants(CPU)) is None
+    assert start(there, [on(0), awaits(four)], *wants(CPU, priority=1)) == Start(0, "n0")
+    assert start(there, [on(0), awaits(four)], *wants(four)) is None
+    # A less urgent pack makes room for it, and nobody less urgent takes what becomes free.
+    assert given_back(there, [awaits(four, priority=2), on(0)], *wants(CPU)) == {1: ~0}
+    leaving = [awaits(four, priority=2), on(0, leaving=True)]
+    assert schedule(there, leaving, wants(CPU, priority=1)) == Schedule(None, {})
+    # What will be given back itself claims nothing.
+    assert start(there, [on(0), awaits(four, leaving=True)], *wants(CPU)) == Start(0, "n0")
 
 
 def test_a_less_urgent_pack_that_waits_for_a_node_lets_a_more_urgent_one_wait():
