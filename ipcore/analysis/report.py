@@ -163,12 +163,14 @@ class Report:
         conclusions: At most one per subject and kind of check.
         notes: What could not be checked and why, and what to change.
         alignments: If alignment was asked for, one per subject: where the network leaves the calculus.
+        measurements: What was measured and cannot be compared: distances to the limit at too few widths.
     """
 
     checks: tuple[Check, ...] = ()
     conclusions: tuple[Conclusion, ...] = ()
     notes: tuple[str, ...] = ()
     alignments: tuple[Conclusion, ...] = ()
+    measurements: tuple[str, ...] = ()
 
 
 def finite(value: float) -> float | None:

@@ -54,6 +54,7 @@ def make_report(
     checks: list[Check] = []
     conclusions: list[Conclusion] = []
     alignments: list[Conclusion] = []
+    measurements: list[str] = []
 
     def add(one: Case, kinds: Iterable[Kind]) -> None:
         for found in (kind.find(one) for kind in kinds):
@@ -61,6 +62,7 @@ def make_report(
             conclusions.extend(found.conclusions)
             alignments.extend(found.alignments)
             notes.extend(f"{one.subject}: {note}" for note in found.notes)
+            measurements.extend(f"{one.subject}: {text}" for text in found.measurements)
 
     for subject, runs in measured.runs.items():
         if len(checks) >= MAX_CHECKS:
@@ -76,7 +78,7 @@ def make_report(
     for subject, runs in _over_rates(measured):
         one = case(subject, runs, (), {})
         add(one, [kind for kind in OVER_RATES if kind in recorded and kind.applies(one)])
-    return Report(tuple(checks), tuple(conclusions), _some(notes), tuple(alignments))
+    return Report(tuple(checks), tuple(conclusions), _some(notes), tuple(alignments), _some(measurements))
 
 
 def _recorded(trained: Trained, kind: Kind) -> bool:

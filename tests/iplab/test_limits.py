@@ -161,10 +161,11 @@ def test_of_two_widths_there_are_distances_but_no_figure(service, client):
     record = {"weights": "none", "probes": {"quantities": ["outputs"], "steps": [4]}}
     experiment = client.create({"spec": spec | {"grid": grid, "record": record}}, experiment_id="two-widths")
     service.train()
-    notes = experiment.refresh().check().notes
-    assert any(
-        "at width 16 from those of width 256, which stands for infinite width" in note for note in notes
-    )
+    report = experiment.refresh().check()
+    (said,) = report.measurements
+    assert said.startswith("mup, ")
+    assert "at width 16 from those of width 256, which stands for infinite width" in said
+    assert not any("distance to the limit" in note for note in report.notes), "said once"
     with pytest.raises(PictureError, match="'limit' to draw: that needs inf, or a width"):
         experiment.plot("limit")
 

@@ -22,8 +22,6 @@ _PICTURES = (".svg", ".png", ".pdf", ".csv")
 _NOTES = 3
 # Verdicts that more runs may change.
 _OPEN = ("undecided", "not bracketed")
-# Beginning of notes with a measurement: distances at too few widths for a slope.
-_MEASURED = "distance to the limit: after "
 # Up to this number of answers there is no overview.
 _FEW = 3
 _HEADINGS = ("step", "size", "theory", "slope", "95 % interval", "verdict")
@@ -109,14 +107,11 @@ def print_report(report: Report, *, why: bool = False) -> None:
     if why and report.checks:
         echo()
         _print_tables(report)
+    for text in report.measurements:
+        echo(folded(text))
     if not report.checks:
-        # Without predictions, the measurements are the answer.
-        for text in report.notes:
-            if text.startswith(_MEASURED):
-                echo(folded(text))
         note("nothing could be compared with theory")
-    left = [text for text in report.notes if report.checks or not text.startswith(_MEASURED)]
-    notes = left if why else _alike(left)
+    notes = report.notes if why else _alike(report.notes)
     shown = notes if why else notes[:_NOTES]
     for text in shown:
         note(f"note: {text}")

@@ -74,7 +74,7 @@ def experiment_page(experiment: Experiment) -> str:
     parts += [_figure(picture) for picture in pictures(experiment, report).values()]
     parts.append("<h2>Results</h2>")
     parts.append(of_table(summary_table(experiment.summary())))
-    parts.append(listed(report.notes))
+    parts += [listed(report.measurements), listed(report.notes)]
     return _page(experiment.display_name or f"Experiment {experiment.id}", parts)
 
 

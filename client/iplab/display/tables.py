@@ -177,7 +177,7 @@ def chosen_table(runs: Sequence[Run], columns: str, title: str = "") -> Table:
     Raises:
         InvalidRequestError: No such column.
     """
-    rows = [run_row(run) | {"run": run.id} for run in runs]
+    rows = [run_row(run) | {"run": run.id, "predicted_regime": run.predicted_regime.words} for run in runs]
     known = list(dict.fromkeys(name for row in rows for name in row))
     chosen = [column(part.strip(), known, "--columns") for part in columns.split(",") if part.strip()]
     results = set(runs[0].results)

@@ -59,7 +59,7 @@ def plot(
         report = experiment.check(alignment=chosen == "alignment-exponents")
         pictures = report.pictures()
         if chosen not in pictures:
-            raise PictureError(_missing(experiment, chosen, pictures, report.notes))
+            raise PictureError(_missing(experiment, chosen, pictures, (*report.measurements, *report.notes)))
         return pictures[chosen]
     if chosen == "rates":
         return rate_curves(experiment, groups, filter)

@@ -26,14 +26,14 @@ class Metrics(Handle):
     """Recorded points, one per row, ordered by run, metric and step.
 
     Attributes:
-        names: The metrics there are: "train_loss", "test_accuracy", of probes "h_change/2" (layer 2).
+        names: Names of the metrics: "train_loss", "test_accuracy", of probes "h_change/2" (layer 2).
         run: [points] index of the run in the grid.
         metric: [points] position in `names`.
         step: [points] updates done, or the update whose batch it is, from 1 (training metrics).
         time: [points] when the worker recorded it, UTC, in milliseconds.
         value: [points] losses in nats, accuracies in [0, 1], probes as their quantity says; finite.
-        settings: Where each run stands in the grid, by its index.
-        diverged: Updates done when the loss was not finite, by the indices of the runs that diverged.
+        settings: Settings of each run, by its index.
+        diverged: Updates done when the loss was not finite, by index of each diverged run.
     """
 
     names: tuple[str, ...]
@@ -101,7 +101,7 @@ class Metrics(Handle):
         return made
 
     def plot(self, metric: str | None = None, by: str | Sequence[str] | None = None) -> Courses:
-        """Its curves over updates: mean and 95 % interval over seeds; shows itself in a notebook.
+        """Its curves over updates: mean and 95 % interval over seeds. A notebook shows the figure.
 
         Args:
             metric: One of `names`, or a quantity of probes ("h_change"), which has a line per layer; None:
@@ -110,8 +110,8 @@ class Metrics(Handle):
                 first that varies. The others have a panel for each value.
 
         Raises:
-            InvalidRequestError: No such axis.
-            PictureError: No points of that metric.
+            InvalidRequestError: There is no such axis.
+            PictureError: The metric has no points.
         """
         from iplab.plotting.curves import curves  # noqa: PLC0415 - only where it is drawn
 

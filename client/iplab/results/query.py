@@ -21,16 +21,16 @@ def query_metrics(
     settings: Callable[[], Mapping[int, Settings]],
     diverged: Callable[[], Mapping[int, int]],
 ) -> Metrics:
-    """Metric points as columns; a stream that breaks is read again from its start.
+    """Metric points as columns. An interrupted stream is read again from its start.
 
     Args:
-        transport: Where to.
+        transport: Channel to the service.
         parent: "experiments/{id}".
-        filter: Which runs.
-        names: Which metrics.
-        steps: First and last.
-        settings: Reads where the runs stand in the grid, by index.
-        diverged: Reads at which step those that diverged did.
+        filter: Filter of runs.
+        names: Names of metrics.
+        steps: First and last step.
+        settings: Reads the settings of runs, by index.
+        diverged: Reads the steps at which runs diverged, by index.
     """
     request = requests.metrics(parent, filter, names, steps)
     found = transport.retry(lambda: collect(transport.stream(transport.runs.QueryMetrics, request)))

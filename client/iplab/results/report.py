@@ -174,6 +174,8 @@ class Report:
         notes: What could not be checked and why, and what to change.
         alignments: If alignment was asked for, one per subject: where the network leaves the calculus, and
             the regime with the measured alignment.
+        measurements: What was measured and cannot be held against theory: distances to the limit at too few
+            widths for a slope.
     """
 
     name: str
@@ -181,6 +183,7 @@ class Report:
     conclusions: tuple[Conclusion, ...]
     notes: tuple[str, ...]
     alignments: tuple[Conclusion, ...] = ()
+    measurements: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         from iplab.display import html  # noqa: PLC0415 - notebooks alone
@@ -194,6 +197,7 @@ class Report:
             html.table_html(("verdict", "answer"), rows)
             if rows
             else html.paragraph("nothing could be compared with theory"),
+            html.listed(self.measurements),
             html.listed(self.notes),
             html.folded(f"every comparison: {len(self.checks)}", _comparisons(self.checks))
             if self.checks

@@ -86,8 +86,8 @@ class Run(RunView):
             which: "final", "initial", or the number of updates after which they were kept.
 
         Raises:
-            NotFoundError: Not kept (or not yet there); the message lists what is.
-            ArtifactDamagedError: Not the recorded size or checksum.
+            NotFoundError: They were not kept, or not yet; the message lists the kept ones.
+            ArtifactDamagedError: The file does not have the recorded size or checksum.
         """
         from iplab.results.weights import parse_weights  # noqa: PLC0415 - numpy only where arrays are wanted
 
@@ -106,17 +106,17 @@ class Run(RunView):
 
         Args:
             path: An artifact, or its path within the run.
-            to: Where to put it: a file, or an existing folder.
-            overwrite: Whether a file that is there is replaced.
+            to: The target: a file, or an existing folder.
+            overwrite: Whether to replace an existing file.
 
         Returns:
             The file.
 
         Raises:
-            NotFoundError: No such artifact.
-            ArtifactDamagedError: Not the recorded size or checksum; nothing is written.
-            FileExistsError: There is such a file, and `overwrite` is false.
-            OSError: It cannot be written.
+            NotFoundError: There is no such artifact.
+            ArtifactDamagedError: The file does not have the recorded size or checksum; nothing is written.
+            FileExistsError: The target exists, and `overwrite` is false.
+            OSError: The target cannot be written.
         """
         artifact = self._artifact(path)
         target = place(artifact, to, overwrite=overwrite)

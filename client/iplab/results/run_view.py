@@ -1,4 +1,4 @@
-"""What a run is, as it was read last: what its sync and async handles have in common."""
+"""Fields of a run as it was last read, shared by the sync and the async class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Failure:
     Attributes:
         reason: "WORKER_LOST", "DATA_UNAVAILABLE", "OUT_OF_MEMORY", "TRAINING_ERROR", ...
         message: One sentence.
-        traceback: The worker's, or "".
+        traceback: The worker's traceback, or "".
         log_tail: The last lines of the worker's log, or "".
     """
 
@@ -44,11 +44,11 @@ class Attempt:
 
     Attributes:
         number: 1, 2, ...
-        owner: The dispatcher that led it.
+        owner: The dispatcher of the attempt.
         first_step: Updates already committed when it started.
         end_reason: Why it ended early ("WORKER_LOST", "LEASE_LOST", ...), or "".
         start_time: When it started (UTC).
-        end_time: When it ended (UTC); None while it lives.
+        end_time: When it ended (UTC); None if it has not ended.
     """
 
     number: int
@@ -60,7 +60,7 @@ class Attempt:
 
 
 class RunView(RunFields, RunSummaryFields, Handle):
-    """The message that was read last.
+    """A run as it was last read.
 
     Attributes:
         id: "r00007", a function of the index.
@@ -106,7 +106,7 @@ class RunView(RunFields, RunSummaryFields, Handle):
 
     @property
     def settings(self) -> Settings:
-        """Where it stands in the grid."""
+        """Its point of the grid."""
         return Settings.of(self)
 
     @property
@@ -116,7 +116,7 @@ class RunView(RunFields, RunSummaryFields, Handle):
 
     @property
     def predicted_regime(self) -> Regime:
-        """What theory predicts for it in the limit of infinite width."""
+        """Theory's prediction in the limit of infinite width."""
         return member(Regime, self._run, "predicted_regime")
 
     @property
@@ -126,7 +126,7 @@ class RunView(RunFields, RunSummaryFields, Handle):
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        """Every time a worker was given this run, oldest first; empty unless read by `run()` or `refresh`."""
+        """All attempts at the run, oldest first; empty unless read by `run()` or `refresh`."""
         return tuple(read(Attempt, attempt) for attempt in self._run.attempts)
 
     def to_dict(self) -> dict[str, object]:

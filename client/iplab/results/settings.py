@@ -1,4 +1,4 @@
-"""What distinguishes the runs of a grid: the columns that frames and figures group by."""
+"""Settings that distinguish the runs of a grid: the columns by which frames and figures group."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """The axes of a grid that say what kind of network a run trains, and with which exponents.
+    """The axes of a grid that define the network of a run, and its exponents.
 
     Attributes:
-        parameterization: Its label.
+        parameterization: Label of the parameterization.
         hidden_layers: L.
         width: m; math.inf for a limit.
         activation: Name.
@@ -32,7 +32,7 @@ class NetworkSettings:
     activation: str
 
 
-# Their names, which are those of fields of runs and of groups of runs.
+# Their names, which are also fields of runs and of groups of runs.
 NETWORK: Final = tuple(entry.name for entry in fields(NetworkSettings))
 
 
@@ -43,7 +43,7 @@ def network_of(group: RunGroup) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Settings(NetworkSettings):
-    """Where a run stands in the grid; the names are those of `Run`, filters and tables.
+    """The point of the grid of a run, with the names of `Run`, filters and tables.
 
     Attributes:
         base_learning_rate: eta.
@@ -55,7 +55,7 @@ class Settings(NetworkSettings):
 
     @classmethod
     def of(cls, run: RunView) -> Settings:
-        """A run's."""
+        """The settings of a run."""
         return cls(*(getattr(run, name) for name in AXES))
 
 
@@ -63,10 +63,10 @@ AXES: Final = tuple(entry.name for entry in fields(Settings))
 
 
 def axis(name: str) -> str:
-    """The axis that a name means, in any case and by another name.
+    """The axis with a name, in upper or lower case, or with a synonym of the name.
 
     Raises:
-        InvalidRequestError: None; the message lists those that there are.
+        InvalidRequestError: There is no such axis; the message lists the existing ones.
 
     >>> axis("depth"), axis("Base learning rate")
     ('hidden_layers', 'base_learning_rate')
@@ -80,6 +80,6 @@ def axis(name: str) -> str:
 
 
 def varying(settings: Iterable[Settings]) -> list[str]:
-    """The axes, seeds apart, that have more than one value."""
+    """The axes except seeds that have more than one value."""
     listed = list(settings)
     return [name for name in AXES if name != "seed" and len({getattr(s, name) for s in listed}) > 1]

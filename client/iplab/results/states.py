@@ -8,7 +8,7 @@ __all__ = ["ExperimentState", "Regime", "RunState", "StudyReason", "StudyState",
 
 
 class StudyVerdict(ApiEnum):
-    """What a study says (`iplab.v1.StudyVerdict` without its prefix). UNKNOWN: nothing is known yet."""
+    """Verdict of a study (`iplab.v1.StudyVerdict` without its prefix). UNKNOWN: nothing is known yet."""
 
     UNKNOWN = "UNKNOWN"
     AGREES = "AGREES"
@@ -23,7 +23,7 @@ class StudyVerdict(ApiEnum):
 
 
 class Regime(ApiEnum):
-    """What theory predicts in the limit of infinite width (`iplab.v1.Regime` without its prefix).
+    """Predicted regime in the limit of infinite width (`iplab.v1.Regime` without its prefix).
 
     UNKNOWN: not covered by theory, or beyond what is analysed. MEASURE: theory does not settle it.
     CONTROLLED_DIVERGENCE: the output grows with the width, hidden layers do not.
@@ -46,7 +46,7 @@ class Regime(ApiEnum):
 
     @property
     def meaning(self) -> str:
-        """In a few words, for those who meet it first."""
+        """A short explanation."""
         return _MEANINGS[self.value]
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Spread(float):
-    """A mean over seeds: the number itself, with how far the values are from each other.
+    """A mean over seeds, with the standard deviation and number of the values.
 
-    It calculates and compares as the mean does; without a value it is NaN. As text it is as in tables.
+    It calculates and compares like the mean; without values it is NaN. Its text is that of tables.
 
     Attributes:
         mean: Mean over the runs that have a value; None if none has.
@@ -52,7 +52,7 @@ class Spread(float):
         return self.mean, self.sd, self.n
 
     def __eq__(self, other: object) -> bool:
-        """Of another spread: all three; of a number: the mean."""
+        """Equality of mean, sd and n with another spread, or of the mean with a number."""
         if isinstance(other, Spread):
             return (self.mean, self.sd, self.n) == (other.mean, other.sd, other.n)
         return float(self) == other
@@ -67,7 +67,7 @@ class Spread(float):
         return f"Spread(mean={self.mean!r}, sd={self.sd!r}, n={self.n})"
 
     def __str__(self) -> str:
-        """As in tables: "0.9370 ± 0.0446", "0.9370" of one value, "-" of none."""
+        """As in tables: "0.9370 ± 0.0446", "0.9370" for one value, "-" for none."""
         if self.mean is None:
             return "-"
         return mean_and_deviation(self.mean, self.sd)
@@ -87,10 +87,11 @@ class SummaryRow(NetworkSettings):
 
     Attributes:
         base_learning_rate: eta.
-        predicted_regime: What theory says of it in the limit of infinite width.
-        runs: How many there are.
-        diverged: How many ended by a loss that is not finite; they are in no mean.
-        unfinished: How many are neither succeeded nor diverged: waiting, training, failed or cancelled.
+        predicted_regime: Theory's prediction in the limit of infinite width.
+        runs: Number of runs.
+        diverged: Number of runs with a loss that was not finite; means exclude them.
+        unfinished: Number of runs that neither succeeded nor diverged: waiting, training, failed or
+            cancelled.
         test_loss: Test loss of the final weights, in nats.
         test_accuracy: Test accuracy of the final weights, in [0, 1].
         test_loss_at_best_validation: Test loss of the weights with the best validation; n = 0 without a
@@ -111,7 +112,7 @@ class SummaryRow(NetworkSettings):
     limit_error: Spread = field(metadata=_of("final_limit_error"))
 
     def spreads(self) -> dict[str, Spread]:
-        """The means by the name of the run's value that they are of: "final_test_loss", ..."""
+        """The means by name of the run's value: "final_test_loss", ..."""
         return {result: getattr(self, name) for name, result in averaged().items()}
 
     def to_dict(self) -> dict[str, object]:
@@ -134,7 +135,7 @@ class SummaryRow(NetworkSettings):
 
 
 class Summary(list[SummaryRow]):
-    """The rows of a results table, in the grid's order; it shows itself at a prompt and in a notebook."""
+    """The rows of a results table, in the grid's order. Shown as a table."""
 
     def to_pandas(self) -> pd.DataFrame:
         """A frame with a row per group of seeds; "test_loss" is a mean, beside it "test_loss_sd" and "_n".
@@ -195,7 +196,7 @@ def spread_of(group: run_service_pb2.RunGroup, value: str) -> Spread:
 
 
 def label(result: str) -> str:
-    """How tables call a value of a run's summary.
+    """Name of a value of a run's summary in tables.
 
     >>> label("final_test_loss"), label("best_validation_step")
     ('final test loss', 'best validation at step')

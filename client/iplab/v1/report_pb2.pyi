@@ -374,6 +374,7 @@ class Report(_message.Message):
     CONCLUSIONS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
     ALIGNMENTS_FIELD_NUMBER: _builtins.int
+    MEASUREMENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"experiments/{experiment}"."""
     @_builtins.property
@@ -394,6 +395,10 @@ class Report(_message.Message):
         calculus, and the regime with the measured alignment.
         """
 
+    @_builtins.property
+    def measurements(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was measured and cannot be held against theory: distances to the limit at too few widths for a slope."""
+
     def __init__(
         self,
         *,
@@ -402,10 +407,11 @@ class Report(_message.Message):
         conclusions: _abc.Iterable[Global___Conclusion] | None = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
         alignments: _abc.Iterable[Global___Conclusion] | None = ...,
+        measurements: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "checks", b"checks", "conclusions", b"conclusions", "name", b"name", "notes", b"notes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "checks", b"checks", "conclusions", b"conclusions", "measurements", b"measurements", "name", b"name", "notes", b"notes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

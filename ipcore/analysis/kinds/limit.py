@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -50,6 +51,17 @@ _NEEDED: Final = (0.05, 0.01)
 _BEYOND: Final = 1e9
 
 
+@dataclass(frozen=True, slots=True)
+class _Few:
+    """Distances at too few widths for a slope, as a sentence."""
+
+    text: str
+
+
+# A comparison, distances without one, or why there are none.
+_Found = Check | _Few | str
+
+
 def _find(case: Case) -> Report:
     diverged = {(run.width, run.seed) for run in case.runs if run.diverged}
     if _is_paired(case):
@@ -58,7 +70,7 @@ def _find(case: Case) -> Report:
     if why := case.trained.not_compared.get(case.subject.parameterization):
         return _report([why])
     reference = _reference(case)
-    found: list[Check | str] = []
+    found: list[_Found] = []
     for step, outputs in sorted(case.outputs.items()):
         limits = {
             seed: one
@@ -78,10 +90,11 @@ def _find(case: Case) -> Report:
     return _report(found)
 
 
-def _report(found: Sequence[Check | str]) -> Report:
+def _report(found: Sequence[_Found]) -> Report:
     return Report(
         checks=tuple(one for one in found if isinstance(one, Check)),
         notes=tuple(f"distance to the limit: {one}" for one in found if isinstance(one, str)),
+        measurements=tuple(f"distance to the limit: {one.text}" for one in found if isinstance(one, _Few)),
     )
 
 
@@ -90,7 +103,7 @@ def _is_paired(case: Case) -> bool:
     return any(one.limit for outputs in case.outputs.values() for one in outputs.values())
 
 
-def _of_paired(case: Case, step: int, diverged: AbstractSet[tuple[int, int]]) -> Check | str | None:
+def _of_paired(case: Case, step: int, diverged: AbstractSet[tuple[int, int]]) -> _Found | None:
     networks: dict[int, dict[int, Outputs]] = {}
     for (width, seed), one in case.outputs[step].items():
         if one.limit is not None and (width, seed) not in diverged:
@@ -114,7 +127,7 @@ def _of_outputs(
     networks: dict[int, dict[int, Outputs]],
     limits: dict[int, Outputs],
     reference: int,
-) -> Check | str:
+) -> _Found:
     whose = "those of infinite width"
     own = max(limit.error for limit in limits.values())
     own_error = f"the particles' own error of f is {_percent(own)}" if own else ""
@@ -131,12 +144,12 @@ def _distances(
     networks: dict[int, dict[int, Outputs]],
     limits: dict[int, Outputs],
     words: tuple[str, str, str],
-) -> Check | str:
+) -> _Found:
     """Of outputs, and what is said about them."""
     after = f"after {step} update{'' if step == 1 else 's'}"
     try:
         if len(networks) < MIN_WIDTHS:
-            return f"{after} {_of_few(distances_by_width(networks, limits), words[1])}"
+            return _Few(f"{after} {_of_few(distances_by_width(networks, limits), words[1])}")
         found = output_distance(networks, limits, needed=_NEEDED)
     except AnalysisError as error:
         return f"{after}: {error}"
@@ -156,7 +169,7 @@ def _of_few(widths: tuple[WidthDistance, ...], whose: str) -> str:
     )
 
 
-def _of_losses(case: Case) -> Check | str:
+def _of_losses(case: Case) -> _Found:
     limits = {run.seed: run for run in case.limits if run.final_test_loss is not None}
     losses: dict[int, list[tuple[float, float]]] = {}
     for run in case.runs:

@@ -67,10 +67,11 @@ def _results(site: Site, experiment: Experiment) -> Context:
     measured = site.pictures.measured(experiment)
     best = experiment.best_rates()
     several = any(row.rates > 1 for row in best)
+    notes = (*measured.report.measurements, *measured.report.notes)
     return {
         "answers": answers(measured.report),
-        "notes": measured.report.notes[:_NOTES],
-        "more_notes": max(0, len(measured.report.notes) - _NOTES),
+        "notes": notes[:_NOTES],
+        "more_notes": max(0, len(notes) - _NOTES),
         "pictures": measured.pictures,
         "best": grid_of(best_table(best)) if several else None,
         "criterion": chosen_by(best[0].criterion) if best else "",

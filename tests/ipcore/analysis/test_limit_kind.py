@@ -116,7 +116,8 @@ def test_of_two_widths_distances_are_said_without_a_slope():
     measured = Measured({HPZ: runs}, {}, (), limits={HPZ: (run(1, 0, 2.0),)}, outputs={HPZ: outputs})
     found = make_report(replace(trained(), widths=(64, 256)), measured)
     assert not found.checks
-    (note,) = [note for note in found.notes if "distance to the limit" in note]
+    (note,) = found.measurements
+    assert not [text for text in found.notes if "distance to the limit" in text]
     assert re.search(
         r"after 4 updates the outputs .* are 30 % \[.*\] at width 64, 20 % \[.*\] at width 256", note
     )

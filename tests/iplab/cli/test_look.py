@@ -82,6 +82,8 @@ def test_the_columns_of_runs_can_be_chosen(iplab, trained):
     assert shown[1].split() == ["run", "width", "final", "test", "loss"]
     first = trained.run(0)
     assert shown[3].split() == ["r00000", "8", f"{first.final_test_loss:.4g}"]
+    regime = iplab("runs", "trained", "--columns", "theory", "--limit", 1).stdout.splitlines()[-1]
+    assert regime.strip() == first.predicted_regime.words, "as other tables have it"
     wrong = iplab("runs", "trained", "--columns", "widht")
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert (

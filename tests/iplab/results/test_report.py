@@ -193,8 +193,11 @@ def test_nothing_checked_is_said(iplab, trained):
 
 def test_distances_at_too_few_widths_are_the_answer(capsys):
     """No slope can be held against theory, but distances were asked for, and measured."""
-    distance = "distance to the limit: after 10 updates the outputs on the test set are 12 % [10 %, 15 %] at"
-    print_report(Report("experiments/e", (), (), ("a slope needs at least 3 widths", distance)))
+    distance = (
+        "mup, L=2: distance to the limit: after 10 updates the outputs are 12 % [10 %, 15 %] at width 64"
+    )
+    note = "a slope needs at least 3 widths"
+    print_report(Report("experiments/e", (), (), (note,), measurements=(distance,)))
     said = capsys.readouterr()
     assert said.out.startswith(distance[:60])
     assert said.err == "nothing could be compared with theory\nnote: a slope needs at least 3 widths\n"
