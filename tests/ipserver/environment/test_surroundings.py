@@ -87,7 +87,7 @@ def test_which_proxy_a_url_goes_through(environment, url, found, monkeypatch):
 
 
 def test_parts_do_not_hear_what_was_meant_for_a_script():
-    flags = "optimize inspect utf8_mode verbose int_max_str_digits".split()
+    flags = ["optimize", "inspect", "utf8_mode", "verbose", "int_max_str_digits"]
     script = f"import sys; print(*[getattr(sys.flags, name) for name in {flags}], sys.warnoptions)"
     left = {"PYTHONOPTIMIZE": "2", "PYTHONINSPECT": "1", "PYTHONWARNINGS": "error", "LC_ALL": "C"}
     left |= {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -46,7 +46,8 @@ class Trainer:
 
     def profile(self, asked: ResourceRequest) -> MachineProfile:
         """Measure the speed of a worker of this size."""
-        return self._library().measure(asked)
+        measured: MachineProfile = self._library().measure(asked)
+        return measured
 
     def where(self) -> str:
         """Id of the actor's node."""
