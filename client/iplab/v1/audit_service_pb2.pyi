@@ -82,7 +82,7 @@ Global___ListAuditEntriesResponse: _TypeAlias = ListAuditEntriesResponse  # noqa
 
 @_typing.final
 class AuditEntry(_message.Message):
-    """A call. Requests are not kept: only what they concern."""
+    """A recorded call. Of its request only the resource and project are kept."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -96,29 +96,29 @@ class AuditEntry(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     CALLS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
-    """The user of the token, also of one that has expired or was revoked; empty: unknown, or the service does not ask.
+    """The user of the token, even if it has expired or was revoked. Empty: unknown, or the service has no users.
     "os:alice": a user of the operating system, by a command. "study s for alice", "retention rule of project lab": the
-    service by itself.
+    service itself.
     """
     method: _builtins.str
-    """"iplab.v1.ExperimentService/CancelExperiment"; of an operator's command "ipserver project grant writer"."""
+    """"iplab.v1.ExperimentService/CancelExperiment"; for an operator's command, "ipserver project grant writer"."""
     resource: _builtins.str
     """Name of the resource concerned: "experiments/{experiment}", "experiments/{experiment}/runs/{run}", ... Empty:
-    none, or unknown because the request was refused before it was read.
+    none, or the request was refused before it was read.
     """
     project: _builtins.str
     """Id of the project concerned; empty: none, or unknown."""
     peer: _builtins.str
-    """IP address that the call came from (of a proxy, if there is one), or "unix"; of a command, and of what the
-    service does by itself, the name of the host.
+    """IP address of the caller (or of its proxy), or "unix". For commands and for changes by the service itself: the
+    name of the host.
     """
     code: _builtins.str
     """Result, as the name of a gRPC status code: "OK", "PERMISSION_DENIED". Exactly the calls with OK have taken effect,
-    whatever became of their answers. UNAVAILABLE: the database failed; if the change was made all the same, there is
-    an entry with OK, too. Empty in entries of before, whose result is not known.
+    even if their answers were lost. UNAVAILABLE: the database failed; if the change was made nevertheless, there is
+    also an entry with OK. Empty in entries of earlier versions, which did not record results.
     """
     calls: _builtins.int
-    """Number of calls that the entry stands for. Under a flood of refused calls only some get an entry of their own; the
+    """Number of calls that the entry stands for. If very many calls are refused, only some get their own entry; the
     others are counted by user and result, in entries without method and peer.
     """
     @_builtins.property
@@ -127,7 +127,7 @@ class AuditEntry(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When its result was known; unset in entries of before, whose result never was."""
+        """When its result was known; unset in entries of earlier versions, which did not record results."""
 
     def __init__(
         self,

@@ -47,10 +47,10 @@ class AuditServiceServicer:
     """
 
     def ListAuditEntries(self, request, context):
-        """Calls that change something, and calls that were refused, newest first, by page: those that concern projects in
-        which the caller is admin. Admins of all projects also see those that concern none, such as calls without a valid
-        token. A call of a method that needs the role writer or admin is written down in the transaction by which it changes
-        something, or, if it changes nothing, when it has ended; so this call is, too.
+        """Calls that changed something and calls that were refused, newest first, by page. The list has the calls that
+        concern projects in which the caller is admin. Admins of all projects also see calls that concern no project, such
+        as calls without a valid token. A call of a method that needs the role writer or admin is recorded in the
+        transaction that makes its change, or, if it changes nothing, when it ends. Calls of this method are recorded too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,10 +34,10 @@ class AuditServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEntriesRequest, _audit_service_pb2.ListAuditEntriesResponse]
-    """Calls that change something, and calls that were refused, newest first, by page: those that concern projects in
-    which the caller is admin. Admins of all projects also see those that concern none, such as calls without a valid
-    token. A call of a method that needs the role writer or admin is written down in the transaction by which it changes
-    something, or, if it changes nothing, when it has ended; so this call is, too.
+    """Calls that changed something and calls that were refused, newest first, by page. The list has the calls that
+    concern projects in which the caller is admin. Admins of all projects also see calls that concern no project, such
+    as calls without a valid token. A call of a method that needs the role writer or admin is recorded in the
+    transaction that makes its change, or, if it changes nothing, when it ends. Calls of this method are recorded too.
     """
 
 @_typing.type_check_only
@@ -46,10 +46,10 @@ class AuditServiceAsyncStub(AuditServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEntriesRequest, _audit_service_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
-    """Calls that change something, and calls that were refused, newest first, by page: those that concern projects in
-    which the caller is admin. Admins of all projects also see those that concern none, such as calls without a valid
-    token. A call of a method that needs the role writer or admin is written down in the transaction by which it changes
-    something, or, if it changes nothing, when it has ended; so this call is, too.
+    """Calls that changed something and calls that were refused, newest first, by page. The list has the calls that
+    concern projects in which the caller is admin. Admins of all projects also see calls that concern no project, such
+    as calls without a valid token. A call of a method that needs the role writer or admin is recorded in the
+    transaction that makes its change, or, if it changes nothing, when it ends. Calls of this method are recorded too.
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -61,10 +61,10 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _audit_service_pb2.ListAuditEntriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ListAuditEntriesResponse, _abc.Awaitable[_audit_service_pb2.ListAuditEntriesResponse]]:
-        """Calls that change something, and calls that were refused, newest first, by page: those that concern projects in
-        which the caller is admin. Admins of all projects also see those that concern none, such as calls without a valid
-        token. A call of a method that needs the role writer or admin is written down in the transaction by which it changes
-        something, or, if it changes nothing, when it has ended; so this call is, too.
+        """Calls that changed something and calls that were refused, newest first, by page. The list has the calls that
+        concern projects in which the caller is admin. Admins of all projects also see calls that concern no project, such
+        as calls without a valid token. A call of a method that needs the role writer or admin is recorded in the
+        transaction that makes its change, or, if it changes nothing, when it ends. Calls of this method are recorded too.
         """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

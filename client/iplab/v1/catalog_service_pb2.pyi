@@ -163,7 +163,7 @@ class Dataset(_message.Message):
     name: _builtins.str
     """Name in specs."""
     description: _builtins.str
-    """One line for people."""
+    """One-line description."""
     input_dim: _builtins.int
     """Numbers per input."""
     classes: _builtins.int
@@ -175,11 +175,11 @@ class Dataset(_message.Message):
     state: Global___DatasetState.ValueType
     """State as last reported."""
     problem: _builtins.str
-    """What is wrong and how to mend it, if the dataset is unavailable."""
+    """What is wrong and what to do, if the dataset is unavailable."""
     target_dim: _builtins.int
     """Numbers per target; 0 for classes."""
     note: _builtins.str
-    """What could not be verified, if the dataset is available."""
+    """What could not be verified, of an available dataset."""
     def __init__(
         self,
         *,
@@ -214,7 +214,7 @@ class DatasetFamily(_message.Message):
     name: _builtins.str
     """Name before the colon."""
     description: _builtins.str
-    """One line for people."""
+    """One-line description."""
     @_builtins.property
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DatasetParameter]:
         """Parameters in the order of the canonical name. All have defaults."""
@@ -247,11 +247,11 @@ class DatasetParameter(_message.Message):
     name: _builtins.str
     """Name before the equals sign."""
     description: _builtins.str
-    """One line for people."""
+    """One-line description."""
     default_value: _builtins.str
     """Default value, as text."""
     allowed: _builtins.str
-    """Allowed values, as text for people."""
+    """Description of the allowed values."""
     def __init__(
         self,
         *,
@@ -283,7 +283,7 @@ class Limits(_message.Message):
     max_runs: _builtins.int
     """Runs in one experiment."""
     max_width: _builtins.int
-    """Width m. What a network of a width needs, dense or with deferred weights, is bounded by `max_run_memory_bytes`."""
+    """Width m. The memory of a network, dense or with deferred weights, is bounded by `max_run_memory_bytes`."""
     max_hidden_layers: _builtins.int
     """Hidden layers L."""
     max_steps: _builtins.int

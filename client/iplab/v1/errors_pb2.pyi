@@ -33,13 +33,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 4
     """ALREADY_EXISTS: the request id was used with another request."""
     ERROR_REASON_WATCH_OVERFLOW: _ErrorReason.ValueType  # 5
-    """ABORTED: a watcher fell too far behind; watch again from the last event received."""
+    """ABORTED: the watcher fell too far behind; watch again from the last event received."""
     ERROR_REASON_ARTIFACT_DAMAGED: _ErrorReason.ValueType  # 6
     """DATA_LOSS: a stored file does not have its recorded size or checksum."""
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 7
     """UNAVAILABLE: the store cannot be reached now; retry."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 8
-    """INTERNAL: a defect of the service; the details are in its log under the id in the message."""
+    """INTERNAL: a bug in the service; its log has the details under the id in the message."""
     ERROR_REASON_TOO_EXPENSIVE: _ErrorReason.ValueType  # 9
     """RESOURCE_EXHAUSTED: the answer would take too long or be too large; the message says what to reduce."""
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 10
@@ -47,14 +47,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 11
     """PERMISSION_DENIED: the caller's role in the project does not allow it."""
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 12
-    """RESOURCE_EXHAUSTED: a limit of the project or user is reached; google.rpc.QuotaFailure says which, and
-    google.rpc.RetryInfo until when, if that is known.
+    """RESOURCE_EXHAUSTED: a limit of the project or user is reached; google.rpc.QuotaFailure names it, and
+    google.rpc.RetryInfo has the time after which to retry, if that is known.
     """
     ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 13
-    """ABORTED: the resource is no longer what the etag stands for; read it again, and decide again."""
+    """ABORTED: the resource has changed since the etag was read; read it again, and decide again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Reasons in google.rpc.ErrorInfo (domain "iplab"), where the prefix ERROR_REASON_ is left out."""
+    """Reasons in google.rpc.ErrorInfo (domain "iplab"), there without the prefix ERROR_REASON_."""
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
@@ -67,13 +67,13 @@ ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 3
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 4
 """ALREADY_EXISTS: the request id was used with another request."""
 ERROR_REASON_WATCH_OVERFLOW: ErrorReason.ValueType  # 5
-"""ABORTED: a watcher fell too far behind; watch again from the last event received."""
+"""ABORTED: the watcher fell too far behind; watch again from the last event received."""
 ERROR_REASON_ARTIFACT_DAMAGED: ErrorReason.ValueType  # 6
 """DATA_LOSS: a stored file does not have its recorded size or checksum."""
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 7
 """UNAVAILABLE: the store cannot be reached now; retry."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 8
-"""INTERNAL: a defect of the service; the details are in its log under the id in the message."""
+"""INTERNAL: a bug in the service; its log has the details under the id in the message."""
 ERROR_REASON_TOO_EXPENSIVE: ErrorReason.ValueType  # 9
 """RESOURCE_EXHAUSTED: the answer would take too long or be too large; the message says what to reduce."""
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 10
@@ -81,9 +81,9 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 10
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 11
 """PERMISSION_DENIED: the caller's role in the project does not allow it."""
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 12
-"""RESOURCE_EXHAUSTED: a limit of the project or user is reached; google.rpc.QuotaFailure says which, and
-google.rpc.RetryInfo until when, if that is known.
+"""RESOURCE_EXHAUSTED: a limit of the project or user is reached; google.rpc.QuotaFailure names it, and
+google.rpc.RetryInfo has the time after which to retry, if that is known.
 """
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 13
-"""ABORTED: the resource is no longer what the etag stands for; read it again, and decide again."""
+"""ABORTED: the resource has changed since the etag was read; read it again, and decide again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

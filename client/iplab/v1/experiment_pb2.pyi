@@ -32,7 +32,7 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     EXPERIMENT_STATE_UNSPECIFIED: _ExperimentState.ValueType  # 0
     """Never sent by the service."""
     EXPERIMENT_STATE_QUEUED: _ExperimentState.ValueType  # 1
-    """Accepted and durable; nothing trains yet."""
+    """Accepted and durable; no run trains yet."""
     EXPERIMENT_STATE_RUNNING: _ExperimentState.ValueType  # 2
     """At least one run trains or has ended, and at least one has not ended."""
     EXPERIMENT_STATE_PAUSING: _ExperimentState.ValueType  # 7
@@ -54,7 +54,7 @@ class ExperimentState(_ExperimentState, metaclass=_ExperimentStateEnumTypeWrappe
 EXPERIMENT_STATE_UNSPECIFIED: ExperimentState.ValueType  # 0
 """Never sent by the service."""
 EXPERIMENT_STATE_QUEUED: ExperimentState.ValueType  # 1
-"""Accepted and durable; nothing trains yet."""
+"""Accepted and durable; no run trains yet."""
 EXPERIMENT_STATE_RUNNING: ExperimentState.ValueType  # 2
 """At least one run trains or has ended, and at least one has not ended."""
 EXPERIMENT_STATE_PAUSING: ExperimentState.ValueType  # 7
@@ -130,7 +130,7 @@ class Experiment(_message.Message):
     uid: _builtins.str
     """Unique id, never reused, even if a resource name is. Output only."""
     display_name: _builtins.str
-    """Free text for people, on one line."""
+    """Display name: free text on one line."""
     priority: _builtins.int
     """Packs of higher priority are placed first. In a full cluster, packs of lower priority make room for them and
     continue later from a checkpoint. Default 0.
@@ -148,30 +148,30 @@ class Experiment(_message.Message):
     sequence: _builtins.int
     """Number of the newest event. Output only."""
     mlflow_pending_runs: _builtins.int
-    """Number of runs that MLflow does not hold completely yet. Output only."""
+    """Number of runs that are not completely forwarded to MLflow yet. Output only."""
     project: _builtins.str
-    """Id of its project: who may see it, and whose limits count. Empty in a request: the only project in which the
-    caller may submit, or "default".
+    """Id of its project, which decides who may see it and which limits apply. Empty in a request: the only project in
+    which the caller may submit, or "default".
     """
     owner: _builtins.str
-    """The user who asked for it; empty if the service does not ask who its users are. Output only."""
+    """The user who submitted it; empty if the service has no users. Output only."""
     etag: _builtins.str
-    """Changes whenever something changes that UpdateExperiment can change; progress does not change it. Output only,
-    except in UpdateExperiment.
+    """Changes with every change of a field that UpdateExperiment can change, but not with progress. Output only, except
+    in UpdateExperiment.
     """
     notes: _builtins.str
-    """Free text for people, on any number of lines."""
+    """Free text on any number of lines."""
     estimated_seconds: _builtins.float
-    """Rough time that training takes, in seconds, if nothing else trains. Only in answers to validate_only."""
+    """Rough estimate of the training time in seconds, if nothing else trains. Only in answers to validate_only."""
     estimate_basis: _builtins.str
-    """What the estimate rests on. Only in answers to validate_only."""
+    """Basis of the estimate. Only in answers to validate_only."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """At most 32 labels; keys [a-z][a-z0-9_-]{0,62}, values free text on one line."""
+        """At most 32 labels. Keys match [a-z][a-z0-9_-]{0,62}; values are free text on one line."""
 
     @_builtins.property
     def spec(self) -> _spec_pb2.ExperimentSpec:
-        """What to train. Required. Extensions add to the axes of its grid; nothing else changes."""
+        """What to train. Required. Extensions add to the axes of its grid; the rest never changes."""
 
     @_builtins.property
     def counts(self) -> Global___RunCounts:
@@ -201,15 +201,15 @@ class Experiment(_message.Message):
 
     @_builtins.property
     def delete_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was deleted; unset: it is not. Output only."""
+        """When it was deleted; unset if it is not deleted. Output only."""
 
     @_builtins.property
     def purge_time(self) -> _timestamp_pb2.Timestamp:
-        """From when on it is purged: until then a deleted experiment can be undeleted. Output only."""
+        """When it will be purged; until then a deleted experiment can be undeleted. Output only."""
 
     @_builtins.property
     def queue_place(self) -> Global___QueuePlace:
-        """While it is QUEUED and its packs are planned: where it stands. Only in GetExperiment. Output only."""
+        """Its place in the queue, while it is QUEUED and its packs are planned. Only in GetExperiment. Output only."""
 
     def __init__(
         self,
@@ -253,8 +253,8 @@ Global___Experiment: _TypeAlias = Experiment  # noqa: Y015
 
 @_typing.final
 class QueuePlace(_message.Message):
-    """Where a waiting experiment stands: an estimate, made when it is asked for. It counts packs, whatever each of them asks
-    for, and changes as others submit.
+    """Place of a waiting experiment in the queue, estimated for each request. It counts packs, whatever resources each of
+    them needs, and changes as others submit.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -262,13 +262,13 @@ class QueuePlace(_message.Message):
     PACKS_BEFORE_FIELD_NUMBER: _builtins.int
     EXPECTED_START_TIME_FIELD_NUMBER: _builtins.int
     packs_before: _builtins.int
-    """Packs that wait and are likely to start before its first one: all of higher priority, older ones of its project, and
-    those of other projects that fair share puts before it.
+    """Waiting packs that are likely to start before its first one: all of higher priority, older ones of its project, and
+    those of other projects that fair share places before it.
     """
     @_builtins.property
     def expected_start_time(self) -> _timestamp_pb2.Timestamp:
-        """When its first pack is likely to start, at the pace of the last packs that were trained; unset if that is unknown,
-        because nothing trains, or nothing ended within a day.
+        """When its first pack is likely to start, from the rate at which recent packs ended. Unset if no pack trains or none
+        ended within a day.
         """
 
     def __init__(
@@ -317,7 +317,7 @@ class RunCounts(_message.Message):
     cancelled: _builtins.int
     """Ended by request."""
     paused: _builtins.int
-    """Waiting for the experiment to be resumed."""
+    """Paused with their experiment."""
     def __init__(
         self,
         *,
@@ -373,7 +373,7 @@ class ExperimentEvent(_message.Message):
 
     @_builtins.property
     def notice(self) -> Global___Notice:
-        """A message for people, about a retry, an awaited resource, or room made for other packs."""
+        """A message about a retry, a resource that is waited for, or room made for other packs."""
 
     @_builtins.property
     def experiment_extended(self) -> Global___ExperimentExtended:
@@ -381,7 +381,7 @@ class ExperimentEvent(_message.Message):
 
     @_builtins.property
     def experiment_updated(self) -> Global___ExperimentUpdated:
-        """What describes it, or its priority, was changed (UpdateExperiment)."""
+        """Its description or priority was changed (UpdateExperiment)."""
 
     def __init__(
         self,
@@ -547,7 +547,7 @@ Global___ExperimentExtended: _TypeAlias = ExperimentExtended  # noqa: Y015
 
 @_typing.final
 class ExperimentUpdated(_message.Message):
-    """What describes the experiment, or its priority, was changed."""
+    """The description of the experiment, or its priority, was changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -576,12 +576,12 @@ class ExperimentUpdated(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
-    """The new name for people, if it was changed."""
+    """The new display name, if it was changed."""
     priority: _builtins.int
     """The new priority, if it was changed."""
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What was changed, by name: "display_name", "labels", "notes", "priority"."""
+        """Names of the changed fields: "display_name", "labels", "notes", "priority"."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -605,7 +605,7 @@ Global___ExperimentUpdated: _TypeAlias = ExperimentUpdated  # noqa: Y015
 
 @_typing.final
 class Notice(_message.Message):
-    """A message for people."""
+    """A message to the reader."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -31,16 +31,16 @@ class CreateExperimentRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     experiment_id: _builtins.str
-    """Id that becomes the last part of the name: [a-z]([a-z0-9-]{0,61}[a-z0-9])?. Empty: the service
+    """Id, the last part of the name: [a-z]([a-z0-9-]{0,61}[a-z0-9])?. Empty: the service
     chooses one.
     """
     request_id: _builtins.str
     """A UUID chosen by the caller. The same id with the same request returns the first answer; with another
-    request it is refused (ALREADY_EXISTS, reason REQUEST_ID_REUSED). Empty: a repeated request is not recognized.
+    request it is refused (ALREADY_EXISTS, reason REQUEST_ID_REUSED). Empty: repeated requests are not recognized.
     """
     validate_only: _builtins.bool
-    """If true, nothing is created: the answer is the experiment as it would be, with counts, memory estimate
-    and warnings.
+    """If true, nothing is created: the answer is the experiment that would be created, with counts, memory estimate and
+    warnings.
     """
     @_builtins.property
     def experiment(self) -> _experiment_pb2.Experiment:
@@ -93,7 +93,7 @@ class BatchGetExperimentsRequest(_message.Message):
     NAMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"experiments/{experiment}", 1 to 100 of them, perhaps of several projects."""
+        """"experiments/{experiment}", 1 to 100 of them, of any projects."""
 
     def __init__(
         self,
@@ -147,9 +147,10 @@ class ListExperimentsRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
-    """AIP-160: comparisons joined by AND, OR and NOT, in any case, with parentheses. Fields: state, experiment,
-    priority, project, owner, labels.KEY, and create_time, start_time, end_time, which are compared by <, <=, >, >= with
-    RFC 3339 times or days (UTC). Example: state = RUNNING AND labels.team = "theory" AND create_time >= 2026-11-27.
+    """AIP-160: comparisons joined by AND, OR and NOT (in upper or lower case), with parentheses. Fields: state,
+    experiment, priority, project, owner, labels.KEY, and create_time, start_time, end_time, which are compared by <,
+    <=, >, >= with RFC 3339 times or days (UTC).
+    Example: state = RUNNING AND labels.team = "theory" AND create_time >= 2026-11-27.
     """
     show_deleted: _builtins.bool
     """Whether deleted experiments that are not purged yet are listed too."""
@@ -181,7 +182,7 @@ class ListExperimentsResponse(_message.Message):
     next_page_token: _builtins.str
     """Token of the next page; empty on the last page."""
     unmatched: _builtins.str
-    """If the filter matches nothing: its values that no experiment has, and those that there are. Else empty."""
+    """If the filter matches nothing: which of its values no experiment has, and which values exist. Else empty."""
     @_builtins.property
     def experiments(self) -> _containers.RepeatedCompositeFieldContainer[_experiment_pb2.Experiment]:
         """Newest first."""
@@ -269,7 +270,7 @@ Global___ResumeExperimentRequest: _TypeAlias = ResumeExperimentRequest  # noqa: 
 
 @_typing.final
 class ExtendExperimentRequest(_message.Message):
-    """Request of ExtendExperiment. At least one axis must be given; values that the grid has already are refused."""
+    """Request of ExtendExperiment. At least one axis must be given. Values that the grid already has are refused."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -283,11 +284,11 @@ class ExtendExperimentRequest(_message.Message):
     """"experiments/{experiment}"."""
     request_id: _builtins.str
     """A UUID chosen by the caller. The same id with the same request adds nothing twice: the answer is the
-    experiment as it is. With another request it is refused (ALREADY_EXISTS, reason REQUEST_ID_REUSED). Empty: a
+    present experiment. With another request it is refused (ALREADY_EXISTS, reason REQUEST_ID_REUSED). Empty: a
     repeated request is refused because its values are there already.
     """
     validate_only: _builtins.bool
-    """If true, nothing is added: the answer is the experiment as it would be."""
+    """If true, nothing is added: the answer is the experiment that would result."""
     @_builtins.property
     def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Seeds to add."""
@@ -329,9 +330,9 @@ class RetryFailedRunsRequest(_message.Message):
     name: _builtins.str
     """"experiments/{experiment}"."""
     request_id: _builtins.str
-    """A UUID chosen by the caller. The same id with the same request trains nothing a second time, whatever has become
-    of the runs: the answer is the experiment as it is. With another request it is refused (ALREADY_EXISTS, reason
-    REQUEST_ID_REUSED). Empty: runs that have failed again since are trained again.
+    """A UUID chosen by the caller. The same id with the same request trains nothing a second time, whatever the state of
+    the runs is: the answer is the present experiment. With another request it is refused (ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED). Empty: runs that have failed again are trained again.
     """
     def __init__(
         self,
@@ -358,7 +359,7 @@ class DeleteExperimentRequest(_message.Message):
     name: _builtins.str
     """"experiments/{experiment}"."""
     etag: _builtins.str
-    """If given, nothing is deleted unless this is the experiment's etag."""
+    """If given, the experiment is deleted only if this is its present etag."""
     def __init__(
         self,
         *,
@@ -427,14 +428,14 @@ class UpdateExperimentRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def experiment(self) -> _experiment_pb2.Experiment:
-        """Its name says which experiment; fields that the mask names have their new values. If it has an etag, nothing is
-        changed unless that is the experiment's etag now.
+        """The experiment's name, and the new values of the fields in the mask. If it has an etag, the change is made only if
+        that is the experiment's present etag.
         """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """What to change: "display_name", "labels", "labels.KEY" (that one label; it is removed if it is not given),
-        "notes", "priority", or "*" for all of these. Empty: those of them that are given.
+        """What to change: "display_name", "labels", "labels.KEY" (one label; it is removed if it has no value),
+        "notes", "priority", or "*" for all of these. Empty: those that have values.
         """
 
     def __init__(
@@ -479,7 +480,7 @@ Global___WatchExperimentRequest: _TypeAlias = WatchExperimentRequest  # noqa: Y0
 
 @_typing.final
 class WatchExperimentResponse(_message.Message):
-    """Some events, in order."""
+    """A batch of events, in order."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -113,7 +113,7 @@ class ExperimentServiceServicer:
     """
 
     def CreateExperiment(self, request, context):
-        """Accepts an experiment. It is validated as a whole, expanded and durable before this returns.
+        """Accepts an experiment. When this returns, it is validated as a whole, expanded and durable.
         Errors: INVALID_ARGUMENT (every wrong field named, nothing created), ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -128,9 +128,9 @@ class ExperimentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetExperiments(self, request, context):
-        """Several experiments, as listings show them, in the order of the request (AIP-231): all of them or none. Errors:
-        NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be larger
-        than 2 MiB: ask for fewer).
+        """Several experiments, with the fields of listings, in the order of the request (AIP-231): all of them or none.
+        Errors: NOT_FOUND (the first eight missing ones are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the
+        answer would be larger than 2 MiB: ask for fewer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,7 +145,7 @@ class ExperimentServiceServicer:
 
     def CancelExperiment(self, request, context):
         """Requests all unfinished runs to stop: queued runs at once, training runs at their next slice boundary.
-        Cancelling an ended experiment changes nothing and is no error.
+        Cancelling an ended experiment changes nothing and is not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,7 +154,7 @@ class ExperimentServiceServicer:
     def PauseExperiment(self, request, context):
         """Pauses an experiment until it is resumed. Packs in training are given back at their next slice boundary with
         a checkpoint (state PAUSING until then, PAUSED from then on). A paused experiment can be cancelled. Pausing
-        an experiment that is paused, has ended or is being cancelled changes nothing and is no error.
+        an experiment that is paused, has ended or is being cancelled changes nothing and is not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,7 +162,7 @@ class ExperimentServiceServicer:
 
     def ResumeExperiment(self, request, context):
         """Resumes a paused experiment from its checkpoints. The final weights are bit for bit those without the pause.
-        Resuming an experiment that is not paused changes nothing and is no error.
+        Resuming an experiment that is not paused changes nothing and is not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,7 +170,7 @@ class ExperimentServiceServicer:
 
     def ExtendExperiment(self, request, context):
         """Adds seeds, widths or base learning rates to the grid of an experiment. The new runs are numbered after the
-        existing ones and get the numbers that they would have had if everything had been asked for at once. An
+        existing ones and get the same numbers as if the whole grid had been submitted at once. An
         experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
         paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
         being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
@@ -180,11 +180,11 @@ class ExperimentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryFailedRuns(self, request, context):
-        """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
-        no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
-        experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
-        would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
-        deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+        """Trains all failed runs again, from where they stopped. Recorded points, numbers and indices stay; steps after the
+        last checkpoint are repeated without being recorded; each pack gets a new budget of attempts. An experiment that
+        has ended FAILED runs again until these runs have ended. Diverged runs have not failed: the same numbers would
+        diverge again. Without failed runs nothing changes, which is not an error. Errors: INVALID_ARGUMENT (the experiment
+        is deleted or was cancelled), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
         RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -194,7 +194,7 @@ class ExperimentServiceServicer:
     def DeleteExperiment(self, request, context):
         """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
         undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
-        error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+        error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or it belongs to a study that has not ended),
         NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -202,7 +202,7 @@ class ExperimentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndeleteExperiment(self, request, context):
-        """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+        """Restores a deleted experiment. Undeleting one that is not deleted changes nothing and is not an error. Errors:
         INVALID_ARGUMENT (it is being purged), NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -210,20 +210,19 @@ class ExperimentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PurgeExperiment(self, request, context):
-        """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
-        once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
-        stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+        """Purges a deleted experiment now. Once no worker can still write, a dispatcher removes its weights and other files,
+        then its records. After this answer it cannot be undeleted. Its runs in MLflow stay. Its id is never used again.
+        Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateExperiment(self, request, context):
-        """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
-        the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
-        place. Runs that MLflow holds already keep the description that they were sent with. What is changed leaves an event.
-        Errors: INVALID_ARGUMENT
-        (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+        """Changes the description and priority of an experiment in any state (AIP-134). A new priority applies from the next
+        scheduling decision on; packs in training are stopped only if a more urgent pack needs their place. Runs that are
+        in MLflow keep the description with which they were sent. The change is recorded as an event. Errors:
+        INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
         RESOURCE_EXHAUSTED (the priority is above a limit).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -231,9 +230,9 @@ class ExperimentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchExperiment(self, request, context):
-        """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
-        the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
-        WATCH_OVERFLOW and may continue from the last event it received.
+        """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after the
+        event that makes the experiment terminal, unless the experiment was extended after it. A watcher that reads too
+        slowly gets ABORTED with reason WATCH_OVERFLOW and may continue from the last event it received.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

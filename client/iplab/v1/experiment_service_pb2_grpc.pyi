@@ -35,73 +35,72 @@ class ExperimentServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExperimentServiceAsyncStub: ...
     CreateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateExperimentRequest, _experiment_pb2.Experiment]
-    """Accepts an experiment. It is validated as a whole, expanded and durable before this returns.
+    """Accepts an experiment. When this returns, it is validated as a whole, expanded and durable.
     Errors: INVALID_ARGUMENT (every wrong field named, nothing created), ALREADY_EXISTS.
     """
     GetExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_pb2.Experiment]
     """One experiment. Errors: NOT_FOUND."""
     BatchGetExperiments: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.BatchGetExperimentsRequest, _experiment_service_pb2.BatchGetExperimentsResponse]
-    """Several experiments, as listings show them, in the order of the request (AIP-231): all of them or none. Errors:
-    NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be larger
-    than 2 MiB: ask for fewer).
+    """Several experiments, with the fields of listings, in the order of the request (AIP-231): all of them or none.
+    Errors: NOT_FOUND (the first eight missing ones are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the
+    answer would be larger than 2 MiB: ask for fewer).
     """
     ListExperiments: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ListExperimentsRequest, _experiment_service_pb2.ListExperimentsResponse]
     """Experiments, newest first, by page."""
     CancelExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.CancelExperimentRequest, _experiment_pb2.Experiment]
     """Requests all unfinished runs to stop: queued runs at once, training runs at their next slice boundary.
-    Cancelling an ended experiment changes nothing and is no error.
+    Cancelling an ended experiment changes nothing and is not an error.
     """
     PauseExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseExperimentRequest, _experiment_pb2.Experiment]
     """Pauses an experiment until it is resumed. Packs in training are given back at their next slice boundary with
     a checkpoint (state PAUSING until then, PAUSED from then on). A paused experiment can be cancelled. Pausing
-    an experiment that is paused, has ended or is being cancelled changes nothing and is no error.
+    an experiment that is paused, has ended or is being cancelled changes nothing and is not an error.
     """
     ResumeExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeExperimentRequest, _experiment_pb2.Experiment]
     """Resumes a paused experiment from its checkpoints. The final weights are bit for bit those without the pause.
-    Resuming an experiment that is not paused changes nothing and is no error.
+    Resuming an experiment that is not paused changes nothing and is not an error.
     """
     ExtendExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ExtendExperimentRequest, _experiment_pb2.Experiment]
     """Adds seeds, widths or base learning rates to the grid of an experiment. The new runs are numbered after the
-    existing ones and get the numbers that they would have had if everything had been asked for at once. An
+    existing ones and get the same numbers as if the whole grid had been submitted at once. An
     experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
     being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
     """
     RetryFailedRuns: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.RetryFailedRunsRequest, _experiment_pb2.Experiment]
-    """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
-    no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
-    experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
-    would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
-    deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+    """Trains all failed runs again, from where they stopped. Recorded points, numbers and indices stay; steps after the
+    last checkpoint are repeated without being recorded; each pack gets a new budget of attempts. An experiment that
+    has ended FAILED runs again until these runs have ended. Diverged runs have not failed: the same numbers would
+    diverge again. Without failed runs nothing changes, which is not an error. Errors: INVALID_ARGUMENT (the experiment
+    is deleted or was cancelled), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
     RESOURCE_EXHAUSTED.
     """
     DeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_pb2.Experiment]
     """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
     undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
-    error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+    error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or it belongs to a study that has not ended),
     NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
     """
     UndeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UndeleteExperimentRequest, _experiment_pb2.Experiment]
-    """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+    """Restores a deleted experiment. Undeleting one that is not deleted changes nothing and is not an error. Errors:
     INVALID_ARGUMENT (it is being purged), NOT_FOUND.
     """
     PurgeExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.PurgeExperimentRequest, _experiment_pb2.Experiment]
-    """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
-    once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
-    stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+    """Purges a deleted experiment now. Once no worker can still write, a dispatcher removes its weights and other files,
+    then its records. After this answer it cannot be undeleted. Its runs in MLflow stay. Its id is never used again.
+    Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
     """
     UpdateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_pb2.Experiment]
-    """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
-    the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
-    place. Runs that MLflow holds already keep the description that they were sent with. What is changed leaves an event.
-    Errors: INVALID_ARGUMENT
-    (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+    """Changes the description and priority of an experiment in any state (AIP-134). A new priority applies from the next
+    scheduling decision on; packs in training are stopped only if a more urgent pack needs their place. Runs that are
+    in MLflow keep the description with which they were sent. The change is recorded as an event. Errors:
+    INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
     RESOURCE_EXHAUSTED (the priority is above a limit).
     """
     WatchExperiment: _grpc.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]
-    """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
-    the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
-    WATCH_OVERFLOW and may continue from the last event it received.
+    """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after the
+    event that makes the experiment terminal, unless the experiment was extended after it. A watcher that reads too
+    slowly gets ABORTED with reason WATCH_OVERFLOW and may continue from the last event it received.
     """
 
 @_typing.type_check_only
@@ -110,73 +109,72 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
-    """Accepts an experiment. It is validated as a whole, expanded and durable before this returns.
+    """Accepts an experiment. When this returns, it is validated as a whole, expanded and durable.
     Errors: INVALID_ARGUMENT (every wrong field named, nothing created), ALREADY_EXISTS.
     """
     GetExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """One experiment. Errors: NOT_FOUND."""
     BatchGetExperiments: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.BatchGetExperimentsRequest, _experiment_service_pb2.BatchGetExperimentsResponse]  # type: ignore[assignment]
-    """Several experiments, as listings show them, in the order of the request (AIP-231): all of them or none. Errors:
-    NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be larger
-    than 2 MiB: ask for fewer).
+    """Several experiments, with the fields of listings, in the order of the request (AIP-231): all of them or none.
+    Errors: NOT_FOUND (the first eight missing ones are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the
+    answer would be larger than 2 MiB: ask for fewer).
     """
     ListExperiments: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ListExperimentsRequest, _experiment_service_pb2.ListExperimentsResponse]  # type: ignore[assignment]
     """Experiments, newest first, by page."""
     CancelExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.CancelExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """Requests all unfinished runs to stop: queued runs at once, training runs at their next slice boundary.
-    Cancelling an ended experiment changes nothing and is no error.
+    Cancelling an ended experiment changes nothing and is not an error.
     """
     PauseExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """Pauses an experiment until it is resumed. Packs in training are given back at their next slice boundary with
     a checkpoint (state PAUSING until then, PAUSED from then on). A paused experiment can be cancelled. Pausing
-    an experiment that is paused, has ended or is being cancelled changes nothing and is no error.
+    an experiment that is paused, has ended or is being cancelled changes nothing and is not an error.
     """
     ResumeExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """Resumes a paused experiment from its checkpoints. The final weights are bit for bit those without the pause.
-    Resuming an experiment that is not paused changes nothing and is no error.
+    Resuming an experiment that is not paused changes nothing and is not an error.
     """
     ExtendExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ExtendExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """Adds seeds, widths or base learning rates to the grid of an experiment. The new runs are numbered after the
-    existing ones and get the numbers that they would have had if everything had been asked for at once. An
+    existing ones and get the same numbers as if the whole grid had been submitted at once. An
     experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
     being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
     """
     RetryFailedRuns: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.RetryFailedRunsRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
-    """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
-    no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
-    experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
-    would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
-    deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+    """Trains all failed runs again, from where they stopped. Recorded points, numbers and indices stay; steps after the
+    last checkpoint are repeated without being recorded; each pack gets a new budget of attempts. An experiment that
+    has ended FAILED runs again until these runs have ended. Diverged runs have not failed: the same numbers would
+    diverge again. Without failed runs nothing changes, which is not an error. Errors: INVALID_ARGUMENT (the experiment
+    is deleted or was cancelled), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
     RESOURCE_EXHAUSTED.
     """
     DeleteExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
     undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
-    error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+    error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or it belongs to a study that has not ended),
     NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
     """
     UndeleteExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UndeleteExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
-    """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+    """Restores a deleted experiment. Undeleting one that is not deleted changes nothing and is not an error. Errors:
     INVALID_ARGUMENT (it is being purged), NOT_FOUND.
     """
     PurgeExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.PurgeExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
-    """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
-    once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
-    stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+    """Purges a deleted experiment now. Once no worker can still write, a dispatcher removes its weights and other files,
+    then its records. After this answer it cannot be undeleted. Its runs in MLflow stay. Its id is never used again.
+    Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
     """
     UpdateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
-    """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
-    the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
-    place. Runs that MLflow holds already keep the description that they were sent with. What is changed leaves an event.
-    Errors: INVALID_ARGUMENT
-    (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+    """Changes the description and priority of an experiment in any state (AIP-134). A new priority applies from the next
+    scheduling decision on; packs in training are stopped only if a more urgent pack needs their place. Runs that are
+    in MLflow keep the description with which they were sent. The change is recorded as an event. Errors:
+    INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
     RESOURCE_EXHAUSTED (the priority is above a limit).
     """
     WatchExperiment: _aio.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]  # type: ignore[assignment]
-    """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
-    the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
-    WATCH_OVERFLOW and may continue from the last event it received.
+    """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after the
+    event that makes the experiment terminal, unless the experiment was extended after it. A watcher that reads too
+    slowly gets ABORTED with reason WATCH_OVERFLOW and may continue from the last event it received.
     """
 
 class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -188,7 +186,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.CreateExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
-        """Accepts an experiment. It is validated as a whole, expanded and durable before this returns.
+        """Accepts an experiment. When this returns, it is validated as a whole, expanded and durable.
         Errors: INVALID_ARGUMENT (every wrong field named, nothing created), ALREADY_EXISTS.
         """
 
@@ -206,9 +204,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.BatchGetExperimentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.BatchGetExperimentsResponse, _abc.Awaitable[_experiment_service_pb2.BatchGetExperimentsResponse]]:
-        """Several experiments, as listings show them, in the order of the request (AIP-231): all of them or none. Errors:
-        NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be larger
-        than 2 MiB: ask for fewer).
+        """Several experiments, with the fields of listings, in the order of the request (AIP-231): all of them or none.
+        Errors: NOT_FOUND (the first eight missing ones are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the
+        answer would be larger than 2 MiB: ask for fewer).
         """
 
     @_abc_1.abstractmethod
@@ -226,7 +224,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
         """Requests all unfinished runs to stop: queued runs at once, training runs at their next slice boundary.
-        Cancelling an ended experiment changes nothing and is no error.
+        Cancelling an ended experiment changes nothing and is not an error.
         """
 
     @_abc_1.abstractmethod
@@ -237,7 +235,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
         """Pauses an experiment until it is resumed. Packs in training are given back at their next slice boundary with
         a checkpoint (state PAUSING until then, PAUSED from then on). A paused experiment can be cancelled. Pausing
-        an experiment that is paused, has ended or is being cancelled changes nothing and is no error.
+        an experiment that is paused, has ended or is being cancelled changes nothing and is not an error.
         """
 
     @_abc_1.abstractmethod
@@ -247,7 +245,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
         """Resumes a paused experiment from its checkpoints. The final weights are bit for bit those without the pause.
-        Resuming an experiment that is not paused changes nothing and is no error.
+        Resuming an experiment that is not paused changes nothing and is not an error.
         """
 
     @_abc_1.abstractmethod
@@ -257,7 +255,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
         """Adds seeds, widths or base learning rates to the grid of an experiment. The new runs are numbered after the
-        existing ones and get the numbers that they would have had if everything had been asked for at once. An
+        existing ones and get the same numbers as if the whole grid had been submitted at once. An
         experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
         paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
         being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
@@ -269,11 +267,11 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.RetryFailedRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
-        """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
-        no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
-        experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
-        would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
-        deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+        """Trains all failed runs again, from where they stopped. Recorded points, numbers and indices stay; steps after the
+        last checkpoint are repeated without being recorded; each pack gets a new budget of attempts. An experiment that
+        has ended FAILED runs again until these runs have ended. Diverged runs have not failed: the same numbers would
+        diverge again. Without failed runs nothing changes, which is not an error. Errors: INVALID_ARGUMENT (the experiment
+        is deleted or was cancelled), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
         RESOURCE_EXHAUSTED.
         """
 
@@ -285,7 +283,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
         """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
         undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
-        error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+        error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or it belongs to a study that has not ended),
         NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
         """
 
@@ -295,7 +293,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.UndeleteExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
-        """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+        """Restores a deleted experiment. Undeleting one that is not deleted changes nothing and is not an error. Errors:
         INVALID_ARGUMENT (it is being purged), NOT_FOUND.
         """
 
@@ -305,9 +303,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.PurgeExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
-        """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
-        once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
-        stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+        """Purges a deleted experiment now. Once no worker can still write, a dispatcher removes its weights and other files,
+        then its records. After this answer it cannot be undeleted. Its runs in MLflow stay. Its id is never used again.
+        Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -316,11 +314,10 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.UpdateExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
-        """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
-        the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
-        place. Runs that MLflow holds already keep the description that they were sent with. What is changed leaves an event.
-        Errors: INVALID_ARGUMENT
-        (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+        """Changes the description and priority of an experiment in any state (AIP-134). A new priority applies from the next
+        scheduling decision on; packs in training are stopped only if a more urgent pack needs their place. Runs that are
+        in MLflow keep the description with which they were sent. The change is recorded as an event. Errors:
+        INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
         RESOURCE_EXHAUSTED (the priority is above a limit).
         """
 
@@ -330,9 +327,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.WatchExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_experiment_service_pb2.WatchExperimentResponse], _abc.AsyncIterator[_experiment_service_pb2.WatchExperimentResponse]]:
-        """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
-        the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
-        WATCH_OVERFLOW and may continue from the last event it received.
+        """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after the
+        event that makes the experiment terminal, unless the experiment was extended after it. A watcher that reads too
+        slowly gets ABORTED with reason WATCH_OVERFLOW and may continue from the last event it received.
         """
 
 def add_ExperimentServiceServicer_to_server(servicer: ExperimentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

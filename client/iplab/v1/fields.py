@@ -180,12 +180,12 @@ class ExperimentFields:
 
     @property
     def display_name(self) -> str:
-        """Free text for people, on one line."""
+        """Display name: free text on one line."""
         return self._experiment.display_name
 
     @property
     def labels(self) -> dict[str, str]:
-        """At most 32 labels; keys [a-z][a-z0-9_-]{0,62}, values free text on one line."""
+        """At most 32 labels. Keys match [a-z][a-z0-9_-]{0,62}; values are free text on one line."""
         return dict(self._experiment.labels)
 
     @property
@@ -242,53 +242,53 @@ class ExperimentFields:
 
     @property
     def mlflow_pending_runs(self) -> int:
-        """Number of runs that MLflow does not hold completely yet."""
+        """Number of runs that are not completely forwarded to MLflow yet."""
         return self._experiment.mlflow_pending_runs
 
     @property
     def project(self) -> str:
-        """Id of its project: who may see it, and whose limits count. Empty in a request: the only project in
-        which the caller may submit, or "default".
+        """Id of its project, which decides who may see it and which limits apply. Empty in a request: the only
+        project in which the caller may submit, or "default".
         """
         return self._experiment.project
 
     @property
     def owner(self) -> str:
-        """The user who asked for it; empty if the service does not ask who its users are."""
+        """The user who submitted it; empty if the service has no users."""
         return self._experiment.owner
 
     @property
     def etag(self) -> str:
-        """Changes whenever something changes that UpdateExperiment can change; progress does not change it.
-        Output only, except in UpdateExperiment.
+        """Changes with every change of a field that UpdateExperiment can change, but not with progress. Output
+        only, except in UpdateExperiment.
         """
         return self._experiment.etag
 
     @property
     def notes(self) -> str:
-        """Free text for people, on any number of lines."""
+        """Free text on any number of lines."""
         return self._experiment.notes
 
     @property
     def delete_time(self) -> datetime | None:
-        """When it was deleted; unset: it is not (UTC); None until then."""
+        """When it was deleted; unset if it is not deleted (UTC); None until then."""
         return self._experiment.delete_time.ToDatetime(tzinfo=UTC) if self._experiment.HasField("delete_time") else None
 
     @property
     def purge_time(self) -> datetime | None:
-        """From when on it is purged: until then a deleted experiment can be undeleted (UTC); None until then."""
+        """When it will be purged; until then a deleted experiment can be undeleted (UTC); None until then."""
         return self._experiment.purge_time.ToDatetime(tzinfo=UTC) if self._experiment.HasField("purge_time") else None
 
     @property
     def estimated_seconds(self) -> float:
-        """Rough time that training takes, in seconds, if nothing else trains. Only in answers to
+        """Rough estimate of the training time in seconds, if nothing else trains. Only in answers to
         validate_only.
         """
         return self._experiment.estimated_seconds
 
     @property
     def estimate_basis(self) -> str:
-        """What the estimate rests on. Only in answers to validate_only."""
+        """Basis of the estimate. Only in answers to validate_only."""
         return self._experiment.estimate_basis
 
 
@@ -309,12 +309,12 @@ class StudyFields:
 
     @property
     def display_name(self) -> str:
-        """Free text for people, on one line."""
+        """Display name: free text on one line."""
         return self._study.display_name
 
     @property
     def labels(self) -> dict[str, str]:
-        """As those of an experiment. Its experiments have them too, and the label "study"."""
+        """As for an experiment. Its experiments get them too, and the label "study"."""
         return dict(self._study.labels)
 
     @property
@@ -324,7 +324,7 @@ class StudyFields:
 
     @property
     def sentence(self) -> str:
-        """The answer in words, with numbers, intervals, what was spent and what theory predicted."""
+        """The answer in words, with numbers, intervals, cost and theory's prediction."""
         return self._study.sentence
 
     @property
@@ -354,32 +354,32 @@ class StudyFields:
 
     @property
     def project(self) -> str:
-        """Id of its project, which is that of its experiments. Empty in a request: as for an experiment."""
+        """Id of its project, which its experiments share. Empty in a request: as for an experiment."""
         return self._study.project
 
     @property
     def owner(self) -> str:
-        """The user who asked for it; empty if the service does not ask who its users are."""
+        """The user who submitted it; empty if the service has no users."""
         return self._study.owner
 
     @property
     def delete_time(self) -> datetime | None:
-        """When it was deleted; unset: it is not (UTC); None until then."""
+        """When it was deleted; unset if it is not deleted (UTC); None until then."""
         return self._study.delete_time.ToDatetime(tzinfo=UTC) if self._study.HasField("delete_time") else None
 
     @property
     def purge_time(self) -> datetime | None:
-        """From when on it is purged: until then a deleted study can be undeleted (UTC); None until then."""
+        """When it will be purged; until then a deleted study can be undeleted (UTC); None until then."""
         return self._study.purge_time.ToDatetime(tzinfo=UTC) if self._study.HasField("purge_time") else None
 
     @property
     def etag(self) -> str:
-        """Changes whenever something changes that UpdateStudy can change; progress does not change it. Output
+        """Changes with every change of a field that UpdateStudy can change, but not with progress. Output
         only, except in UpdateStudy.
         """
         return self._study.etag
 
     @property
     def notes(self) -> str:
-        """Free text for people, on any number of lines."""
+        """Free text on any number of lines."""
         return self._study.notes

@@ -32,9 +32,9 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_READER: _Role.ValueType  # 1
     """Reads."""
     ROLE_WRITER: _Role.ValueType  # 2
-    """Submits, and changes what there is."""
+    """Submits and changes experiments and studies."""
     ROLE_ADMIN: _Role.ValueType  # 3
-    """Deletes for good."""
+    """Purges experiments and studies, and reads the audit log."""
 
 class Role(_Role, metaclass=_RoleEnumTypeWrapper):
     """What a user may do in a project. Each role includes those before it."""
@@ -44,15 +44,15 @@ ROLE_UNSPECIFIED: Role.ValueType  # 0
 ROLE_READER: Role.ValueType  # 1
 """Reads."""
 ROLE_WRITER: Role.ValueType  # 2
-"""Submits, and changes what there is."""
+"""Submits and changes experiments and studies."""
 ROLE_ADMIN: Role.ValueType  # 3
-"""Deletes for good."""
+"""Purges experiments and studies, and reads the audit log."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class FieldRule(_message.Message):
-    """Checks and default of a field, for fields that only requests have. Names, ranges and defaults of what is
-    trained are in the catalogue (docs/catalogue.md).
+    """Checks and default of a field that only requests have. Names, ranges and defaults of specs are in the catalogue
+    (docs/catalogue.md).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -75,11 +75,11 @@ class FieldRule(_message.Message):
     default_number: _builtins.float
     """Default value of a number."""
     left_out: _builtins.bool
-    """No default is filled in: the field is newer than stored specs, whose hashes must not change."""
+    """No default is filled in, because the field is newer than stored specs, whose hashes must not change."""
     meaning: _builtins.str
-    """For a limit: description of the service's setting of the same name."""
+    """For a limit: description of the service's setting with the same name."""
     most_values: _builtins.int
-    """Maximum number of entries of a list, where it is not 2,000."""
+    """Maximum number of entries of a list, if other than 2,000."""
     several_lines: _builtins.bool
     """Whether a text may have several lines."""
     @_builtins.property
@@ -124,7 +124,7 @@ Global___FieldRule: _TypeAlias = FieldRule  # noqa: Y015
 
 @_typing.final
 class Access(_message.Message):
-    """Who may call a method. The service refuses to start with a method that does not say so."""
+    """Who may call a method. The service refuses to start if a method lacks this option."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -134,7 +134,7 @@ class Access(_message.Message):
     role: Global___Role.ValueType
     """Role that the caller needs in the project concerned; without `resource` and `project`, in any project."""
     resource: _builtins.str
-    """Field of the request with the name of an experiment, run, artifact or study, whose project is concerned, such
+    """Field of the request with the name of an experiment, run, artifact or study, which determines the project, such
     as "name" or "experiment.name".
     """
     project: _builtins.str

@@ -98,10 +98,10 @@ class AnalyzeParameterizationRequest(_message.Message):
     loss: _builtins.str
     """"cross_entropy" (default), "logistic" or "mse"."""
     steps: _builtins.int
-    """Number of updates to show, >= 1; 0 (default): until nothing changes. The verdict is for all steps in any case."""
+    """Number of updates to show, >= 1; 0 (default): until exponents no longer change. The verdict covers all steps."""
     calibrated: _builtins.bool
-    """Whether the rates of step 0 are calibrated. They then do not depend on the base rate, which matters for the
-    largest stable base rate.
+    """Whether the rates of step 0 are calibrated. Calibrated rates do not depend on the base rate, which matters for
+    the largest stable base rate.
     """
     named_alignment: _builtins.str
     """An assumption by name: "full" or "none" (Everett et al., arXiv:2407.05872)."""
@@ -119,14 +119,14 @@ class AnalyzeParameterizationRequest(_message.Message):
 
     @_builtins.property
     def least_alignment(self) -> _theory_pb2.AlignmentExponents:
-        """A lower bound on `alignment`, as measurements give one. Where the regimes of both differ the answer is
+        """A lower bound on `alignment`, such as a measured one. If the regimes of both differ, the answer is
         REGIME_MEASURE.
         """
 
     @_builtins.property
     def epsilon(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """With Adam, whether epsilon is "negligible" or "dominating" at the widths of an experiment: one entry for all
-        matrices, or L+1. Empty: as the exponents d say for infinite width ("limit").
+        matrices, or L+1. Empty: derived from the exponents d for infinite width ("limit").
         """
 
     def __init__(
@@ -188,7 +188,7 @@ class CompleteParameterizationRequest(_message.Message):
     loss: _builtins.str
     """As in AnalyzeParameterizationRequest."""
     kind: _builtins.str
-    """"largest" (default): every hidden layer changes as much as is stable. "balanced": all change by the same power."""
+    """"largest" (default): every hidden layer makes its largest stable change. "balanced": all change by the same power."""
     pareto: _builtins.bool
     """Whether to return all stable rates of step 0, and the Pareto points among them."""
     normalization: _builtins.str
@@ -286,7 +286,7 @@ class Parameterization(_message.Message):
     preset: _builtins.str
     """Name in specs."""
     description: _builtins.str
-    """One line for people."""
+    """One-line description."""
     source: _builtins.str
     """Paper and section."""
     hidden_layers: _builtins.int

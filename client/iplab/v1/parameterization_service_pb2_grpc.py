@@ -28,8 +28,8 @@ if _version_not_supported:
 
 
 class ParameterizationServiceStub:
-    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
-    same functions that Python users call as ipcore.theory.
+    """Parameterizations that specs may name, and theory's predictions for any parameterization, in exact arithmetic.
+    Python users call the same functions as ipcore.theory.
     """
 
     def __init__(self, channel):
@@ -61,8 +61,8 @@ class ParameterizationServiceStub:
 
 
 class ParameterizationServiceServicer:
-    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
-    same functions that Python users call as ipcore.theory.
+    """Parameterizations that specs may name, and theory's predictions for any parameterization, in exact arithmetic.
+    Python users call the same functions as ipcore.theory.
     """
 
     def ListParameterizations(self, request, context):
@@ -73,24 +73,24 @@ class ParameterizationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AnalyzeParameterization(self, request, context):
-        """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases
-        that theory does not cover (the message says what it covers).
+        """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases that
+        theory does not cover (the message names the covered cases).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompleteParameterization(self, request, context):
-        """Returns stable learning rates for given multipliers and initial weights: those with which every layer changes
-        as much as is stable, or all layers change by the same power. Errors: INVALID_ARGUMENT.
+        """Returns stable learning rates for given multipliers and initial weights: those with which every layer makes its
+        largest stable change, or all layers change by the same power of the width. Errors: INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MapPhases(self, request, context):
-        """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a
-        map is bounded: a region that is not decided within it has no regime, and a note says so. Errors:
+        """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a map is
+        bounded: a region that is not decided within the bound has no regime, and a note says so. Errors:
         INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -129,8 +129,8 @@ def add_ParameterizationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ParameterizationService:
-    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
-    same functions that Python users call as ipcore.theory.
+    """Parameterizations that specs may name, and theory's predictions for any parameterization, in exact arithmetic.
+    Python users call the same functions as ipcore.theory.
     """
 
     @staticmethod

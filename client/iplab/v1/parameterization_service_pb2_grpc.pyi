@@ -29,8 +29,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ParameterizationServiceStub:
-    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
-    same functions that Python users call as ipcore.theory.
+    """Parameterizations that specs may name, and theory's predictions for any parameterization, in exact arithmetic.
+    Python users call the same functions as ipcore.theory.
     """
 
     @_typing.overload
@@ -40,45 +40,45 @@ class ParameterizationServiceStub:
     ListParameterizations: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.ListParameterizationsRequest, _parameterization_service_pb2.ListParameterizationsResponse]
     """Returns the presets that are defined at a depth, with their exponents."""
     AnalyzeParameterization: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.AnalyzeParameterizationRequest, _theory_pb2.Analysis]
-    """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases
-    that theory does not cover (the message says what it covers).
+    """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases that
+    theory does not cover (the message names the covered cases).
     """
     CompleteParameterization: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.CompleteParameterizationRequest, _theory_pb2.Completion]
-    """Returns stable learning rates for given multipliers and initial weights: those with which every layer changes
-    as much as is stable, or all layers change by the same power. Errors: INVALID_ARGUMENT.
+    """Returns stable learning rates for given multipliers and initial weights: those with which every layer makes its
+    largest stable change, or all layers change by the same power of the width. Errors: INVALID_ARGUMENT.
     """
     MapPhases: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.MapPhasesRequest, _phases_pb2.PhaseMap]
-    """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a
-    map is bounded: a region that is not decided within it has no regime, and a note says so. Errors:
+    """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a map is
+    bounded: a region that is not decided within the bound has no regime, and a note says so. Errors:
     INVALID_ARGUMENT.
     """
 
 @_typing.type_check_only
 class ParameterizationServiceAsyncStub(ParameterizationServiceStub):
-    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
-    same functions that Python users call as ipcore.theory.
+    """Parameterizations that specs may name, and theory's predictions for any parameterization, in exact arithmetic.
+    Python users call the same functions as ipcore.theory.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListParameterizations: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.ListParameterizationsRequest, _parameterization_service_pb2.ListParameterizationsResponse]  # type: ignore[assignment]
     """Returns the presets that are defined at a depth, with their exponents."""
     AnalyzeParameterization: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.AnalyzeParameterizationRequest, _theory_pb2.Analysis]  # type: ignore[assignment]
-    """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases
-    that theory does not cover (the message says what it covers).
+    """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases that
+    theory does not cover (the message names the covered cases).
     """
     CompleteParameterization: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.CompleteParameterizationRequest, _theory_pb2.Completion]  # type: ignore[assignment]
-    """Returns stable learning rates for given multipliers and initial weights: those with which every layer changes
-    as much as is stable, or all layers change by the same power. Errors: INVALID_ARGUMENT.
+    """Returns stable learning rates for given multipliers and initial weights: those with which every layer makes its
+    largest stable change, or all layers change by the same power of the width. Errors: INVALID_ARGUMENT.
     """
     MapPhases: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.MapPhasesRequest, _phases_pb2.PhaseMap]  # type: ignore[assignment]
-    """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a
-    map is bounded: a region that is not decided within it has no regime, and a note says so. Errors:
+    """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a map is
+    bounded: a region that is not decided within the bound has no regime, and a note says so. Errors:
     INVALID_ARGUMENT.
     """
 
 class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
-    same functions that Python users call as ipcore.theory.
+    """Parameterizations that specs may name, and theory's predictions for any parameterization, in exact arithmetic.
+    Python users call the same functions as ipcore.theory.
     """
 
     @_abc_1.abstractmethod
@@ -95,8 +95,8 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _parameterization_service_pb2.AnalyzeParameterizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_theory_pb2.Analysis, _abc.Awaitable[_theory_pb2.Analysis]]:
-        """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases
-        that theory does not cover (the message says what it covers).
+        """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases that
+        theory does not cover (the message names the covered cases).
         """
 
     @_abc_1.abstractmethod
@@ -105,8 +105,8 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _parameterization_service_pb2.CompleteParameterizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_theory_pb2.Completion, _abc.Awaitable[_theory_pb2.Completion]]:
-        """Returns stable learning rates for given multipliers and initial weights: those with which every layer changes
-        as much as is stable, or all layers change by the same power. Errors: INVALID_ARGUMENT.
+        """Returns stable learning rates for given multipliers and initial weights: those with which every layer makes its
+        largest stable change, or all layers change by the same power of the width. Errors: INVALID_ARGUMENT.
         """
 
     @_abc_1.abstractmethod
@@ -115,8 +115,8 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _parameterization_service_pb2.MapPhasesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_phases_pb2.PhaseMap, _abc.Awaitable[_phases_pb2.PhaseMap]]:
-        """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a
-        map is bounded: a region that is not decided within it has no regime, and a note says so. Errors:
+        """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a map is
+        bounded: a region that is not decided within the bound has no regime, and a note says so. Errors:
         INVALID_ARGUMENT.
         """
 

@@ -21,14 +21,14 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Phase(_message.Message):
-    """A phase: a behaviour that a map distinguishes."""
+    """A phase: one of the behaviours that a map distinguishes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REGIME_FIELD_NUMBER: _builtins.int
     LAYERS_FIELD_NUMBER: _builtins.int
     regime: _theory_pb2.Regime.ValueType
-    """The regime; REGIME_UNSPECIFIED: not decided within the work that a map may take."""
+    """The regime; REGIME_UNSPECIFIED: not decided within the bound on a map's work."""
     @_builtins.property
     def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Hidden layers (1 .. L) whose features move, in feature learning and controlled divergence."""
@@ -167,7 +167,7 @@ Global___PhaseArea: _TypeAlias = PhaseArea  # noqa: Y015
 
 @_typing.final
 class PhaseBorder(_message.Message):
-    """A segment, without its ends, at which the phase changes or that has its own phase."""
+    """A segment, without its ends, on which the phase changes or that has its own phase."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -227,7 +227,7 @@ class PhaseCorner(_message.Message):
 
     @_builtins.property
     def at(self) -> Global___PhasePoint:
-        """Where."""
+        """Position."""
 
     def __init__(
         self,
@@ -256,7 +256,7 @@ class PhasePreset(_message.Message):
     """Its name."""
     @_builtins.property
     def at(self) -> Global___PhasePoint:
-        """Where."""
+        """Position."""
 
     @_builtins.property
     def phase(self) -> Global___Phase:
@@ -303,7 +303,7 @@ class PhaseMap(_message.Message):
     loss: _builtins.str
     """Loss."""
     text: _builtins.str
-    """The same as text for people."""
+    """The map as text."""
     @_builtins.property
     def free(self) -> _containers.RepeatedCompositeFieldContainer[Global___FreeExponent]:
         """The two free exponents: x, then y."""

@@ -46,10 +46,10 @@ class ListQuotasResponse(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     PROJECTS_FIELD_NUMBER: _builtins.int
     user: _builtins.str
-    """The user of the token; empty if the service does not ask who its users are."""
+    """The user of the token; empty if the service has no users."""
     @_builtins.property
     def projects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProjectQuota]:
-        """By id."""
+        """Ordered by id."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ Global___ListQuotasResponse: _TypeAlias = ListQuotasResponse  # noqa: Y015
 
 @_typing.final
 class ProjectQuota(_message.Message):
-    """A project and the limits that hold in it for the caller."""
+    """A project and the limits that apply to the caller in it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -80,7 +80,7 @@ class ProjectQuota(_message.Message):
     """The caller's role."""
     @_builtins.property
     def quotas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quota]:
-        """The project's limits, and the caller's own; those that were not set are left out."""
+        """The project's limits and the caller's own; limits that are not set are left out."""
 
     def __init__(
         self,
@@ -114,16 +114,16 @@ class Quota(_message.Message):
     "retention_days", "requests_per_second".
     """
     meaning: _builtins.str
-    """One line for people."""
+    """One-line description."""
     user: _builtins.str
-    """The user whose use counts; empty: that of the whole project."""
+    """The user whose use is limited; empty: the whole project's use is."""
     most: _builtins.float
-    """The most that is allowed."""
+    """Largest allowed amount."""
     used: _builtins.float
-    """What is used; unset where nothing is summed up (priority, requests)."""
+    """Amount used; unset for limits without a sum (priority, requests)."""
     @_builtins.property
     def reset_time(self) -> _timestamp_pb2.Timestamp:
-        """When it starts from 0 again; unset: never."""
+        """When the used amount starts from 0 again; unset: never."""
 
     def __init__(
         self,

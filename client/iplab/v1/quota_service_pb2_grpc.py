@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class QuotaServiceStub:
-    """What a caller may do, and how much.
+    """Roles and limits of the caller.
     """
 
     def __init__(self, channel):
@@ -43,12 +43,11 @@ class QuotaServiceStub:
 
 
 class QuotaServiceServicer:
-    """What a caller may do, and how much.
+    """Roles and limits of the caller.
     """
 
     def ListQuotas(self, request, context):
-        """Projects in which the caller has a role, each with the limits that hold for the caller there and what of them is
-        used.
+        """Projects in which the caller has a role, each with the limits that apply to the caller there and their present use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +70,7 @@ def add_QuotaServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QuotaService:
-    """What a caller may do, and how much.
+    """Roles and limits of the caller.
     """
 
     @staticmethod

@@ -27,29 +27,25 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class QuotaServiceStub:
-    """What a caller may do, and how much."""
+    """Roles and limits of the caller."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> QuotaServiceAsyncStub: ...
     ListQuotas: _grpc.UnaryUnaryMultiCallable[_quota_service_pb2.ListQuotasRequest, _quota_service_pb2.ListQuotasResponse]
-    """Projects in which the caller has a role, each with the limits that hold for the caller there and what of them is
-    used.
-    """
+    """Projects in which the caller has a role, each with the limits that apply to the caller there and their present use."""
 
 @_typing.type_check_only
 class QuotaServiceAsyncStub(QuotaServiceStub):
-    """What a caller may do, and how much."""
+    """Roles and limits of the caller."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListQuotas: _aio.UnaryUnaryMultiCallable[_quota_service_pb2.ListQuotasRequest, _quota_service_pb2.ListQuotasResponse]  # type: ignore[assignment]
-    """Projects in which the caller has a role, each with the limits that hold for the caller there and what of them is
-    used.
-    """
+    """Projects in which the caller has a role, each with the limits that apply to the caller there and their present use."""
 
 class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What a caller may do, and how much."""
+    """Roles and limits of the caller."""
 
     @_abc_1.abstractmethod
     def ListQuotas(
@@ -57,8 +53,6 @@ class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quota_service_pb2.ListQuotasRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quota_service_pb2.ListQuotasResponse, _abc.Awaitable[_quota_service_pb2.ListQuotasResponse]]:
-        """Projects in which the caller has a role, each with the limits that hold for the caller there and what of them is
-        used.
-        """
+        """Projects in which the caller has a role, each with the limits that apply to the caller there and their present use."""
 
 def add_QuotaServiceServicer_to_server(servicer: QuotaServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -24,7 +24,7 @@ class ExperimentState(ApiEnum):
 
     # What only a newer service knows; or nothing yet.
     UNKNOWN = "UNKNOWN"
-    # Accepted and durable; nothing trains yet.
+    # Accepted and durable; no run trains yet.
     QUEUED = "QUEUED"
     # At least one run trains or has ended, and at least one has not ended.
     RUNNING = "RUNNING"
@@ -57,7 +57,7 @@ class RunState(ApiEnum):
     QUEUED = "QUEUED"
     # Training in a pack.
     RUNNING = "RUNNING"
-    # Its experiment is paused. The run continues from a checkpoint when the experiment is resumed.
+    # Its experiment is paused. The run continues from a checkpoint after the experiment is resumed.
     PAUSED = "PAUSED"
     # Cancellation was requested; it takes effect at the next slice boundary.
     CANCELLING = "CANCELLING"
@@ -85,9 +85,9 @@ class StudyState(ApiEnum):
     RUNNING = "RUNNING"
     # Cancellation was requested; its experiments stop.
     CANCELLING = "CANCELLING"
-    # Terminal: it has come to its end, decided or not (`verdict`, `reason`).
+    # Terminal: it ended normally, decided or not (`verdict`, `reason`).
     SUCCEEDED = "SUCCEEDED"
-    # Terminal: it cannot go on, because runs could not be trained or the service has a defect
+    # Terminal: it cannot continue, because runs could not be trained or the service has a bug
     # (`sentence`).
     FAILED = "FAILED"
     # Terminal: ended by request.
@@ -106,13 +106,13 @@ class StudyReason(ApiEnum):
     UNKNOWN = "UNKNOWN"
     # The question is answered.
     DECIDED = "DECIDED"
-    # The budget does not pay for the next round.
+    # The remaining budget does not cover the next round.
     BUDGET = "BUDGET"
-    # As many seeds and as wide networks as a study uses did not decide it.
+    # The largest number of seeds and the largest widths that a study uses did not decide it.
     LIMIT = "LIMIT"
     # Too many runs diverged.
     DIVERGED = "DIVERGED"
-    # Runs could not be trained, or the service has a defect.
+    # Runs could not be trained, or the service has a bug.
     FAILED = "FAILED"
     # It was cancelled.
     CANCELLED = "CANCELLED"

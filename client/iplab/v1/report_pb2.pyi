@@ -32,9 +32,9 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     VERDICT_DISAGREES: _Verdict.ValueType  # 2
     """The interval lies outside the tolerance, and nothing suggests that this changes with the width."""
     VERDICT_UNDECIDED: _Verdict.ValueType  # 3
-    """Neither can be decided from these widths and seeds."""
+    """These widths and seeds do not decide between the two."""
     VERDICT_NOT_YET: _Verdict.ValueType  # 4
-    """The exponent cannot show at these widths, but the slope computed from the measured parts of the change agrees."""
+    """These widths are too small to show the exponent, but the slope computed from measured parts of the change agrees."""
     VERDICT_NOT_BRACKETED: _Verdict.ValueType  # 5
     """The best rate of a width lies at an edge of the grid of rates, so no drift is measured."""
 
@@ -48,9 +48,9 @@ VERDICT_AGREES: Verdict.ValueType  # 1
 VERDICT_DISAGREES: Verdict.ValueType  # 2
 """The interval lies outside the tolerance, and nothing suggests that this changes with the width."""
 VERDICT_UNDECIDED: Verdict.ValueType  # 3
-"""Neither can be decided from these widths and seeds."""
+"""These widths and seeds do not decide between the two."""
 VERDICT_NOT_YET: Verdict.ValueType  # 4
-"""The exponent cannot show at these widths, but the slope computed from the measured parts of the change agrees."""
+"""These widths are too small to show the exponent, but the slope computed from measured parts of the change agrees."""
 VERDICT_NOT_BRACKETED: Verdict.ValueType  # 5
 """The best rate of a width lies at an edge of the grid of rates, so no drift is measured."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
@@ -79,7 +79,8 @@ class _CheckKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckKind.V
     """Distance of the outputs on the test set from those of infinite width, seed by seed, against the exponent -1/2, at
     every step at which the probe "outputs" recorded them; without it, of the final test loss. Where the limit is a
     kernel machine with a random f_0: from the one that starts from the network's own f_0 ("paired_outputs").
-    `sentence` states the widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the limit's outputs.
+    `sentence` states the widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to
+    the limit's outputs.
     """
 
 class CheckKind(_CheckKind, metaclass=_CheckKindEnumTypeWrapper):
@@ -103,7 +104,8 @@ CHECK_KIND_LIMIT: CheckKind.ValueType  # 7
 """Distance of the outputs on the test set from those of infinite width, seed by seed, against the exponent -1/2, at
 every step at which the probe "outputs" recorded them; without it, of the final test loss. Where the limit is a
 kernel machine with a random f_0: from the one that starts from the network's own f_0 ("paired_outputs").
-`sentence` states the widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the limit's outputs.
+`sentence` states the widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to
+the limit's outputs.
 """
 Global___CheckKind: _TypeAlias = CheckKind  # noqa: Y015
 
@@ -170,11 +172,11 @@ class WidthValue(_message.Message):
     high: _builtins.float
     """Upper end; unset if it is not known."""
     variance: _builtins.float
-    """For distances to the limit: the part of the squared distance that is variance over seeds; an unbiased estimate, so a
-    small one may be below 0.
+    """For distances to the limit: the part of the squared distance that is variance over seeds. The estimate is unbiased,
+    so a small one may be negative.
     """
     bias: _builtins.float
-    """The other part: squared bias, likewise."""
+    """The other part: squared bias, also an unbiased estimate."""
     def __init__(
         self,
         *,
@@ -236,19 +238,19 @@ class Check(_message.Message):
     """Kind of the comparison."""
     quantity: _builtins.str
     """"h" or "h_change" for coordinates, "alignment_update" for alignment, "isolated_change" (by the matrix) or
-    "isolated_bias_change" for isolated updates, "output_sketch" for the distance of outputs from the limit's (that of
-    final test losses has none), else empty.
+    "isolated_bias_change" for isolated updates, "output_sketch" for the distance of outputs from the limit's (empty
+    for the distance of final test losses), else empty.
     """
     layer: _builtins.int
     """Layer l, 1 .. L+1 (L+1 is the output f); 0 for rate transfer."""
     step: _builtins.int
     """Updates done."""
     predicted: _builtins.str
-    """Exponent predicted by theory, exact ("-1/2"); empty if there is none."""
+    """Exponent predicted by theory, exact ("-1/2"); empty if theory predicts none."""
     upper_bound: _builtins.bool
     """Whether the prediction is an upper bound only."""
     tolerance: _builtins.float
-    """Largest distance from the prediction that counts as agreement."""
+    """Largest distance from the prediction that still counts as agreement."""
     slope: _builtins.float
     """Slope of log value against log width; unset if a best rate is not bracketed."""
     low: _builtins.float
@@ -272,7 +274,7 @@ class Check(_message.Message):
     """Slope at these widths computed from the parts of a change, measured at one width; unset if they are not known."""
     @_builtins.property
     def subject(self) -> Global___CheckSubject:
-        """Whose runs."""
+        """The runs compared."""
 
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___WidthValue]:
@@ -346,7 +348,7 @@ class Conclusion(_message.Message):
     """
     @_builtins.property
     def subject(self) -> Global___CheckSubject:
-        """Whose runs."""
+        """The runs compared."""
 
     def __init__(
         self,
@@ -383,11 +385,11 @@ class Report(_message.Message):
 
     @_builtins.property
     def conclusions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conclusion]:
-        """By subject: one on coordinates, then one on isolated updates, where they were recorded."""
+        """By subject: one on coordinates, then one on isolated updates, if they were recorded."""
 
     @_builtins.property
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Comparisons that could not be made, why, and what to change."""
+        """Comparisons that could not be made, each with the reason and what to change."""
 
     @_builtins.property
     def alignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conclusion]:

@@ -36,9 +36,7 @@ class CheckExperimentRequest(_message.Message):
     Default 0.1.
     """
     alignment: _builtins.bool
-    """Hold the alignment that was measured against theory too, and ask theory again with it. Needs the probe
-    "alignment".
-    """
+    """Also compare the measured alignment with theory, and analyse again with it. Needs the probe "alignment"."""
     @_builtins.property
     def references(self) -> _containers.RepeatedCompositeFieldContainer[Global___IntendedParameterization]:
         """Intended parameterizations, where they differ from the spec."""
@@ -68,7 +66,7 @@ Global___CheckExperimentRequest: _TypeAlias = CheckExperimentRequest  # noqa: Y0
 
 @_typing.final
 class IntendedParameterization(_message.Message):
-    """Compares a parameterization with the theory of another one, to find the layer in which an implementation is wrong."""
+    """Compares a parameterization with the theory of another one, to find the layer that is implemented wrongly."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -34,7 +34,7 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     RUN_STATE_RUNNING: _RunState.ValueType  # 2
     """Training in a pack."""
     RUN_STATE_PAUSED: _RunState.ValueType  # 8
-    """Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
+    """Its experiment is paused. The run continues from a checkpoint after the experiment is resumed."""
     RUN_STATE_CANCELLING: _RunState.ValueType  # 3
     """Cancellation was requested; it takes effect at the next slice boundary."""
     RUN_STATE_SUCCEEDED: _RunState.ValueType  # 4
@@ -56,7 +56,7 @@ RUN_STATE_QUEUED: RunState.ValueType  # 1
 RUN_STATE_RUNNING: RunState.ValueType  # 2
 """Training in a pack."""
 RUN_STATE_PAUSED: RunState.ValueType  # 8
-"""Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
+"""Its experiment is paused. The run continues from a checkpoint after the experiment is resumed."""
 RUN_STATE_CANCELLING: RunState.ValueType  # 3
 """Cancellation was requested; it takes effect at the next slice boundary."""
 RUN_STATE_SUCCEEDED: RunState.ValueType  # 4
@@ -78,7 +78,7 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     FAILURE_REASON_UNSPECIFIED: _FailureReason.ValueType  # 0
     """Not failed."""
     FAILURE_REASON_WORKER_LOST: _FailureReason.ValueType  # 1
-    """The worker or its machine died; retried until the budget is used up."""
+    """The worker or its machine died; retried until the budget of attempts is used up."""
     FAILURE_REASON_LEASE_LOST: _FailureReason.ValueType  # 2
     """The dispatcher that led the pack died or lost its lease; another dispatcher continues it."""
     FAILURE_REASON_DATA_UNAVAILABLE: _FailureReason.ValueType  # 3
@@ -86,14 +86,14 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     FAILURE_REASON_OUT_OF_MEMORY: _FailureReason.ValueType  # 4
     """The worker ran out of memory."""
     FAILURE_REASON_TRAINING_ERROR: _FailureReason.ValueType  # 5
-    """An error in training that a retry would meet again."""
+    """An error in training that a retry would repeat."""
     FAILURE_REASON_ARTIFACTS_UNAVAILABLE: _FailureReason.ValueType  # 7
     """Weights or checkpoints could not be written or read (the disk is full, the artifact store does not answer);
     retried without limit, after pauses of up to 5 minutes.
     """
     FAILURE_REASON_UNSCHEDULABLE: _FailureReason.ValueType  # 8
     """For IPLAB_PLACEMENT_TIMEOUT_SECONDS, a setting of the service, no node could hold the requested resources.
-    A wait for resources in use by others never ends with this reason.
+    Packs that wait for resources in use by others never fail for this reason.
     """
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
@@ -102,7 +102,7 @@ class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
 FAILURE_REASON_UNSPECIFIED: FailureReason.ValueType  # 0
 """Not failed."""
 FAILURE_REASON_WORKER_LOST: FailureReason.ValueType  # 1
-"""The worker or its machine died; retried until the budget is used up."""
+"""The worker or its machine died; retried until the budget of attempts is used up."""
 FAILURE_REASON_LEASE_LOST: FailureReason.ValueType  # 2
 """The dispatcher that led the pack died or lost its lease; another dispatcher continues it."""
 FAILURE_REASON_DATA_UNAVAILABLE: FailureReason.ValueType  # 3
@@ -110,14 +110,14 @@ FAILURE_REASON_DATA_UNAVAILABLE: FailureReason.ValueType  # 3
 FAILURE_REASON_OUT_OF_MEMORY: FailureReason.ValueType  # 4
 """The worker ran out of memory."""
 FAILURE_REASON_TRAINING_ERROR: FailureReason.ValueType  # 5
-"""An error in training that a retry would meet again."""
+"""An error in training that a retry would repeat."""
 FAILURE_REASON_ARTIFACTS_UNAVAILABLE: FailureReason.ValueType  # 7
 """Weights or checkpoints could not be written or read (the disk is full, the artifact store does not answer);
 retried without limit, after pauses of up to 5 minutes.
 """
 FAILURE_REASON_UNSCHEDULABLE: FailureReason.ValueType  # 8
 """For IPLAB_PLACEMENT_TIMEOUT_SECONDS, a setting of the service, no node could hold the requested resources.
-A wait for resources in use by others never ends with this reason.
+Packs that wait for resources in use by others never fail for this reason.
 """
 Global___FailureReason: _TypeAlias = FailureReason  # noqa: Y015
 

@@ -112,15 +112,16 @@ class ListRunsRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
-    """AIP-160: comparisons joined by AND, OR and NOT, in any case, with parentheses. Fields: state, index,
-    parameterization, hidden_layers, width, activation, base_learning_rate, seed, committed_steps, pack, start_time
-    and end_time (compared by <, <=, >, >= with RFC 3339 times or days, UTC), and those of RunSummary. Example: parameterization = "ip-llr" AND (width >= 128 OR NOT state = DIVERGED); infinite width is `inf`. A comparison with a
-    value that the run does not have is false.
+    """AIP-160: comparisons joined by AND, OR and NOT (in upper or lower case), with parentheses. Fields:
+    state, index, parameterization, hidden_layers, width, activation, base_learning_rate, seed, committed_steps, pack,
+    start_time and end_time (compared by <, <=, >, >= with RFC 3339 times or days, UTC), and those of RunSummary.
+    Infinite width is `inf`. A comparison is false if the run has no value of the field.
+    Example: parameterization = "ip-llr" AND (width >= 128 OR NOT state = DIVERGED).
     """
     order_by: _builtins.str
-    """AIP-132: fields of the filter between commas, each perhaps followed by `desc`. Example: final_test_loss desc, width.
-    Runs that have no value of a field come after those that have one, in either direction; equal runs are ordered by
-    index. Empty: by index. At most 10 fields.
+    """AIP-132: fields of the filter separated by commas; `desc` after a field reverses its order. Runs without a value of
+    a field come last, in either direction; equal runs are ordered by index. Empty: by index. At most 10 fields.
+    Example: final_test_loss desc, width.
     """
     def __init__(
         self,
@@ -151,10 +152,10 @@ class ListRunsResponse(_message.Message):
     next_page_token: _builtins.str
     """For the next page; empty at the end."""
     unmatched: _builtins.str
-    """If the filter matches nothing: its values that no run has, and those that there are. Else empty."""
+    """If the filter matches nothing: which of its values no run has, and which values exist. Else empty."""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.Run]:
-        """In the order that was asked for."""
+        """In the requested order."""
 
     def __init__(
         self,
@@ -194,17 +195,17 @@ class SummarizeRunsRequest(_message.Message):
     """Which runs, as in ListRuns. Empty: all."""
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Runs that agree in these fields are a group: parameterization, hidden_layers, width, activation,
-        base_learning_rate, seed. Empty: all of these but seed, and with `best_rate` but base_learning_rate.
+        """Runs that agree in these fields form a group: parameterization, hidden_layers, width, activation,
+        base_learning_rate, seed. Empty: all of these except seed and, with `best_rate`, base_learning_rate.
         """
 
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Of which fields of RunSummary means are wanted. Empty: of all."""
+        """Fields of RunSummary whose means are returned. Empty: all."""
 
     @_builtins.property
     def best_rate(self) -> Global___BestRate:
-        """If set, groups have all base learning rates, and the values are those at the best one."""
+        """If set, a group has runs of all base learning rates, and its values are those at the best one."""
 
     def __init__(
         self,
@@ -227,8 +228,8 @@ Global___SummarizeRunsRequest: _TypeAlias = SummarizeRunsRequest  # noqa: Y015
 
 @_typing.final
 class BestRate(_message.Message):
-    """How a group's best base learning rate is chosen: by a mean over its runs at the rate. A rate at which a run diverged,
-    or has no value, is out.
+    """How a group's best base learning rate is chosen: by a mean over its runs at the rate. Rates at which a run diverged
+    or has no value are excluded.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -236,9 +237,9 @@ class BestRate(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     LARGEST_FIELD_NUMBER: _builtins.int
     value: _builtins.str
-    """Field of RunSummary. Empty: best_validation_loss if a run has one, else final_test_loss."""
+    """The field of RunSummary. Empty: best_validation_loss if a run has one, else final_test_loss."""
     largest: _builtins.bool
-    """Whether the largest mean is best, as of an accuracy; else the smallest."""
+    """Whether the largest mean is best, as for an accuracy; else the smallest is."""
     def __init__(
         self,
         *,
@@ -314,26 +315,26 @@ class RunGroup(_message.Message):
     activation: _builtins.str
     """Name of the activation."""
     base_learning_rate: _builtins.float
-    """Base learning rate eta; with `best_rate` the best one, unset if none can be chosen."""
+    """Base learning rate eta; with `best_rate` the best one, unset if all are excluded."""
     seed: _builtins.int
     """Seed."""
     runs: _builtins.int
     """Number of runs; with `best_rate`, of those at the best rate."""
     diverged: _builtins.int
-    """How many of them diverged."""
+    """Number of these that diverged."""
     unfinished: _builtins.int
-    """How many have neither succeeded nor diverged: they wait, train, failed or were cancelled."""
+    """Number of these that have neither succeeded nor diverged: they wait, train, failed or were cancelled."""
     predicted_regime: _theory_pb2.Regime.ValueType
     """Theory's prediction, if `group_by` has parameterization, hidden_layers and activation."""
     rates: _builtins.int
-    """With `best_rate`: number of base learning rates that were tried."""
+    """With `best_rate`: number of base learning rates of the group."""
     smallest_rate: _builtins.float
-    """With `best_rate`: the smallest rate that was tried. If it is the best one, a better one may lie below."""
+    """With `best_rate`: the smallest rate of the group. If it is the best one, a better one may lie below."""
     largest_rate: _builtins.float
-    """With `best_rate`: the largest rate that was tried. If it is the best one, a better one may lie above."""
+    """With `best_rate`: the largest rate of the group. If it is the best one, a better one may lie above."""
     @_builtins.property
     def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValueSummary]:
-        """Means over those that succeeded; a field that none of them has is left out."""
+        """Means over the runs that succeeded; fields that none of them has are left out."""
 
     def __init__(
         self,
@@ -498,9 +499,9 @@ class QueryMetricsRequest(_message.Message):
     @_builtins.property
     def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Which metrics: "train_loss", "train_accuracy", "test_loss", "test_accuracy", "validation_loss",
-        "validation_accuracy", of probes "quantity/layer" ("h_change/2") or "quantity/*" for all layers. Only what
-        the experiment records. Empty: all but "output_sketch/*" and "paired_sketch/*", which are many and mean
-        nothing one by one.
+        "validation_accuracy", of probes "quantity/layer" ("h_change/2") or "quantity/*" for all layers. Only metrics
+        that the experiment records. Empty: all except "output_sketch/*" and "paired_sketch/*", which are many and have
+        no meaning on their own.
         """
 
     def __init__(
@@ -542,7 +543,7 @@ class QueryMetricsResponse(_message.Message):
 
     @_builtins.property
     def metric_indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Position in `metrics`."""
+        """Index in `metrics`."""
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

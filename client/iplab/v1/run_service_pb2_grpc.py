@@ -96,8 +96,8 @@ class RunServiceServicer:
 
     def BatchGetRuns(self, request, context):
         """Several runs of an experiment, without their attempts, in the order of the request (AIP-231): all of them or none.
-        Errors: NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be
-        larger than 2 MiB: ask for fewer).
+        Errors: NOT_FOUND (the first eight missing ones are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the
+        answer would be larger than 2 MiB: ask for fewer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,23 +111,23 @@ class RunServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SummarizeRuns(self, request, context):
-        """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are in
-        the grid's order, those of a parameterization together.
+        """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are
+        in the grid's order; groups of one parameterization follow each other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelRun(self, request, context):
-        """Requests one run to stop. Cancelling an ended run changes nothing and is no error.
+        """Requests one run to stop. Cancelling an ended run changes nothing and is not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryRun(self, request, context):
-        """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is no
-        error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was asked to stop),
+        """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is
+        not an error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was cancelled),
         NOT_FOUND, ALREADY_EXISTS (the request id was used with another request), RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -38,20 +38,20 @@ class RunServiceStub:
     """One run, with its attempts. Errors: NOT_FOUND."""
     BatchGetRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.BatchGetRunsRequest, _run_service_pb2.BatchGetRunsResponse]
     """Several runs of an experiment, without their attempts, in the order of the request (AIP-231): all of them or none.
-    Errors: NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be
-    larger than 2 MiB: ask for fewer).
+    Errors: NOT_FOUND (the first eight missing ones are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the
+    answer would be larger than 2 MiB: ask for fewer).
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
     """Runs of an experiment, by page."""
     SummarizeRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.SummarizeRunsRequest, _run_service_pb2.SummarizeRunsResponse]
-    """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are in
-    the grid's order, those of a parameterization together.
+    """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are
+    in the grid's order; groups of one parameterization follow each other.
     """
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]
-    """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
+    """Requests one run to stop. Cancelling an ended run changes nothing and is not an error."""
     RetryRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunRequest, _run_pb2.Run]
-    """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is no
-    error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was asked to stop),
+    """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is
+    not an error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was cancelled),
     NOT_FOUND, ALREADY_EXISTS (the request id was used with another request), RESOURCE_EXHAUSTED.
     """
     QueryMetrics: _grpc.UnaryStreamMultiCallable[_run_service_pb2.QueryMetricsRequest, _run_service_pb2.QueryMetricsResponse]
@@ -72,20 +72,20 @@ class RunServiceAsyncStub(RunServiceStub):
     """One run, with its attempts. Errors: NOT_FOUND."""
     BatchGetRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.BatchGetRunsRequest, _run_service_pb2.BatchGetRunsResponse]  # type: ignore[assignment]
     """Several runs of an experiment, without their attempts, in the order of the request (AIP-231): all of them or none.
-    Errors: NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be
-    larger than 2 MiB: ask for fewer).
+    Errors: NOT_FOUND (the first eight missing ones are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the
+    answer would be larger than 2 MiB: ask for fewer).
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Runs of an experiment, by page."""
     SummarizeRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.SummarizeRunsRequest, _run_service_pb2.SummarizeRunsResponse]  # type: ignore[assignment]
-    """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are in
-    the grid's order, those of a parameterization together.
+    """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are
+    in the grid's order; groups of one parameterization follow each other.
     """
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]  # type: ignore[assignment]
-    """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
+    """Requests one run to stop. Cancelling an ended run changes nothing and is not an error."""
     RetryRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunRequest, _run_pb2.Run]  # type: ignore[assignment]
-    """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is no
-    error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was asked to stop),
+    """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is
+    not an error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was cancelled),
     NOT_FOUND, ALREADY_EXISTS (the request id was used with another request), RESOURCE_EXHAUSTED.
     """
     QueryMetrics: _aio.UnaryStreamMultiCallable[_run_service_pb2.QueryMetricsRequest, _run_service_pb2.QueryMetricsResponse]  # type: ignore[assignment]
@@ -115,8 +115,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.BatchGetRunsResponse, _abc.Awaitable[_run_service_pb2.BatchGetRunsResponse]]:
         """Several runs of an experiment, without their attempts, in the order of the request (AIP-231): all of them or none.
-        Errors: NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be
-        larger than 2 MiB: ask for fewer).
+        Errors: NOT_FOUND (the first eight missing ones are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the
+        answer would be larger than 2 MiB: ask for fewer).
         """
 
     @_abc_1.abstractmethod
@@ -133,8 +133,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.SummarizeRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.SummarizeRunsResponse, _abc.Awaitable[_run_service_pb2.SummarizeRunsResponse]]:
-        """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are in
-        the grid's order, those of a parameterization together.
+        """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are
+        in the grid's order; groups of one parameterization follow each other.
         """
 
     @_abc_1.abstractmethod
@@ -143,7 +143,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.CancelRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
-        """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
+        """Requests one run to stop. Cancelling an ended run changes nothing and is not an error."""
 
     @_abc_1.abstractmethod
     def RetryRun(
@@ -151,8 +151,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.RetryRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
-        """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is no
-        error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was asked to stop),
+        """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is
+        not an error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was cancelled),
         NOT_FOUND, ALREADY_EXISTS (the request id was used with another request), RESOURCE_EXHAUSTED.
         """
 

@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ExperimentSpec(_message.Message):
-    """Everything that determines the numbers of an experiment's runs.
+    """All that determines the numbers of an experiment's runs.
 
     The grid is expanded in a fixed order (hidden_layers, widths, activations, parameterizations,
     base learning rates, seeds; the last varies fastest), so the meaning of a run's index never changes.
@@ -71,13 +71,14 @@ class ExperimentSpec(_message.Message):
     precision: _builtins.str
     """Precision of the matmuls in an update, by its name in the catalogue."""
     deferred_weights: _builtins.str
-    """Whether initial hidden matrices are drawn only where training looks at them, exact in law: "cheaper" (at widths
-    at which that takes less time: from `deferred_width` on) or "always". Such networks keep no weights and have no
-    probes but "outputs". Default: never.
+    """Whether only those parts of initial hidden matrices are drawn that training uses, exact in law: "cheaper" (at
+    widths from `deferred_width` on, where this takes less time) or "always". The weights of such networks are not
+    kept, and their only probe is "outputs". Default: never.
     """
     deferred_width: _builtins.int
-    """With deferred_weights "cheaper": the least width whose networks have them. Left out: where it begins to take less
-    time, by steps, batch_size and whether a GPU trains. It is stored, so that the experiment keeps its numbers.
+    """With deferred_weights "cheaper": smallest width with deferred weights. Default: the width from which they take less
+    time, which depends on steps, batch_size and whether a GPU trains. It is stored, so that the experiment's numbers
+    do not change.
     """
     @_builtins.property
     def optimizer(self) -> Global___Optimizer:
@@ -138,8 +139,8 @@ Global___ExperimentSpec: _TypeAlias = ExperimentSpec  # noqa: Y015
 
 @_typing.final
 class InfiniteWidth(_message.Message):
-    """The limit of infinite width, computed by systems of particles whose outputs are averaged. A run whose limit is a
-    kernel machine needs none of this.
+    """The limit of infinite width, computed by systems of particles whose outputs are averaged. Not used for runs whose
+    limit is a kernel machine.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -149,7 +150,7 @@ class InfiniteWidth(_message.Message):
     particles: _builtins.int
     """Particles per layer of each system; their random error falls like particles^(-1/2)."""
     replicas: _builtins.int
-    """Independent systems, 1 .. 1024. The metric "limit_error" is the error of their average; one alone has none."""
+    """Independent systems, 1 .. 1024. The metric "limit_error" is the error of their average; one system has none."""
     def __init__(
         self,
         *,
@@ -352,8 +353,8 @@ class Grid(_message.Message):
     SEEDS_FIELD_NUMBER: _builtins.int
     INFINITE_WIDTH_FIELD_NUMBER: _builtins.int
     infinite_width: _builtins.bool
-    """A further width: infinity, after all others. In YAML, JSON and the SDK it is written as a width: [128, 512, inf].
-    Such runs have the width 2147483647 where a width is a number.
+    """Adds infinite width after all others. YAML, JSON and the SDK write it as a width: [128, 512, inf]. Where a width is
+    a number, that of such runs is 2147483647.
     """
     @_builtins.property
     def parameterizations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParameterizationSpec]:
@@ -381,7 +382,7 @@ class Grid(_message.Message):
 
     @_builtins.property
     def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Seeds. The same seed means the same normals and the same batches in every parameterization."""
+        """Seeds. Runs with the same seed have the same normal random numbers and batches in every parameterization."""
 
     def __init__(
         self,
@@ -563,15 +564,15 @@ class Recording(_message.Message):
     last update.
     """
     weights: _builtins.str
-    """Which weights are kept, by the name of the choice in the catalogue. Left out in a spec of networks without
-    matrices (infinite width, deferred weights): "none".
+    """Which weights are kept, by the name of the choice in the catalogue. Default for networks without stored matrices
+    (infinite width, deferred weights): "none".
     """
     weights_interval: _builtins.int
     """Updates between kept weights. Required >= 1 with weights "every", otherwise 0."""
     @_builtins.property
     def probes(self) -> Global___Probes:
-        """Measurements inside the networks. Default: none; with infinite_width in the grid the outputs on the test set
-        after 1, 10, 100, ... updates and the last, which distances to the limit are computed from.
+        """Measurements inside the networks. Default: none. With infinite_width in the grid the default is the outputs on the
+        test set after 1, 10, 100, ... updates and the last, from which distances to the limit are computed.
         """
 
     def __init__(
@@ -593,10 +594,11 @@ Global___Recording: _TypeAlias = Recording  # noqa: Y015
 @_typing.final
 class Probes(_message.Message):
     """Measurements inside the networks, on a fixed set of training inputs shared by all runs. A quantity of layer
-    l is the metric "quantity/l"; layer L+1 is the output f. "outputs" looks at the whole test set instead, of limits
-    and networks with deferred weights too: "output_sketch/k" are sums of outputs with random signs that are the same for
-    all runs, from which distances between runs follow. They are not forwarded to MLflow. "paired_outputs" records how far
-    dense networks are from the kernel machine that starts from their own f_0 (ntk, sp-stable).
+    l is the metric "quantity/l"; layer L+1 is the output f. "outputs" uses the whole test set instead, and is also
+    available for limits and networks with deferred weights: "output_sketch/k" are sums of outputs with random signs that
+    are the same for all runs, from which distances between runs are computed. They are not forwarded to MLflow.
+    "paired_outputs" records the distance of dense networks from the kernel machine that starts from their own f_0 (ntk,
+    sp-stable).
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -12,7 +12,7 @@ class ExperimentState(StrEnum):
     """State of an experiment (`iplab.v1.ExperimentState` without its prefix). Only an extension, or a retry
     of failed runs, leaves a terminal state."""
 
-    # Accepted and durable; nothing trains yet.
+    # Accepted and durable; no run trains yet.
     QUEUED = "QUEUED"
     # At least one run trains or has ended, and at least one has not ended.
     RUNNING = "RUNNING"
@@ -43,7 +43,7 @@ class RunState(StrEnum):
     QUEUED = "QUEUED"
     # Training in a pack.
     RUNNING = "RUNNING"
-    # Its experiment is paused. The run continues from a checkpoint when the experiment is resumed.
+    # Its experiment is paused. The run continues from a checkpoint after the experiment is resumed.
     PAUSED = "PAUSED"
     # Cancellation was requested; it takes effect at the next slice boundary.
     CANCELLING = "CANCELLING"
@@ -69,9 +69,9 @@ class StudyState(StrEnum):
     RUNNING = "RUNNING"
     # Cancellation was requested; its experiments stop.
     CANCELLING = "CANCELLING"
-    # Terminal: it has come to its end, decided or not (`verdict`, `reason`).
+    # Terminal: it ended normally, decided or not (`verdict`, `reason`).
     SUCCEEDED = "SUCCEEDED"
-    # Terminal: it cannot go on, because runs could not be trained or the service has a defect
+    # Terminal: it cannot continue, because runs could not be trained or the service has a bug
     # (`sentence`).
     FAILED = "FAILED"
     # Terminal: ended by request.
@@ -86,7 +86,7 @@ class StudyState(StrEnum):
 class FailureReason(StrEnum):
     """Why an attempt or a run failed (`iplab.v1.FailureReason` without its prefix)."""
 
-    # The worker or its machine died; retried until the budget is used up.
+    # The worker or its machine died; retried until the budget of attempts is used up.
     WORKER_LOST = "WORKER_LOST"
     # The dispatcher that led the pack died or lost its lease; another dispatcher continues it.
     LEASE_LOST = "LEASE_LOST"
@@ -94,11 +94,11 @@ class FailureReason(StrEnum):
     DATA_UNAVAILABLE = "DATA_UNAVAILABLE"
     # The worker ran out of memory.
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
-    # An error in training that a retry would meet again.
+    # An error in training that a retry would repeat.
     TRAINING_ERROR = "TRAINING_ERROR"
     # Weights or checkpoints could not be written or read (the disk is full, the artifact store does not
     # answer); retried without limit, after pauses of up to 5 minutes.
     ARTIFACTS_UNAVAILABLE = "ARTIFACTS_UNAVAILABLE"
     # For IPLAB_PLACEMENT_TIMEOUT_SECONDS, a setting of the service, no node could hold the requested
-    # resources. A wait for resources in use by others never ends with this reason.
+    # resources. Packs that wait for resources in use by others never fail for this reason.
     UNSCHEDULABLE = "UNSCHEDULABLE"

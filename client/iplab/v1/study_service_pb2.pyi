@@ -31,13 +31,13 @@ class CreateStudyRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     study_id: _builtins.str
-    """Id that becomes the last part of the name: [a-z]([a-z0-9-]{0,40}[a-z0-9])?. Empty: the service chooses one."""
+    """Id, the last part of the name: [a-z]([a-z0-9-]{0,40}[a-z0-9])?. Empty: the service chooses one."""
     request_id: _builtins.str
     """A UUID chosen by the caller. The same id with the same request returns the first answer; with another
-    request it is refused (ALREADY_EXISTS, reason REQUEST_ID_REUSED). Empty: a repeated request is not recognized.
+    request it is refused (ALREADY_EXISTS, reason REQUEST_ID_REUSED). Empty: repeated requests are not recognized.
     """
     validate_only: _builtins.bool
-    """If true, nothing is created: the answer is the study as it would be, with defaults and warnings."""
+    """If true, nothing is created: the answer is the study that would be created, with defaults and warnings."""
     @_builtins.property
     def study(self) -> _study_pb2.Study:
         """The study; output-only fields must be unset."""
@@ -169,7 +169,7 @@ class WatchStudyResponse(_message.Message):
     STUDY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def study(self) -> _study_pb2.Study:
-        """As it is now."""
+        """The present study."""
 
     def __init__(
         self,
@@ -216,14 +216,14 @@ class UpdateStudyRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def study(self) -> _study_pb2.Study:
-        """Its name says which study; fields that the mask names have their new values. If it has an etag, nothing is changed
-        unless that is the study's etag now.
+        """The study's name, and the new values of the fields in the mask. If it has an etag, the change is made only if that
+        is the study's present etag.
         """
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """What to change: "display_name", "labels", "labels.KEY" (that one label; it is removed if it is not given),
-        "notes", "priority", or "*" for all of these. Empty: those of them that are given.
+        """What to change: "display_name", "labels", "labels.KEY" (one label; it is removed if it has no value),
+        "notes", "priority", or "*" for all of these. Empty: those that have values.
         """
 
     def __init__(

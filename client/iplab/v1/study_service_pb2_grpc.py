@@ -28,7 +28,7 @@ if _version_not_supported:
 
 
 class StudyServiceStub:
-    """Ask questions and follow their answers.
+    """Submit questions and follow their answers.
     """
 
     def __init__(self, channel):
@@ -85,13 +85,13 @@ class StudyServiceStub:
 
 
 class StudyServiceServicer:
-    """Ask questions and follow their answers.
+    """Submit questions and follow their answers.
     """
 
     def CreateStudy(self, request, context):
-        """Accepts a study. It is validated as a whole and durable before this returns; a dispatcher plans its rounds.
-        Errors: INVALID_ARGUMENT (every wrong field named; a budget below one round says the least that could decide),
-        ALREADY_EXISTS.
+        """Accepts a study. When this returns, it is validated as a whole and durable; a dispatcher plans its rounds. Errors:
+        INVALID_ARGUMENT (every wrong field named; for a budget below one round, with the smallest budget that could decide
+        the question), ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,7 +112,7 @@ class StudyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchStudy(self, request, context):
-        """The study whenever it or the number of its ended runs has changed, until it has ended. States in between may be
+        """Sends the study whenever it or the number of its ended runs changes, until it ends. Intermediate states may be
         left out; every message is the whole study.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -120,16 +120,16 @@ class StudyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelStudy(self, request, context):
-        """Ends a study and cancels its experiments. What is known by then stays. Cancelling an ended study changes
-        nothing and is no error.
+        """Ends a study and cancels its experiments. Its findings so far stay. Cancelling an ended study changes nothing and
+        is not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateStudy(self, request, context):
-        """Changes what describes a study, and its priority, whatever its state, as UpdateExperiment. Labels and priority count for
-        the experiments that it asks for from now on; those that there are keep theirs, and UpdateExperiment changes them.
+        """Changes the description and priority of a study in any state, as UpdateExperiment does. New labels and a new
+        priority apply to its future experiments; UpdateExperiment changes those of existing ones.
         Errors: INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason
         ETAG_MISMATCH, RESOURCE_EXHAUSTED (the priority is above a limit).
         """
@@ -139,7 +139,7 @@ class StudyServiceServicer:
 
     def DeleteStudy(self, request, context):
         """Deletes a study that has ended; its experiments stay. Listings leave it out. It can be undeleted until its
-        `purge_time`; then it is purged. Deleting a deleted study changes nothing and is no error. Errors:
+        `purge_time`; then it is purged. Deleting a deleted study changes nothing and is not an error. Errors:
         INVALID_ARGUMENT (it has not ended), NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -147,7 +147,7 @@ class StudyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndeleteStudy(self, request, context):
-        """Brings a deleted study back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+        """Restores a deleted study. Undeleting one that is not deleted changes nothing and is not an error. Errors:
         INVALID_ARGUMENT (it is being purged), NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -155,8 +155,8 @@ class StudyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PurgeStudy(self, request, context):
-        """Purges a deleted study now; its experiments stay. From this answer on it cannot be undeleted, and its id is
-        never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+        """Purges a deleted study now; its experiments stay. After this answer it cannot be undeleted, and its id is never
+        used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -219,7 +219,7 @@ def add_StudyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StudyService:
-    """Ask questions and follow their answers.
+    """Submit questions and follow their answers.
     """
 
     @staticmethod

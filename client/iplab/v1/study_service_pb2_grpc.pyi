@@ -29,93 +29,93 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class StudyServiceStub:
-    """Ask questions and follow their answers."""
+    """Submit questions and follow their answers."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StudyServiceAsyncStub: ...
     CreateStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.CreateStudyRequest, _study_pb2.Study]
-    """Accepts a study. It is validated as a whole and durable before this returns; a dispatcher plans its rounds.
-    Errors: INVALID_ARGUMENT (every wrong field named; a budget below one round says the least that could decide),
-    ALREADY_EXISTS.
+    """Accepts a study. When this returns, it is validated as a whole and durable; a dispatcher plans its rounds. Errors:
+    INVALID_ARGUMENT (every wrong field named; for a budget below one round, with the smallest budget that could decide
+    the question), ALREADY_EXISTS.
     """
     GetStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.GetStudyRequest, _study_pb2.Study]
     """One study. Errors: NOT_FOUND."""
     ListStudies: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.ListStudiesRequest, _study_service_pb2.ListStudiesResponse]
     """Studies, newest first, by page."""
     WatchStudy: _grpc.UnaryStreamMultiCallable[_study_service_pb2.WatchStudyRequest, _study_service_pb2.WatchStudyResponse]
-    """The study whenever it or the number of its ended runs has changed, until it has ended. States in between may be
+    """Sends the study whenever it or the number of its ended runs changes, until it ends. Intermediate states may be
     left out; every message is the whole study.
     """
     CancelStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.CancelStudyRequest, _study_pb2.Study]
-    """Ends a study and cancels its experiments. What is known by then stays. Cancelling an ended study changes
-    nothing and is no error.
+    """Ends a study and cancels its experiments. Its findings so far stay. Cancelling an ended study changes nothing and
+    is not an error.
     """
     UpdateStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.UpdateStudyRequest, _study_pb2.Study]
-    """Changes what describes a study, and its priority, whatever its state, as UpdateExperiment. Labels and priority count for
-    the experiments that it asks for from now on; those that there are keep theirs, and UpdateExperiment changes them.
+    """Changes the description and priority of a study in any state, as UpdateExperiment does. New labels and a new
+    priority apply to its future experiments; UpdateExperiment changes those of existing ones.
     Errors: INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason
     ETAG_MISMATCH, RESOURCE_EXHAUSTED (the priority is above a limit).
     """
     DeleteStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.DeleteStudyRequest, _empty_pb2.Empty]
     """Deletes a study that has ended; its experiments stay. Listings leave it out. It can be undeleted until its
-    `purge_time`; then it is purged. Deleting a deleted study changes nothing and is no error. Errors:
+    `purge_time`; then it is purged. Deleting a deleted study changes nothing and is not an error. Errors:
     INVALID_ARGUMENT (it has not ended), NOT_FOUND.
     """
     UndeleteStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.UndeleteStudyRequest, _study_pb2.Study]
-    """Brings a deleted study back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+    """Restores a deleted study. Undeleting one that is not deleted changes nothing and is not an error. Errors:
     INVALID_ARGUMENT (it is being purged), NOT_FOUND.
     """
     PurgeStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.PurgeStudyRequest, _study_pb2.Study]
-    """Purges a deleted study now; its experiments stay. From this answer on it cannot be undeleted, and its id is
-    never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+    """Purges a deleted study now; its experiments stay. After this answer it cannot be undeleted, and its id is never
+    used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
     """
 
 @_typing.type_check_only
 class StudyServiceAsyncStub(StudyServiceStub):
-    """Ask questions and follow their answers."""
+    """Submit questions and follow their answers."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.CreateStudyRequest, _study_pb2.Study]  # type: ignore[assignment]
-    """Accepts a study. It is validated as a whole and durable before this returns; a dispatcher plans its rounds.
-    Errors: INVALID_ARGUMENT (every wrong field named; a budget below one round says the least that could decide),
-    ALREADY_EXISTS.
+    """Accepts a study. When this returns, it is validated as a whole and durable; a dispatcher plans its rounds. Errors:
+    INVALID_ARGUMENT (every wrong field named; for a budget below one round, with the smallest budget that could decide
+    the question), ALREADY_EXISTS.
     """
     GetStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.GetStudyRequest, _study_pb2.Study]  # type: ignore[assignment]
     """One study. Errors: NOT_FOUND."""
     ListStudies: _aio.UnaryUnaryMultiCallable[_study_service_pb2.ListStudiesRequest, _study_service_pb2.ListStudiesResponse]  # type: ignore[assignment]
     """Studies, newest first, by page."""
     WatchStudy: _aio.UnaryStreamMultiCallable[_study_service_pb2.WatchStudyRequest, _study_service_pb2.WatchStudyResponse]  # type: ignore[assignment]
-    """The study whenever it or the number of its ended runs has changed, until it has ended. States in between may be
+    """Sends the study whenever it or the number of its ended runs changes, until it ends. Intermediate states may be
     left out; every message is the whole study.
     """
     CancelStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.CancelStudyRequest, _study_pb2.Study]  # type: ignore[assignment]
-    """Ends a study and cancels its experiments. What is known by then stays. Cancelling an ended study changes
-    nothing and is no error.
+    """Ends a study and cancels its experiments. Its findings so far stay. Cancelling an ended study changes nothing and
+    is not an error.
     """
     UpdateStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.UpdateStudyRequest, _study_pb2.Study]  # type: ignore[assignment]
-    """Changes what describes a study, and its priority, whatever its state, as UpdateExperiment. Labels and priority count for
-    the experiments that it asks for from now on; those that there are keep theirs, and UpdateExperiment changes them.
+    """Changes the description and priority of a study in any state, as UpdateExperiment does. New labels and a new
+    priority apply to its future experiments; UpdateExperiment changes those of existing ones.
     Errors: INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason
     ETAG_MISMATCH, RESOURCE_EXHAUSTED (the priority is above a limit).
     """
     DeleteStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.DeleteStudyRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a study that has ended; its experiments stay. Listings leave it out. It can be undeleted until its
-    `purge_time`; then it is purged. Deleting a deleted study changes nothing and is no error. Errors:
+    `purge_time`; then it is purged. Deleting a deleted study changes nothing and is not an error. Errors:
     INVALID_ARGUMENT (it has not ended), NOT_FOUND.
     """
     UndeleteStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.UndeleteStudyRequest, _study_pb2.Study]  # type: ignore[assignment]
-    """Brings a deleted study back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+    """Restores a deleted study. Undeleting one that is not deleted changes nothing and is not an error. Errors:
     INVALID_ARGUMENT (it is being purged), NOT_FOUND.
     """
     PurgeStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.PurgeStudyRequest, _study_pb2.Study]  # type: ignore[assignment]
-    """Purges a deleted study now; its experiments stay. From this answer on it cannot be undeleted, and its id is
-    never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+    """Purges a deleted study now; its experiments stay. After this answer it cannot be undeleted, and its id is never
+    used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
     """
 
 class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Ask questions and follow their answers."""
+    """Submit questions and follow their answers."""
 
     @_abc_1.abstractmethod
     def CreateStudy(
@@ -123,9 +123,9 @@ class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _study_service_pb2.CreateStudyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_study_pb2.Study, _abc.Awaitable[_study_pb2.Study]]:
-        """Accepts a study. It is validated as a whole and durable before this returns; a dispatcher plans its rounds.
-        Errors: INVALID_ARGUMENT (every wrong field named; a budget below one round says the least that could decide),
-        ALREADY_EXISTS.
+        """Accepts a study. When this returns, it is validated as a whole and durable; a dispatcher plans its rounds. Errors:
+        INVALID_ARGUMENT (every wrong field named; for a budget below one round, with the smallest budget that could decide
+        the question), ALREADY_EXISTS.
         """
 
     @_abc_1.abstractmethod
@@ -150,7 +150,7 @@ class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _study_service_pb2.WatchStudyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_study_service_pb2.WatchStudyResponse], _abc.AsyncIterator[_study_service_pb2.WatchStudyResponse]]:
-        """The study whenever it or the number of its ended runs has changed, until it has ended. States in between may be
+        """Sends the study whenever it or the number of its ended runs changes, until it ends. Intermediate states may be
         left out; every message is the whole study.
         """
 
@@ -160,8 +160,8 @@ class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _study_service_pb2.CancelStudyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_study_pb2.Study, _abc.Awaitable[_study_pb2.Study]]:
-        """Ends a study and cancels its experiments. What is known by then stays. Cancelling an ended study changes
-        nothing and is no error.
+        """Ends a study and cancels its experiments. Its findings so far stay. Cancelling an ended study changes nothing and
+        is not an error.
         """
 
     @_abc_1.abstractmethod
@@ -170,8 +170,8 @@ class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _study_service_pb2.UpdateStudyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_study_pb2.Study, _abc.Awaitable[_study_pb2.Study]]:
-        """Changes what describes a study, and its priority, whatever its state, as UpdateExperiment. Labels and priority count for
-        the experiments that it asks for from now on; those that there are keep theirs, and UpdateExperiment changes them.
+        """Changes the description and priority of a study in any state, as UpdateExperiment does. New labels and a new
+        priority apply to its future experiments; UpdateExperiment changes those of existing ones.
         Errors: INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason
         ETAG_MISMATCH, RESOURCE_EXHAUSTED (the priority is above a limit).
         """
@@ -183,7 +183,7 @@ class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a study that has ended; its experiments stay. Listings leave it out. It can be undeleted until its
-        `purge_time`; then it is purged. Deleting a deleted study changes nothing and is no error. Errors:
+        `purge_time`; then it is purged. Deleting a deleted study changes nothing and is not an error. Errors:
         INVALID_ARGUMENT (it has not ended), NOT_FOUND.
         """
 
@@ -193,7 +193,7 @@ class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _study_service_pb2.UndeleteStudyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_study_pb2.Study, _abc.Awaitable[_study_pb2.Study]]:
-        """Brings a deleted study back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+        """Restores a deleted study. Undeleting one that is not deleted changes nothing and is not an error. Errors:
         INVALID_ARGUMENT (it is being purged), NOT_FOUND.
         """
 
@@ -203,8 +203,8 @@ class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _study_service_pb2.PurgeStudyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_study_pb2.Study, _abc.Awaitable[_study_pb2.Study]]:
-        """Purges a deleted study now; its experiments stay. From this answer on it cannot be undeleted, and its id is
-        never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+        """Purges a deleted study now; its experiments stay. After this answer it cannot be undeleted, and its id is never
+        used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
         """
 
 def add_StudyServiceServicer_to_server(servicer: StudyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
