@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -84,11 +85,10 @@ class Trainer:
             raise self._unloadable
         try:
             with loading():
-                from ipserver.workers import trainer  # noqa: PLC0415 - see the docstring
+                return importlib.import_module("ipserver.workers.trainer")
         except Exception as error:
             self._unloadable = error
             raise
-        return trainer
 
 
 def _refusal(error: Exception) -> Failure:
