@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1", "[::1]")
 _EXCEPTIONS: Final = ("no_proxy", "NO_PROXY")
 # With these a part would raise warnings of libraries as errors, lose its docstrings and assertions, open a
-# prompt at its end, or run many times slower.
+# prompt at its end, run many times slower, fill its log or a temporary folder, or be unable to read long
+# integers.
 _PYTHON: Final = (
     "PYTHONWARNINGS",
     "PYTHONOPTIMIZE",
@@ -27,6 +28,12 @@ _PYTHON: Final = (
     "PYTHONTRACEMALLOC",
     "PYTHONPROFILEIMPORTTIME",
     "PYTHONIOENCODING",
+    "PYTHONVERBOSE",
+    "PYTHONDEBUG",
+    "PYTHONMALLOC",
+    "PYTHONMALLOCSTATS",
+    "PYTHONPERFSUPPORT",
+    "PYTHONINTMAXSTRDIGITS",
 )
 # Prefixes of Ray's variables that are kept for our own Ray: those that our code sets by default, and the time
 # to start. All others are meant for the user's own scripts and clusters: addresses, debugging, limits.
@@ -49,6 +56,10 @@ _MLFLOW_KEPT: Final = (
     *("MLFLOW_HTTP_", "MLFLOW_ALLOW_HTTP_REDIRECTS", "MLFLOW_S3_", "MLFLOW_BOTO_", "MLFLOW_SERVER_"),
     "MLFLOW_DISABLE_TELEMETRY",
 )
+# Prefixes of PyTorch's variables, and those of them that are kept: they describe this machine. All others are
+# meant for the user's own scripts: a wrong name in TORCH_LOGS, say, makes every import of torch fail.
+_TORCH: Final = ("TORCH_", "TORCHDYNAMO_", "TORCHINDUCTOR_", "PYTORCH_")
+_TORCH_KEPT: Final = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "TORCH_DEVICE_BACKEND_AUTOLOAD")
 # Plugins of OpenTelemetry for the user's own programs. OpenTelemetry, which MLflow imports, fails to load if
 # one is not installed.
 _OPENTELEMETRY: Final = ("OTEL_PROPAGATORS", "OTEL_PYTHON_CONTEXT", "OTEL_PYTHON_TRACER_PROVIDER")
@@ -104,6 +115,14 @@ def forget_other_traces(environment: MutableMapping[str, str]) -> None:
 def forget_other_rays(environment: MutableMapping[str, str]) -> list[str]:
     """Remove variables that would redirect or change our own Ray; return their names."""
     others = [name for name in environment if name.startswith("RAY_") and not name.startswith(_RAY_KEPT)]
+    for name in others:
+        del environment[name]
+    return others
+
+
+def forget_other_torches(environment: MutableMapping[str, str]) -> list[str]:
+    """Remove variables that would change how workers train, or break them; return their names."""
+    others = [name for name in environment if name.startswith(_TORCH) and name not in _TORCH_KEPT]
     for name in others:
         del environment[name]
     return others

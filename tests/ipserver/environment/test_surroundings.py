@@ -87,9 +87,12 @@ def test_which_proxy_a_url_goes_through(environment, url, found, monkeypatch):
 
 
 def test_parts_do_not_hear_what_was_meant_for_a_script():
-    script = "import sys; print(sys.flags.optimize, sys.flags.inspect, sys.flags.utf8_mode, sys.warnoptions)"
+    flags = ["optimize", "inspect", "utf8_mode", "verbose", "int_max_str_digits"]
+    script = f"import sys; print(*[getattr(sys.flags, name) for name in {flags}], sys.warnoptions)"
     left = {"PYTHONOPTIMIZE": "2", "PYTHONINSPECT": "1", "PYTHONWARNINGS": "error", "LC_ALL": "C"}
     left |= {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    left |= {"PYTHONVERBOSE": "2", "PYTHONMALLOC": "debug", "PYTHONMALLOCSTATS": "1"}
+    left |= {"PYTHONINTMAXSTRDIGITS": "640"}
     done = subprocess.run(
         [sys.executable, "-c", script],
         env=surroundings.for_parts(os.environ | left),
@@ -98,7 +101,8 @@ def test_parts_do_not_hear_what_was_meant_for_a_script():
         check=True,
         timeout=60,
     )
-    assert done.stdout == "0 0 1 []\n"
+    assert done.stdout == "0 0 1 0 -1 []\n"
+    assert done.stderr == ""
 
 
 def test_warnings_that_were_made_errors_are_warnings_again():
@@ -116,6 +120,17 @@ def test_a_ray_of_our_own_is_nobody_elses():
     others = ["RAY_ADDRESS", "RAY_NAMESPACE", "RAY_num_workers_soft_limit"]
     assert surroundings.forget_other_rays(environment) == others
     assert environment == {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "3", "RAYON_NUM_THREADS": "2"}
+
+
+def test_workers_train_alike_whatever_is_set_for_torch():
+    environment = {"TORCH_LOGS": "bogus", "PYTORCH_JIT": "x", "TORCHDYNAMO_VERBOSE": "1", "TORCHED": "1"}
+    environment |= {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
+    assert surroundings.forget_other_torches(environment) == [
+        "TORCH_LOGS",
+        "PYTORCH_JIT",
+        "TORCHDYNAMO_VERBOSE",
+    ]
+    assert environment == {"TORCHED": "1", "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
 
 
 def test_mlflow_writes_where_it_is_told_and_waits_for_it():

@@ -115,12 +115,16 @@ def test_a_library_that_does_not_load_in_workers_is_reported_as_it_is(tmp_path):
     broken = tmp_path / "broken" / "torch"
     broken.mkdir(parents=True)
     (broken.parent / "torch-2.0.dist-info").mkdir()
+    # A half-loaded torch fails for another reason when it is imported again.
     (broken / "__init__.py").write_text(
+        "import builtins\n"
+        "if hasattr(builtins, 'tried'): raise RuntimeError('registered already')\n"
+        "builtins.tried = True\n"
         "raise ImportError('libtorch_cpu.so: cannot open shared object file')"
     )
     settings = settings_in(tmp_path / "home")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
-    variables = {"PYTHONPATH": str(broken.parent), "IPLAB_READY_WORKERS": "0"}
+    variables = {"PYTHONPATH": str(broken.parent), "IPLAB_READY_WORKERS": "1"}
     command = [sys.executable, "-m", "ipserver", "dispatch", "--home", str(settings.home)]
     with store_in(settings) as store, (tmp_path / "log").open("ab") as log:
         submit(store, small_spec())

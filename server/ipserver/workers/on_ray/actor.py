@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Collection
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ipcore.planning.machine import MachineProfile
@@ -36,21 +38,17 @@ class Trainer:
         logging.getLogger().setLevel(logging.INFO)
         self._trainer: PackTrainer | None = None
         self._refused: SliceReport | None = None
+        self._unloadable: Exception | None = None
         threading.Thread(target=_end_with, args=(os.getppid(),), name="orphan", daemon=True).start()
 
     def warm(self) -> None:
         """Import what training needs."""
-        with loading():
-            from ipserver.workers.trainer import warm  # noqa: PLC0415 - see the docstring
-
-        warm()
+        self._library().warm()
 
     def profile(self, asked: ResourceRequest) -> MachineProfile:
         """Measure the speed of a worker of this size."""
-        with loading():
-            from ipserver.workers.trainer import measure  # noqa: PLC0415 - see the docstring
-
-        return measure(asked)
+        measured: MachineProfile = self._library().measure(asked)
+        return measured
 
     def where(self) -> str:
         """Id of the actor's node."""
@@ -64,10 +62,7 @@ class Trainer:
         self._trainer = None  # free the last pack's memory before the next is allocated
         self._refused = None
         try:
-            with loading():
-                from ipserver.workers.trainer import PackTrainer  # noqa: PLC0415 - see the docstring
-
-            self._trainer = PackTrainer(job)
+            self._trainer = self._library().PackTrainer(job)
         except Exception as error:
             _log.exception("pack %s cannot be trained here", job.pack)
             self._refused = SliceReport(failure=_refusal(error))
@@ -79,6 +74,21 @@ class Trainer:
         if self._trainer is None:
             raise RuntimeError("a slice was requested before a pack was loaded")
         return self._trainer.advance(ended, checkpoint=checkpoint)
+
+    def _library(self) -> ModuleType:
+        """The module that trains.
+
+        If it cannot be imported, that error is raised again: a second import of a half-loaded torch fails for
+        another reason.
+        """
+        if self._unloadable is not None:
+            raise self._unloadable
+        try:
+            with loading():
+                return importlib.import_module("ipserver.workers.trainer")
+        except Exception as error:
+            self._unloadable = error
+            raise
 
 
 def _refusal(error: Exception) -> Failure:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ipserver.environment.addresses import split_address
 from ipserver.environment.listener import require_listener
-from ipserver.environment.surroundings import forget_other_rays
+from ipserver.environment.surroundings import forget_other_rays, forget_other_torches
 from ipserver.errors import ClusterLost, NotReady
 from ipserver.workers.on_ray.folder import own_token, ray_folder
 from ipserver.workers.on_ray.library import ray, ray_constants, ray_parameter, ray_services
@@ -36,7 +36,7 @@ class OwnRay:
 
     def __init__(self, cpus: int | None, home: Path | None) -> None:
         """Start Ray. Raises NotReady if all attempts fail."""
-        if unused := forget_other_rays(os.environ):
+        if unused := [*forget_other_rays(os.environ), *forget_other_torches(os.environ)]:
             _log.info("not used for a Ray of its own: %s", ", ".join(unused))
         for left in reversed(range(_TRIES)):
             self._folder = ray_folder(home)
