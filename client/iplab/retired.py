@@ -1,13 +1,13 @@
-"""Values of variables that libraries once understood, and at which their present versions end the process.
+"""Removes environment variables with values of older libraries, at which present ones abort the process.
 
-Old advice has left them in shells' profiles and images. This module imports nothing that a library replaces.
+Such values are still set in some shell profiles and images. This module imports no library.
 """
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
 
-# Of gRPC. It has no "epollex" and "epollsig" any more, and "none" polls nothing.
+# Valid values in gRPC. It no longer has "epollex" and "epollsig", and "none" does not poll at all.
 _POLLERS = frozenset({"all", "epoll1", "poll"})
 
 

@@ -1,7 +1,7 @@
-"""Modules that are missing, or that others of the same name on PYTHONPATH would replace.
+"""Checks for libraries that are missing, or that a file of the same name on PYTHONPATH would replace.
 
-Of such files Python says no more than what the file itself raises. This module imports only what no file
-can replace.
+Without these checks Python shows only the error that the other file raises. This module imports only modules
+that no file can replace.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import os
 import sys
 
 _LINE = 80
-# All of them are folders where they are installed: a file of that name is another program's.
+# All of them are installed as folders, so a file of that name belongs to another program.
 CLIENT = ("click", "google", "grpc", "numpy", "rich", "safetensors", "yaml")
 SERVER = (
     *CLIENT,
     *("alembic", "mlflow", "pandas", "psycopg", "pyarrow", "pydantic", "pydantic_settings", "ray", "s3fs"),
     *("scipy", "sklearn", "sqlalchemy", "torch"),
 )
-# Modules of Python that no library loads, and whose names other programs use.
+# Modules of Python that no library loads and whose names other programs use.
 _NEVER_LOADED = frozenset({"antigravity", "idlelib", "test", "this", "turtle", "turtledemo"})
 
 
@@ -27,7 +27,7 @@ def require_installed(program: str, names: tuple[str, ...], extra: str) -> None:
     Args:
         program: Its name.
         names: Top-level modules.
-        extra: The extra of the distribution that brings them.
+        extra: The extra of the distribution that installs them.
     """
     from importlib.util import find_spec  # noqa: PLC0415 - only here
 
@@ -55,7 +55,7 @@ def _wrapped(names: list[str]) -> str:
 def require_libraries(program: str, names: tuple[str, ...]) -> None:
     """End the program with status 2 and a sentence if PYTHONPATH would replace one of these libraries.
 
-    The same holds for modules of Python itself: PYTHONPATH precedes the standard library.
+    The same applies to modules of Python itself, since PYTHONPATH precedes the standard library.
     """
     path = os.environ.get("PYTHONPATH", "")
     if not path or sys.flags.ignore_environment:
@@ -77,7 +77,7 @@ def _replaced(folder: str, names: tuple[str, ...]) -> list[str]:
     except OSError:
         return []
     found = [f"{name}.py" for name in names if f"{name}.py" in entries]
-    # Where pip installs, packages are the libraries themselves, and single files replacements on purpose.
+    # In a folder where pip installs, packages are the libraries themselves; only single files replace them.
     if any(entry.endswith((".dist-info", ".egg-info")) for entry in entries):
         return found
     if "os.py" in entries and "site.py" in entries:  # the standard library itself

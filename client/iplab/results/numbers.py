@@ -1,21 +1,21 @@
-"""Numbers as text, for tables, summaries and pictures. `--json` has all digits."""
+"""Numbers as text, for tables, summaries and pictures. `--json` prints all digits."""
 
 from __future__ import annotations
 
 import math
 from numbers import Integral, Real
 
-# From here on numbers are written as 1.235e+06, and from here down as 1.235e-05.
+# Numbers from the first on are written as 1.235e+06, numbers below the second as 1.235e-05.
 _LARGE, _SMALL = 1e6, 1e-4
-# A mean between these stands with four decimals, so that columns of accuracies and losses are aligned.
+# Means between these have four decimals, so that columns of accuracies and losses are aligned.
 _ALIGNED = 0.01, 10.0
 SETTING_DIGITS = 6
 
 
 def number(value: Real | float, digits: int = 4) -> str:
-    """A number with some significant digits, without trailing zeros; scientific where it is large or small.
+    """A number with `digits` significant digits, without trailing zeros; scientific if it is large or small.
 
-    Whole numbers have all their digits; those before the point are never rounded away below 1e6.
+    Whole numbers have all their digits; below 1e6 all digits before the point are kept.
 
     >>> [number(x) for x in (0.93704, 2.5, 12345.678, 5127289328727264067584.0, 1.5e-60, -0.0)]
     ['0.937', '2.5', '12346', '5.127e+21', '1.5e-60', '0']
@@ -36,7 +36,7 @@ def number(value: Real | float, digits: int = 4) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things.
+    """A count with its noun.
 
     >>> counted(1, "run"), counted(16, "step")
     ('1 run', '16 steps')
@@ -45,7 +45,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def decimals(value: float, places: int) -> str:
-    """A number of order 1 with a fixed number of decimals, for columns; a large one as `number` has it.
+    """A number of order 1 with a fixed number of decimals, for columns; a large one as by `number`.
 
     >>> decimals(-0.5, 2), decimals(-0.001, 2), decimals(3e21, 2)
     ('-0.50', '0.00', '3e+21')
@@ -57,7 +57,7 @@ def decimals(value: float, places: int) -> str:
 
 
 def mean_and_deviation(mean: float, deviation: float | None) -> str:
-    """A mean and, unless it is None, its deviation.
+    """A mean and its standard deviation, unless that is None.
 
     >>> mean_and_deviation(0.93704, 0.04461), mean_and_deviation(0.937, None)
     ('0.9370 ± 0.0446', '0.9370')

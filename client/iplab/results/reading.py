@@ -1,6 +1,6 @@
-"""From messages of iplab.v1 to frozen dataclasses: the one place that converts.
+"""Conversion of messages of iplab.v1 to frozen dataclasses.
 
-A dataclass names the fields of its message that it has; their annotations say what becomes of them:
+A dataclass has fields with the names of fields of its message; annotations determine the conversion:
 
     annotation              field of the message
     int, float, bool, str   the same
@@ -8,10 +8,10 @@ A dataclass names the fields of its message that it has; their annotations say w
     str                     an enum: the value's name without its prefix
     a class with `read`     an enum: what `read` makes of that name (`iplab.results.states`)
     datetime                a timestamp, in UTC
-    a dataclass             a message, read likewise
+    a dataclass             a message, converted in the same way
     tuple[X, ...]           repeated
 
-What is no field of the message has a function instead: `field(metadata=computed(function))`.
+A value that is not a field of the message has a function: `field(metadata=computed(function))`.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def read(kind: type[Kind], message: Message, **given: object) -> Kind:
 
     Args:
         kind: A dataclass whose fields are fields of the message, computed from it, or given.
-        message: What is read.
+        message: The message.
         given: Values of fields that the message lacks.
 
     Raises:
-        TypeError: A field of the dataclass is neither.
+        TypeError: A field of the dataclass is none of these.
 
     >>> from iplab.results.artifacts import Artifact
     >>> from iplab.v1.run_pb2 import Artifact as Message
@@ -69,7 +69,7 @@ def read(kind: type[Kind], message: Message, **given: object) -> Kind:
 
 
 def computed(function: Callable[[Any], object]) -> dict[str, Callable[[Any], object]]:
-    """Metadata of a dataclass's field: its value is the function's, of the message."""
+    """Metadata of a dataclass's field whose value is a function of the message."""
     return {"computed": function}
 
 

@@ -1,4 +1,4 @@
-"""Comparison of measurements with theory: what `Experiment.check` returns."""
+"""Comparison of measurements with theory: the result of `Experiment.check`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
     @classmethod
     def read(cls, name: str) -> Self:
-        """By name; one of a newer service that this version lacks decides nothing here."""
+        """The member of that name; UNDECIDED for a verdict of a newer service that this version lacks."""
         return cls[name] if name in cls.__members__ else cls["UNDECIDED"]
 
 
@@ -35,12 +35,12 @@ class Subject:
     """Runs that differ only in width and seed.
 
     Attributes:
-        parameterization: Label of what was trained.
-        reference: What theory was asked about: the same label, or what was given as intended.
+        parameterization: Label of the trained parameterization.
+        reference: Parameterization that theory was applied to: the same label, or the one given as intended.
         hidden_layers: L.
         activation: Name.
         base_learning_rate: eta; None with rate transfer, which compares several.
-        layers: Weight matrices; the last layer is the output f.
+        layers: Number of weight matrices; the last layer is the output f.
     """
 
     parameterization: str
@@ -63,7 +63,7 @@ class Check:
 
     Attributes:
         kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "RATE_TRANSFER", "ALIGNMENT", "LIMIT"
-            or "ISOLATED_UPDATE"; "UNKNOWN" where this version does not know it.
+            or "ISOLATED_UPDATE"; "UNKNOWN" if this version does not know it.
         subject: Settings that the runs share.
         quantity: "h" or "h_change" with coordinates and stationarity; "alignment_update" (theta),
             "alignment_backward" (theta') or "alignment_change" (omega) with alignment; "isolated_change" or
@@ -71,13 +71,13 @@ class Check:
             limit ("" with those of losses); else "".
         layer: l, 1..n (n is the output f; L+1 of a perceptron); 0 with rate transfer.
         step: Updates done.
-        predicted: Exponent, exact ("-1/2"); "" where theory predicts none.
-        predicted_high: With rate transfer the upper end of the predicted drift, `predicted` being the lower;
-            with alignment the upper bound, where theory has two; else "".
+        predicted: Exponent, exact ("-1/2"); "" if theory predicts none.
+        predicted_high: With rate transfer the upper end of the predicted drift (`predicted` is the lower
+            end); with alignment the upper bound, if theory has two; else "".
         upper_bound: Whether the prediction is an upper bound only.
-        tolerance: Distance from the prediction that still agrees.
-        slope: Slope of log value against log width; with rate transfer octaves per doubling, None where the
-            best rate of a width is not bracketed by the grid.
+        tolerance: Largest distance from the prediction that still counts as agreement.
+        slope: Slope of log value against log width; with rate transfer octaves per doubling, None if the best
+            rate of a width is not bracketed by the grid.
         low: Lower end of its 95 % interval over seeds; None with one seed.
         high: Upper end.
         drift: Change of the local slope from the smallest to the largest width; None if no line was fitted,
@@ -87,13 +87,13 @@ class Check:
         widths: m, ascending.
         values: Geometric means over seeds, one per width; with rate transfer the best rates; with distances
             to the limit root mean squares.
-        lows: Lower ends of the values' 95 % intervals over seeds; None where they are not known (one seed).
+        lows: Lower ends of the values' 95 % intervals over seeds; None if they are not known (one seed).
         highs: Upper ends.
-        seeds: How many were used.
-        expected: Slope that the parts of a change, measured at one width, give at these widths; None where
+        seeds: Number of seeds used.
+        expected: Slope at these widths computed from the parts of a change, measured at one width; None if
             they are not known.
         variances: With distances to the limit, the part of each squared value that is variance over seeds.
-        biases: The other part, squared bias; unbiased estimates, so small ones may be below 0.
+        biases: The other part, squared bias. The estimates are unbiased, so small ones may be negative.
     """
 
     kind: str
@@ -122,12 +122,12 @@ class Check:
 
     @property
     def sizes(self) -> tuple[tuple[int, float, float | None, float | None], ...]:
-        """The points as figures take them: width, value, lower and upper end."""
+        """The points of figures: width, value, lower and upper end."""
         return tuple(zip(self.widths, self.values, self.lows, self.highs, strict=True))
 
     @property
     def name(self) -> str:
-        """What was compared, for tables: "h^2", "change of f", "rate of layer 2", "best rate"."""
+        """Name of the compared number, for tables: "h^2", "change of f", "rate of layer 2", "best rate"."""
         match self.kind:
             case "COORDINATE" | "STATIONARITY":
                 size = "f" if self.layer == self.subject.layers else f"h^{self.layer}"
@@ -154,8 +154,9 @@ class Conclusion:
 
     Attributes:
         subject: Settings that the runs share.
-        verdict: Disagrees if a check does; agrees if all that theory stands for do; not yet if all others do.
-        sentence: The first layer that disagrees and from which step, or how many checks agree.
+        verdict: Disagrees if a check disagrees; agrees if all checks that theory predicts agree; not yet if
+            all others agree.
+        sentence: The first layer that disagrees and its first step, or the number of checks that agree.
     """
 
     subject: Subject
@@ -170,11 +171,11 @@ class Report:
     Attributes:
         name: "experiments/{id}".
         checks: By subject; coordinates by step and layer.
-        conclusions: By subject: one on coordinates, one on isolated updates, where they were recorded.
-        notes: What could not be checked and why, and what to change.
+        conclusions: By subject: one on coordinates, one on isolated updates, if they were recorded.
+        notes: Comparisons that could not be made, each with the reason and what to change.
         alignments: If alignment was asked for, one per subject: where the network leaves the calculus, and
             the regime with the measured alignment.
-        measurements: What was measured and cannot be held against theory: distances to the limit at too few
+        measurements: Measurements that cannot be compared with theory: distances to the limit at too few
             widths for a slope.
     """
 
@@ -206,11 +207,11 @@ class Report:
 
     @property
     def disagrees(self) -> bool:
-        """Whether any check does."""
+        """Whether any check disagrees."""
         return any(check.verdict is Verdict.DISAGREES for check in self.checks)
 
     def pictures(self) -> dict[str, PowerLaws]:
-        """Every figure that its checks give, by kind: "coordinates", "drift", "calibrated-rates", ..."""
+        """The figures of its checks, by kind: "coordinates", "drift", "calibrated-rates", ..."""
         from ipcore.figures import report_pictures  # noqa: PLC0415 - numpy only where it is drawn
 
         return report_pictures(self.checks, self.conclusions)
@@ -219,10 +220,10 @@ class Report:
         """One of its figures, which shows itself in a notebook; `save` writes it to a file.
 
         Args:
-            kind: One of those of `pictures`; None: the first.
+            kind: A key of `pictures`; None: the first.
 
         Raises:
-            PictureError: There is nothing of that kind to draw; the message says what there is.
+            PictureError: There is no figure of that kind; the message names the existing ones.
         """
         from ipcore.figures.reports import choose  # noqa: PLC0415 - as above
 

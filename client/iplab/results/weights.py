@@ -12,11 +12,11 @@ from safetensors import numpy as safetensors_numpy
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """What a weight file holds.
+    """Content of a weight file.
 
     Attributes:
         arrays: By name, one per layer: w (not W = m^{-a} w) and biases.
-        metadata: Exponents, base learning rate, seed, step, dtype, as the trainer wrote them.
+        metadata: Exponents, base learning rate, seed, step, dtype, as written by the trainer.
     """
 
     arrays: dict[str, npt.NDArray[np.generic]]
@@ -39,7 +39,7 @@ class Weights:
 
 
 def parse_weights(data: bytes) -> Weights:
-    """Read the bytes of a safetensors file (numbers and JSON, nothing that runs)."""
+    """Parse a safetensors file (numbers and JSON, no code)."""
     arrays = safetensors_numpy.load(data)
     # The format: header length as 8 little-endian bytes, then the header in JSON, then the numbers.
     length = int.from_bytes(data[:8], "little")

@@ -15,7 +15,7 @@ from iplab.specs.yamltext import parse_yaml
 from iplab.v1.experiment_pb2 import Experiment
 
 _STEP: Final = re.compile(r"([A-Za-z_][\w-]*)((?:\[\d+\])*)")
-# Fields that describe one particular experiment.
+# Fields that describe one experiment and are not copied to another.
 _ITS_OWN: Final = frozenset({"notes"})
 
 
@@ -24,10 +24,10 @@ def spec_of(message: Experiment, changes: Mapping[str, object] | None = None) ->
 
     Args:
         message: The experiment.
-        changes: New values by path. What is in `spec` needs no "spec." before it; None removes a field.
+        changes: New values by path; "spec." before a path may be left out. None removes a field.
 
     Raises:
-        SpecError: A path that leads nowhere; all of them. Whether values are allowed, the service says.
+        SpecError: Paths that do not exist, all of them. The service checks the values.
 
     >>> spec_of(Experiment(display_name="a"), {"steps": 20, "labels.team": "b", "display_name": None})
     {'labels': {'team': 'b'}, 'priority': 0, 'spec': {'steps': 20}}
@@ -47,12 +47,12 @@ def spec_of(message: Experiment, changes: Mapping[str, object] | None = None) ->
 
 
 def value_of(text: str) -> object:
-    """A value as it stands in a spec's file: YAML. Raises SpecError."""
+    """The value of a YAML text, as in a spec's file. Raises SpecError."""
     return parse_yaml(text, "").value if text.strip() else None
 
 
 def _set(spec: dict[str, Any], path: str, value: object) -> None:
-    """Set a value. Raises LookupError, which says why the path does not exist."""
+    """Set a value. Raises LookupError with the reason if the path does not exist."""
     steps = _steps(path)
     if steps[0] not in INPUT:
         steps = ["spec", *steps]
@@ -97,7 +97,7 @@ def _steps(path: str) -> list[str | int]:
 
 
 def _given(value: Any) -> Any:
-    """A plain message without unset fields. Empty messages stay: their presence may have a meaning."""
+    """A plain message without unset fields. Empty messages stay, since their presence may have a meaning."""
     if isinstance(value, Mapping):
         given = {name: _given(inner) for name, inner in value.items()}
         return {name: inner for name, inner in given.items() if inner not in (None, "", [])}

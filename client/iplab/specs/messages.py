@@ -29,13 +29,13 @@ ROOT: Final = Experiment.DESCRIPTOR
 # Whole numbers as options of the command line take them: "8..15".
 _RANGE: Final = re.compile(r"\s*([0-9]{1,9})\s*\.\.\s*([0-9]{1,9})\s*")
 _LONGEST_RANGE: Final = 20
-# Of these infinity is a value, in a field of its own.
+# The list that may contain infinity, which has its own field in the message.
 _WIDTHS: Final = "iplab.v1.Grid.widths"
 # Names that a spec may use; the rest of Experiment is set by the service.
 INPUT: Final = ("display_name", "labels", "notes", "priority", "project", "spec")
-# Fields that say which one is meant: a bare name in place of a mapping is a value of the first that there is.
+# Fields that a bare name in place of a mapping probably means: the first of these that the message has.
 _NAMING: Final = ("preset", "name")
-# What people call the id, which is no part of a spec.
+# Common names of the id, which is not part of a spec.
 _IDS: Final = ("name", "id", "experiment_id", "experiment", "run_name")
 
 
@@ -60,7 +60,7 @@ def message_of(value: object, kind: Descriptor, path: str, problems: Problems) -
                 ("unknown field", f"{path}.{name}") if problems.many else _unknown(name, kind, path)
             )
             nearest = meant.rpartition(".")[2]
-            # What was meant may be there as well.
+            # The field that was meant may be given too.
             problems.add(below, message, below if nearest != key and nearest in value else meant)
         elif target.name in plain:
             problems.add(below, f"is {target.name}, given twice; keep one")
@@ -94,7 +94,7 @@ def _names(kind: Descriptor) -> Sequence[str]:
 
 
 def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:
-    """What is wrong with a field of this name at `path`, and the path that was meant."""
+    """The problem with an unknown field at `path`, and the path that was meant."""
     if kind is ROOT and name in _IDS:
         return "unknown field; the id is given when it is submitted (--id, experiment_id=)", name
     if kind is ROOT and name in kind.fields_by_name:
@@ -105,10 +105,10 @@ def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:
     known = _names(kind)
     elsewhere = _places(ROOT, "")
     near = nearest(name, known)
-    # A field of this very name elsewhere is meant rather than one that is only like it, but for a plural.
+    # A field with exactly this name elsewhere is preferred to a similar name here, except for its plural.
     if near and (name not in elsewhere or near == f"{name}s"):
         return f"unknown field; did you mean {near}?", f"{path}.{near}" if path else near
-    # People call axes of the grid as tables do, or by shorter names.
+    # Users name axes of the grid as tables do, or by shorter names.
     far = name if name in elsewhere else nearest(OTHER_NAMES.get(name.lower(), name), elsewhere)
     if not far:
         return f"unknown field; allowed here: {', '.join(known)}", here
@@ -117,7 +117,7 @@ def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:
 
 
 def _places(kind: Descriptor, path: str) -> dict[str, str]:
-    """Paths of all fields by name; of equal names the one least deep."""
+    """Paths of all fields by name; for equal names, the shallowest path."""
     entries = [kind.fields_by_name[name] for name in _names(kind)]
     found = {entry.name: f"{path}.{entry.name}" if path else entry.name for entry in entries}
     for entry in entries:
@@ -146,7 +146,7 @@ def _field(value: object, target: FieldDescriptor, path: str, problems: Problems
 
 
 def _as_list(value: object, target: FieldDescriptor) -> str:
-    """How a value that stands in place of a list is written.
+    """How to write a list in place of a single value.
 
     >>> from iplab.v1.spec_pb2 import Grid
     >>> widths = Grid.DESCRIPTOR.fields_by_name["widths"]
@@ -163,7 +163,7 @@ def _as_list(value: object, target: FieldDescriptor) -> str:
 
 
 def _stand_in(target: FieldDescriptor) -> object:
-    """For a wrong entry of a list, so that the others keep their positions: a value that none of them has."""
+    """Value that no other entry has, in place of a wrong one, so that the others keep their positions."""
     if target.type in INTEGERS:
         least, most = INTEGERS[target.type]
         return least or most
@@ -191,7 +191,7 @@ def _map(value: object, kind: Descriptor, path: str, problems: Problems) -> dict
 
 
 def _single(value: object, target: FieldDescriptor, path: str, problems: Problems) -> object:
-    """One value of the field's type as protobuf's JSON reader takes it; None after a problem."""
+    """One value of the field's type in protobuf's JSON form; None after a problem."""
     if target.message_type:
         return message_of(value, target.message_type, path, problems)
     if target.type in INTEGERS:

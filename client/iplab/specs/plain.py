@@ -1,7 +1,7 @@
 """Messages as plain Python values, for `--json` and printing.
 
-Unlike protobuf's JSON form: int64 stays a number, enums lose their prefix ("SUCCEEDED"), every field is there
-(unset ones that know they are unset are None, and so are unset enums), names are those of specs.
+Unlike in protobuf's JSON form, int64 is a number, enums have no prefix ("SUCCEEDED"), every field is present
+(unset fields with presence and unset enums are None), and names are those of specs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def time_of(stamp: Timestamp) -> datetime:
 
 
 def time_text(moment: datetime) -> str:
-    """The one form of times in JSON and CSV: UTC in milliseconds.
+    """The form of all times in JSON and CSV: UTC in milliseconds.
 
     >>> time_text(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     '2026-01-02T03:04:05.000Z'
@@ -62,7 +62,7 @@ def _single(value: object, entry: FieldDescriptor) -> object:
 
 
 def enum_name(kind: EnumDescriptor, number: int) -> str:
-    """Name of an enum's value without its prefix; "UNKNOWN" for one that this version lacks."""
+    """Name of an enum's value without its prefix; "UNKNOWN" for a value that this version lacks."""
     if number not in kind.values_by_number:
         return "UNKNOWN"
     # The value 0 is always <PREFIX>_UNSPECIFIED.

@@ -9,7 +9,7 @@ from typing import Final
 
 import yaml
 
-# Longer integers than any field takes become decimals, which are as exact and never slow.
+# Integers too long for any field become decimals, which are also exact, and fast at any length.
 _DIGITS: Final = 40
 _TAG: Final = "tag:yaml.org,2002:"
 COLLECTIONS: Final = {
@@ -25,7 +25,7 @@ _FLOAT: Final = re.compile(
 
 
 def plain(text: str) -> object:
-    """The value of a word without quotes, by the core schema."""
+    """The value of an unquoted word by the core schema."""
     for pattern, convert in _KINDS.values():
         if pattern.fullmatch(text):
             return convert(text)
@@ -49,7 +49,7 @@ def tagged(tag: str, text: str) -> object:
 
 
 def unknown_tag(tag: str) -> str:
-    """What is wrong with a tag that is not known."""
+    """The problem with an unknown tag."""
     shown = tag.replace(_TAG, "!!")[:60]
     return f"has the tag {shown}, which specs do not use; leave it out"
 

@@ -1,8 +1,8 @@
 """Specs from YAML, JSON, a dict or a message to a typed `Experiment`.
 
-A spec is the JSON form of `iplab.v1.Experiment`: display_name, labels, notes, priority, project, spec. What
-is checked here is its form (names and types, all problems at once); what the values may be, the service
-checks. What does not fit its field is left out of the message, so that the service can check the rest.
+A spec is the JSON form of `iplab.v1.Experiment`: display_name, labels, notes, priority, project, spec. This
+module checks its form (names and types, all problems at once); the service checks the values. A value of a
+wrong type is left out of the message, so that the service can check the rest.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from iplab.v1.experiment_pb2 import Experiment
 
 SpecSource = str | os.PathLike[str] | Mapping[str, object] | Experiment
 
-# Files of a folder that are compared with one that is not there.
+# Maximum number of files of a folder that are compared with a missing file's name.
 _FILES: Final = 1000
 _ENDINGS: Final = frozenset({".yaml", ".yml", ".json"})
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedSpec:
-    """A spec and where it came from, so that the service's objections can be shown in place.
+    """A spec and its source, so that the service's violations can be shown at their lines.
 
     Attributes:
         message: The typed form, without the values that do not fit their fields.
-        source: The file's name; "" if it was no file.
+        source: The file's name; "" if it is not a file.
         lines: Line of each value by its path; empty if unknown.
-        violations: What does not fit; with any, the message must not be submitted.
-        gaps: Paths in the message at which something is missing for that reason.
+        violations: Unknown fields and values of wrong types; if any, the message must not be submitted.
+        gaps: Paths in the message at which something is missing because of them.
     """
 
     message: Experiment
@@ -57,8 +57,8 @@ class LoadedSpec:
         """Its own violations and the service's, in the order of the file.
 
         Args:
-            violations: The service's (paths from the request: "experiment.spec..."), of this message. Those
-                that the gaps have caused are left out.
+            violations: The service's, for this message (paths of the request: "experiment.spec..."). Those
+                caused by the gaps are left out.
         """
         theirs = [(v.field.removeprefix("experiment."), v.message) for v in violations]
         added = [
@@ -90,7 +90,7 @@ def load_spec(source: SpecSource) -> Experiment:
 
 
 def read_spec(source: SpecSource) -> LoadedSpec:
-    """As `load_spec`, with the lines of the values; those of a wrong type are in `violations`."""
+    """As `load_spec`, with the lines of the values; values of wrong types are in `violations`."""
     if isinstance(source, Experiment):
         copy = Experiment()
         copy.CopyFrom(source)
@@ -109,12 +109,12 @@ def read_spec(source: SpecSource) -> LoadedSpec:
 
 
 def _nearest_file(path: Path) -> str:
-    """What to add about a file that is not there: the nearest name in its folder."""
+    """Suggestion for a missing file: the nearest name in its folder."""
     try:
         names = [] if path.exists() else [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return ""
-    # Endings that all specs share make no name similar.
+    # Names are compared without their endings, which all specs share.
     stems = {Path(name).stem: name for name in names[:_FILES] if Path(name).suffix in _ENDINGS}
     close = stems.get(nearest(path.stem, stems))
     return f"; did you mean {path.parent / close}?" if close else ""
@@ -139,8 +139,8 @@ def _typed(document: Document, source: str) -> LoadedSpec:
 def _caused(path: str, gap: str) -> bool:
     """Whether the service may object at `path` only because something is missing at `gap`.
 
-    Entries of lists are replaced, not left out, so what is around them is as the user wrote it; anything else
-    that is missing shows around it too ("is required").
+    Entries of lists are replaced, not left out, so that the list around them is as the user wrote it. Other
+    missing values also cause violations of the fields around them ("is required").
     """
     return _within(path, gap) or (not gap.endswith("]") and _within(gap, path))
 

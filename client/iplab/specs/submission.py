@@ -12,10 +12,10 @@ from iplab.v1 import experiment_service_pb2
 
 
 class Submission:
-    """A call of CreateExperiment, whatever the client that makes it. Arguments: `iplab.Client.create`.
+    """A call of CreateExperiment, for any client. Arguments: `iplab.Client.create`.
 
     Attributes:
-        request: What is sent.
+        request: The request.
         repeat: Whether it may be sent twice.
     """
 
@@ -23,7 +23,7 @@ class Submission:
         self, spec: SpecSource, experiment_id: str, request_id: str | None, *, validate_only: bool
     ) -> None:
         self._loaded = read_spec(spec)
-        # With wrong types the service is still asked, to name everything that is wrong at once.
+        # With wrong types the service is still called, to name all wrong fields at once.
         self._broken = bool(self._loaded.violations)
         self.request = experiment_service_pb2.CreateExperimentRequest(
             experiment_id=experiment_id,
@@ -35,7 +35,7 @@ class Submission:
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
-        """Around the call: what it raises, in the words of the spec.
+        """Context of the call: reports wrong fields by their paths in the spec.
 
         Raises:
             SpecError: Wrong fields, all of them, with their lines if the spec is a file.

@@ -1,4 +1,4 @@
-"""Single values as protobuf's JSON reader takes them."""
+"""Single values in protobuf's JSON form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INTEGERS: Final = {
 
 REALS: Final = {FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT}
 
-# Bounded, however deep or long a wrong value is.
+# Bounded for wrong values of any depth and length.
 _REPR: Final = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 
@@ -37,14 +37,14 @@ def whole_of(value: object, target: FieldDescriptor, path: str, problems: Proble
     number = _number(value)
     finite = number is not None and Decimal(number).is_finite()  # as a float it might be infinite
     if number is not None and finite and not -(2**64) <= number <= 2**64:
-        whole = 2**65 if number > 0 else -(2**65)  # its digits need not be written out
+        whole = 2**65 if number > 0 else -(2**65)  # out of range too, without writing all digits out
     elif number is None or number != (whole := int(number) if finite else 0):
         problems.add(path, f"{shown(value)} is not a whole number")
         return None
     if least <= whole <= most:
         return whole
     if least < 0:
-        # Not a rule that is worth stating: what the service allows is far less.
+        # The type's range is not stated, since the service allows far less.
         problems.add(path, f"{shown(value)} is too {'large' if whole > 0 else 'small'} for this field")
     else:
         problems.add(path, f"{shown(value)} is out of range; it must lie between {least} and {most}")
@@ -94,12 +94,12 @@ def is_infinite(value: object) -> bool:
 
 
 def is_text(value: object) -> bool:
-    """Python's text may hold half characters (lone surrogates), which have no UTF-8."""
+    """Whether a value is text without lone surrogates, which have no UTF-8 form."""
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def _number(value: object) -> Decimal | float | None:
-    """The number that `value` is or spells, as protobuf's JSON form allows; else None."""
+    """The number that `value` is or spells, by the rules of protobuf's JSON form; else None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, str):

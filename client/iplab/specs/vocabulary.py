@@ -11,7 +11,7 @@ from typing import Final
 
 from ipcore.errors import nearest
 
-# Other names of fields: those of the literature, and of older tables.
+# Other names of fields: names in the literature and in older tables.
 OTHER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "label": "parameterization",
@@ -47,7 +47,7 @@ OTHER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def field_named(name: str, known: Collection[str]) -> str | None:
-    """The field that a name means: the field itself, in any case, with spaces, or by another name; else None.
+    """The field of this name (in any case, spaces allowed) or of which it is another name; else None.
 
     >>> field_named("Base learning rate", {"base_learning_rate"}), field_named("lr", {"base_learning_rate"})
     ('base_learning_rate', 'base_learning_rate')
@@ -56,7 +56,7 @@ def field_named(name: str, known: Collection[str]) -> str | None:
     for choice in (name, plain):
         if choice in known:
             return choice
-    # One step, or two: "accuracy" is "test_accuracy", which of a run is "final_test_accuracy".
+    # One or two steps: "accuracy" is "test_accuracy", which for a run is "final_test_accuracy".
     for _ in range(2):
         plain = OTHER_NAMES.get(plain, "")
         if plain in known:
@@ -65,7 +65,7 @@ def field_named(name: str, known: Collection[str]) -> str | None:
 
 
 def meant(name: str, known: Collection[str]) -> str | None:
-    """The nearest field to a name that means none; None if none is near."""
+    """The field nearest to an unknown name; None if none is near."""
     plain = name.strip().lower().replace(" ", "_")
     others = [other for other, field in OTHER_NAMES.items() if field in known]
     close = nearest(plain, [*known, *others])

@@ -1,9 +1,9 @@
 """YAML and JSON text to plain values, exactly, with the line of every value.
 
-YAML is read by the rules of version 1.2 (its core schema), where PyYAML's own are those of 1.1: `1e-2` is a
-number, `no` and `on` are text. Numbers with a point or an exponent become `decimal.Decimal`, so that an
-exponent written 0.1 stays 1/10. Values are built from PyYAML's events in one pass without recursion, so that
-no document, however deep, long or full of aliases, takes more than bounded time and memory.
+YAML is read by the rules of version 1.2 (its core schema), not by PyYAML's, which are those of 1.1: `1e-2` is
+a number, `no` and `on` are text. Numbers with a point or an exponent become `decimal.Decimal`, so that an
+exponent written 0.1 is exactly 1/10. Values are built from PyYAML's events in one pass without recursion, so
+that time and memory are bounded for documents of any depth and length and with any number of aliases.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _MAX_DEPTH: Final = 50
 _MAX_VALUES: Final = 200_000
 _TOO_DEEP: Final = f"is nested more than {_MAX_DEPTH} levels deep"
 _TOO_MANY: Final = f"has more than {_MAX_VALUES:,} values, aliases counted"
-# Brackets of JSON, and whole strings, whose brackets do not count.
+# Brackets of JSON, and whole strings, whose brackets are not counted.
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Plain values and where they stood.
+    """Plain values and their lines.
 
     Attributes:
         value: dict, list, str, int, Decimal, bool or None.
-        lines: Line, from 1, of every value by its path ("spec.grid.widths[1]"); of what an alias stands for,
-            that of the alias alone.
+        lines: Line, from 1, of every value by its path ("spec.grid.widths[1]"); for the values of an alias,
+            only the line of the alias.
     """
 
     value: object
@@ -117,7 +117,7 @@ def _bound_length(text: str, source: str) -> None:
 
 
 def _bound_depth(text: str, source: str) -> None:
-    """Refuse JSON that is nested too deep. How deep `json` itself can go differs between Pythons."""
+    """Refuse JSON that is nested too deep. The limit of `json` itself differs between versions of Python."""
     depth = 0
     for found in _BRACKETS.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
@@ -132,14 +132,14 @@ class _Open:
     """A list or mapping that is being read.
 
     Attributes:
-        value: What it is so far.
-        path: Where it stands.
-        line: Where it begins.
+        value: Its entries so far.
+        path: Its path.
+        line: Line at which it begins.
         anchor: Its name for aliases, or None.
-        depth: Levels below it so far, its own included.
-        size: Values in it so far, itself included.
-        key: For a mapping: the key whose value comes next; None: a key comes next.
-        key_lines: For a mapping: where each key stood first.
+        depth: Number of levels so far, its own included.
+        size: Number of values so far, itself included.
+        key: For a mapping: the key whose value comes next; None if a key comes next.
+        key_lines: For a mapping: line of the first occurrence of each key.
     """
 
     value: list[object] | dict[str, object]
@@ -160,7 +160,7 @@ class _Anchored:
 
 
 class _Builder:
-    """Values from events. What can go on after a problem goes on, so that all are named."""
+    """Values from events. Reading continues after most problems, so that all are named."""
 
     def __init__(self, source: str) -> None:
         self.value: object = None
@@ -168,12 +168,12 @@ class _Builder:
         self.problems: list[Violation] = []
         self._source = source
         self._open: list[_Open] = []
-        self._anchors: dict[str, _Anchored | None] = {}  # None: of something that is still open
+        self._anchors: dict[str, _Anchored | None] = {}  # None: its value is still open
         self._count = self._documents = 0
         self._skipping = 0
 
     def take(self, event: yaml.Event) -> None:
-        """The next event."""
+        """Process the next event."""
         line, _ = _place(event)
         match event:
             case yaml.DocumentStartEvent():
@@ -278,7 +278,7 @@ class _Builder:
         self.lines.setdefault(below, line)
 
     def _path(self) -> str:
-        """Of the value that comes next."""
+        """Path of the next value."""
         if not self._open:
             return ""
         around = self._open[-1]
@@ -300,7 +300,7 @@ class _Builder:
             around.key = None
 
     def _note(self, path: str, line: int, size: int = 1) -> None:
-        """Take note of a value's line, and that there are so many more."""
+        """Record a value's line, and count `size` more values."""
         self.lines.setdefault(path, line)
         self._count += size
         if self._count > _MAX_VALUES:

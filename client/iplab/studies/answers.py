@@ -1,4 +1,4 @@
-"""What a study answers: numbers against predictions, rounds, what was spent."""
+"""The answer of a study: numbers with predictions, rounds, cost."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Need:
     """What would decide an undecided cell.
 
     Attributes:
-        seeds: Number of seeds; None: more than a study uses.
+        seeds: Number of seeds; None: more than a study may use.
         widths: Widths.
         runs: Further runs.
-        core_seconds: Their work on one core.
-        tolerance: With this tolerance the present data would do.
+        core_seconds: Work of these runs on one core.
+        tolerance: Tolerance with which the present data would decide it.
     """
 
     seeds: int | None
@@ -29,24 +29,24 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One number against one prediction.
+    """Comparison of one number with one prediction.
 
     Attributes:
-        name: What it is: "h^2 at step 0", "drift of the best rate".
+        name: Name of the number: "h^2 at step 0", "drift of the best rate".
         value: The estimate; None before there is one.
-        low: Lower end of its interval, which holds over all cells and looks of the study; None: none.
+        low: Lower end of its interval, valid simultaneously for all cells and looks of the study; or None.
         high: Upper end.
         predicted_low: Lower end of what theory predicts; None: no lower bound.
         predicted_high: Upper end. Without both there is no prediction.
-        tolerance: Distance from the prediction that still agrees.
+        tolerance: Largest distance from the prediction that still counts as agreement.
         widths: Widths measured, ascending.
-        seeds: Complete seeds.
+        seeds: Number of complete seeds.
         sentence: The finding in one sentence.
-        why: Why it is undecided, or why there is no prediction.
-        layer: Layer, from 1; 0: none is meant.
+        why: Why it is undecided, or why theory makes no prediction.
+        layer: Layer, from 1; 0: not about one layer.
         step: Updates done.
         unit: "slope", "octaves per doubling", "accuracy", "distance", "relative distance" or "width".
-        need: What would decide it; None where that is not known.
+        need: What would decide it; None if this is not known.
     """
 
     name: str
@@ -69,13 +69,13 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a study says of one subject.
+    """A study's findings on one subject.
 
     Attributes:
-        subject: As "ip-llr (relu, 3 hidden layers)".
-        verdict: So far.
-        sentence: With number, interval, what was spent, and what theory predicted.
-        cells: One number against one prediction each.
+        subject: For example "ip-llr (relu, 3 hidden layers)".
+        verdict: The present verdict.
+        sentence: The finding in words, with number, interval, cost and theory's prediction.
+        cells: Comparisons of one number with one prediction each.
     """
 
     subject: str
@@ -86,14 +86,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Runs that were asked for together.
+    """Runs that were submitted together.
 
     Attributes:
         number: 1, 2, 3, ...
-        why: What for.
+        why: Purpose of the round.
         runs: Number of runs.
         experiments: Names of the experiments that it created or extended.
-        learned: What was known of each subject after it; () until it has ended.
+        learned: Findings on each subject after it; () until it has ended.
         create_time: When it was planned (UTC).
     """
 
@@ -107,13 +107,13 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a study has spent.
+    """The cost of a study so far.
 
     Attributes:
         runs: Runs that have ended.
-        asked_runs: Runs that it has asked for.
+        asked_runs: Runs that it has submitted.
         core_seconds: Work on one core, of the rounds that have ended.
-        wall_seconds: From its acceptance to its end, or until it was read.
+        wall_seconds: From its acceptance to its end, or to the last read.
     """
 
     runs: int
@@ -123,7 +123,7 @@ class Spent:
 
 
 def interval_text(cell: Cell) -> str:
-    """As "0.03 (-0.15 .. 0.20)"; "" before there is an estimate."""
+    """An estimate as "0.03 (-0.15 .. 0.20)"; "" before there is one."""
     if cell.value is None:
         return ""
     form = ",.0f" if cell.unit == "width" else ".2f"
@@ -133,7 +133,7 @@ def interval_text(cell: Cell) -> str:
 
 
 def prediction_text(cell: Cell) -> str:
-    """As "0", "0 .. 1" or "at most 1"; "" without a prediction."""
+    """A prediction as "0", "0 .. 1" or "at most 1"; "" if there is none."""
     low, high = cell.predicted_low, cell.predicted_high
     if low is None and high is None:
         return ""
@@ -145,5 +145,5 @@ def prediction_text(cell: Cell) -> str:
 
 
 def spent_text(spent: Spent) -> str:
-    """As "206 runs, 9 core-seconds, 12 s"."""
+    """A cost as "206 runs, 9 core-seconds, 12 s"."""
     return f"{spent.runs} runs, {spent.core_seconds:.0f} core-seconds, {spent.wall_seconds:.0f} s"

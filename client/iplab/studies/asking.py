@@ -16,10 +16,10 @@ _BASE = "study.spec.base"
 
 
 def refuse_question(question: str, budget: str) -> None:
-    """Without a spec `Client.study` finds a study by its id.
+    """Check a call of `Client.study` without a spec, which finds a study by its id.
 
     Raises:
-        InvalidRequestError: It was asked a question.
+        InvalidRequestError: The call asks a question, which needs a spec.
     """
     if budget or question in QUESTIONS:
         message = "is missing: a question is about networks; give a spec's file or a dict, as to `create`"
@@ -27,10 +27,10 @@ def refuse_question(question: str, budget: str) -> None:
 
 
 class Asking:
-    """A call of CreateStudy, whatever the client that makes it. Arguments: `iplab.Client.study`.
+    """A call of CreateStudy, for any client. Arguments: `iplab.Client.study`.
 
     Attributes:
-        request: What is sent.
+        request: The request.
         repeat: Whether it may be sent twice.
     """
 
@@ -67,7 +67,7 @@ class Asking:
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
-        """Around the call: what it raises, in the words of the spec where all is about the spec."""
+        """Context of the call: reports wrong fields by their paths in the spec, if all are in the spec."""
         try:
             yield
         except InvalidRequestError as error:

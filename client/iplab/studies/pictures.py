@@ -32,11 +32,11 @@ _UNITS: Final = {
 }
 _COLUMNS: Final = 3
 _Floats = npt.NDArray[np.float64]
-# An m* beyond is not drawn: the line hardly falls.
+# A larger m* is not drawn: the line hardly falls.
 _WIDEST: Final = 1e6
-# Rates that were only tried, by fewer seeds, have no band.
+# Rates with fewer seeds have no band.
 _FEWEST: Final = 4
-# Losses by subject, width and rate; None: that run diverged.
+# Losses by subject, width and rate; None for a run that diverged.
 _Losses = dict[str, dict[float, dict[float, list[float | None]]]]
 
 
@@ -55,7 +55,7 @@ def picture_of(study: Study) -> Picture:
 
 
 def distance_picture(study: Study) -> PowerLaws:
-    """Distances from infinite width against the width, a line per subject; near enough in black.
+    """Distances from infinite width over the width, a line per subject; the tolerance in black.
 
     Raises NothingToDraw.
     """
@@ -70,7 +70,7 @@ def distance_picture(study: Study) -> PowerLaws:
     cells = [cell for answer in study.answers for cell in answer.cells]
     enough = cells[0].tolerance
     needed = [cell.value for cell in cells if cell.unit == "width" and cell.value is not None]
-    # Up to the next power of two, so that the axis has widths that people know.
+    # Up to the next power of two, so that the axis has usual widths.
     beyond = {2 ** math.ceil(math.log2(width)) for width in needed if width < _WIDEST}
     widths = sorted({size.width for law in laws for size in law.sizes} | beyond)
     target = Law(f"{100 * enough:g} %", tuple(Size(width, enough) for width in widths), role=Role.LIMIT)
@@ -87,13 +87,13 @@ def distance_picture(study: Study) -> PowerLaws:
 
 
 def _slope(sizes: tuple[Size, ...]) -> float | None:
-    """Of the least-squares line through the logarithms."""
+    """Slope of the least-squares line through the logarithms."""
     x, y = (np.log([getattr(size, name) for size in sizes]) for name in ("width", "value"))
     return float(np.polyfit(x, y, 1)[0]) if len(sizes) > 1 else None
 
 
 def _sizes(study: Study, answer: Answer) -> tuple[Size, ...]:
-    """D at every width at which networks and limits of two seeds have ended (`docs/probes.md`)."""
+    """The distance D at every width where networks and limits of two seeds have ended (`docs/probes.md`)."""
     sketches: dict[float, dict[int, _Floats]] = defaultdict(dict)
     paired: dict[float, list[_Floats]] = defaultdict(list)
     own: dict[int, float] = {}
@@ -130,9 +130,9 @@ def _sizes(study: Study, answer: Answer) -> tuple[Size, ...]:
 def _stand_in(
     sketches: dict[float, dict[int, _Floats]], most: int
 ) -> tuple[dict[int, _Floats], dict[int, float]]:
-    """What stands for infinite width beside networks up to a width, and its own squared error, by seed.
+    """Replacement for the limit of networks up to a width, and its own squared error, by seed.
 
-    The far widest networks do, and what earlier stood for it is left out (`docs/limits.md`).
+    The widest networks replace it; networks that did so in earlier rounds are left out (`docs/limits.md`).
     """
     reference = max(sketches, default=0.0)
     limits = sketches.pop(reference, {})
@@ -147,7 +147,7 @@ def _stand_in(
 
 
 def _sketches(experiment: Experiment, metric: str, step: int) -> dict[int, _Floats]:
-    """Mean square and sums of outputs at a step, by run; of runs that have recorded them."""
+    """Mean square and sums of outputs at a step, by run, for runs that have recorded them."""
     try:
         points = experiment.metrics(names=[f"{metric}/*"], first_step=step, last_step=step)
     except InvalidRequestError:  # an older study recorded none
@@ -160,7 +160,7 @@ def _sketches(experiment: Experiment, metric: str, step: int) -> dict[int, _Floa
 
 
 def interval_picture(study: Study) -> Intervals:
-    """Every number with its interval and what theory predicts. Raises NothingToDraw."""
+    """Every number with its interval and theory's prediction. Raises NothingToDraw."""
     groups = tuple(
         Group(answer.subject, rows) for answer in study.answers if (rows := tuple(_rows(answer.cells)))
     )
@@ -179,7 +179,7 @@ def interval_picture(study: Study) -> Intervals:
 
 
 def rate_picture(study: Study) -> RateCurves:
-    """Final test losses against the base rate, a curve per width, a panel per subject.
+    """Final test losses over the base rate, a curve per width, a panel per subject.
 
     Raises:
         NothingToDraw: No run has ended.
@@ -244,7 +244,7 @@ def _curve(width: float, by_rate: dict[float, list[float | None]]) -> RateCurve:
 
 
 def _at(rate: float, losses: list[float | None]) -> AtRate:
-    """The geometric mean over the seeds with its interval; none where a seed diverged."""
+    """The geometric mean over the seeds with its interval; no value if a seed diverged."""
     finite = [loss for loss in losses if loss is not None and loss > 0]
     diverged = len(losses) - len(finite)
     if diverged or not finite:

@@ -1,4 +1,4 @@
-"""What is asked: the message of a study from a question, a budget and settings."""
+"""The message of a study from a question, a budget and settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUESTIONS: Final = tuple(
     field.name.replace("_", "-") for field in study_pb2.StudySpec.DESCRIPTOR.oneofs_by_name["question"].fields
 )
 
-# As people write what a study may spend: a number and a unit, several joined by commas.
+# A budget as users write it: a number and a unit, several joined by commas.
 _AMOUNT: Final = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-z-]+)\s*", re.IGNORECASE)
 
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -33,7 +33,7 @@ _RUNS: Final = ("run", "runs")
 
 
 def budget_of(text: str) -> study_pb2.StudyBudget:
-    """A budget as people write it: wall time, runs, core-hours, or several joined by commas.
+    """A budget from text: wall time, runs, core-hours, or several joined by commas.
 
     Raises:
         InvalidRequestError: The text is not a budget.
@@ -71,7 +71,7 @@ def study_message(
     """The spec of a study.
 
     Raises:
-        InvalidRequestError: An unknown question, a setting that it does not have, or a wrong budget.
+        InvalidRequestError: An unknown question, an unknown setting of it, or a wrong budget.
     """
     if question not in QUESTIONS:
         raise InvalidRequestError([Violation("question", unknown("question", question, QUESTIONS))])
@@ -109,7 +109,7 @@ def study_name(study: str) -> str:
 def update(
     study: str, etag: str, labels: Mapping[str, str | None] | None, **values: str | int | None
 ) -> study_service_pb2.UpdateStudyRequest:
-    """A change of what describes a study; arguments as `Study.update`."""
+    """A change of a study's description; arguments as for `Study.update`."""
     message = study_pb2.Study(name=study, etag=etag)
     mask = set_masked(message, labels, **values)
     return study_service_pb2.UpdateStudyRequest(study=message, update_mask=mask)

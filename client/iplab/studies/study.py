@@ -1,4 +1,4 @@
-"""A study: a question that the service answers by experiments of its own."""
+"""A study: a question that the service answers with experiments that it plans itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Study(StudyView):
-    """A question with its answer, as of the last time it was read (`refresh`).
+    """A question with its answer, as of the last read (`refresh`).
 
     Attributes:
         id: The last part of its name.
@@ -50,36 +50,36 @@ class Study(StudyView):
         priority: int | None = None,
         etag: str = "",
     ) -> Study:
-        """Change what describes it, and its priority, whatever its state. What is not given stays.
+        """Change its description and priority, in any state. Arguments that are not given change nothing.
 
         Args:
             display_name: Free text on one line; "": none.
             labels: New values of these labels, None for those to be removed; its other labels stay. They
-                count for the experiments that it asks for from now on.
+                apply to its future experiments.
             notes: Free text on any number of lines; "": none.
-            priority: Priority of the experiments that it asks for from now on.
-            etag: Change nothing unless this is its `etag` on the service; "": change it in any case.
+            priority: Priority of its future experiments.
+            etag: Change it only if this is its present `etag` on the service; "": change it in any case.
 
         Returns:
-            Itself, as it is now.
+            Itself, with its new fields.
 
         Raises:
-            InvalidRequestError: Nothing is given, or wrong values; all wrong fields.
-            EtagMismatchError: It has changed since it had that etag; `refresh` it, and decide again.
+            InvalidRequestError: Nothing is given, or values are wrong; names all wrong fields.
+            EtagMismatchError: It has changed since the etag was read; `refresh` it, and decide again.
             QuotaExceededError: The priority is above a limit of yours.
         """
         request = requests.update(
             self.name, etag, labels, display_name=display_name, notes=notes, priority=priority
         )
-        # With an etag a repetition would find the etag of its own first attempt.
+        # With an etag a repeated call would fail on the etag that its first attempt has changed.
         self._take(self._transport.call(self._transport.studies.UpdateStudy, request, repeat=not etag))
         return self
 
     def delete(self) -> Study:
-        """Delete it once it has ended; its experiments stay. Returns itself, as it is now.
+        """Delete it after it has ended; its experiments stay. Returns itself, with its new fields.
 
-        Listings leave it out. Until its `purge_time` it can be read, and brought back by `undelete`. Harmless
-        if it is deleted already.
+        Listings leave it out. Until its `purge_time` it can be read, and restored by `undelete`. Harmless if
+        it is deleted already.
 
         Raises:
             InvalidRequestError: It has not ended.
@@ -89,7 +89,7 @@ class Study(StudyView):
         return self.refresh()
 
     def undelete(self) -> Study:
-        """Bring it back; harmless if it is not deleted. Returns itself, as it is now.
+        """Restore it; harmless if it is not deleted. Returns itself, with its new fields.
 
         Raises:
             InvalidRequestError: It is being purged.
@@ -124,7 +124,7 @@ class Study(StudyView):
             timeout: Seconds until TimedOutError; None: no limit.
 
         Raises:
-            UnavailableError: The service stayed away for a minute.
+            UnavailableError: The service could not be reached for a minute.
         """
         return self._watch(timeout)
 
@@ -151,12 +151,12 @@ class Study(StudyView):
         """Wait until it has ended.
 
         Args:
-            progress: Show rounds with what was learned, and how many runs have ended: in a notebook below
-                the cell, else on standard error.
+            progress: Show rounds with their findings, and how many runs have ended: in a notebook below the
+                cell, else on standard error.
             timeout: Seconds until TimedOutError; None: no limit.
 
         Returns:
-            Itself, read again.
+            Itself, with its last state.
         """
         from iplab.display.progress import follow_study  # noqa: PLC0415 - rich only where something is drawn
 
@@ -164,7 +164,7 @@ class Study(StudyView):
         return self
 
     def plot(self) -> Picture:
-        """Its figure: losses against the rate for a rate transfer, else all numbers with their intervals.
+        """Its figure: losses over the rate for a rate transfer, else all numbers with their intervals.
 
         Raises:
             NothingToDraw: It has measured nothing yet.

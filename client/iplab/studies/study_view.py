@@ -1,4 +1,4 @@
-"""What a study is, without the calls that change or follow it."""
+"""The fields of a study, without the calls that change or follow it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from iplab.v1.fields import StudyFields
 
 
 class StudyView(StudyFields, Handle):
-    """A question with its answer, as of the last time it was read.
+    """A question with its answer, as of the last read.
 
     Attributes:
         id: The last part of its name.
@@ -30,24 +30,24 @@ class StudyView(StudyFields, Handle):
 
     @property
     def question(self) -> str:
-        """What is asked: one of `QUESTIONS`."""
+        """The question: one of `QUESTIONS`."""
         return (self._study.spec.WhichOneof("question") or "").replace("_", "-")
 
     @property
     def spec(self) -> study_pb2.StudySpec:
-        """What is asked, with defaults filled in (a copy)."""
+        """The question and its settings, with defaults filled in (a copy)."""
         copy = study_pb2.StudySpec()
         copy.CopyFrom(self._study.spec)
         return copy
 
     @property
     def state(self) -> StudyState:
-        """Where it stands."""
+        """Its state."""
         return member(StudyState, self._study, "state")
 
     @property
     def verdict(self) -> StudyVerdict:
-        """The answer, or what is known so far."""
+        """The answer, or the present verdict."""
         return member(StudyVerdict, self._study, "verdict")
 
     @property
@@ -57,17 +57,17 @@ class StudyView(StudyFields, Handle):
 
     @property
     def answers(self) -> tuple[Answer, ...]:
-        """The answer for each subject, or what is known so far."""
+        """The answer for each subject, or the present verdict."""
         return tuple(read(Answer, answer) for answer in self._study.answers)
 
     @property
     def rounds(self) -> tuple[Round, ...]:
-        """What was trained, why, and what was learned."""
+        """The rounds: what was trained, why, and what it showed."""
         return tuple(read(Round, one) for one in self._study.rounds)
 
     @property
     def spent(self) -> Spent:
-        """What it has spent."""
+        """The cost so far."""
         return read(Spent, self._study.spent)
 
     def to_dict(self) -> dict[str, object]:
@@ -75,7 +75,7 @@ class StudyView(StudyFields, Handle):
         return to_plain(self._study)
 
     def _repr_html_(self) -> str:
-        """In a notebook: the answer, a row per cell, and what was spent."""
+        """In a notebook: the answer, a row per cell, and the cost."""
         from iplab.display import html  # noqa: PLC0415 - notebooks alone
 
         rows = [

@@ -1,4 +1,4 @@
-"""The audit log of a fake service: calls that may change something, as the real one writes them down."""
+"""The audit log of a fake service: calls that may change something, as the real one records them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from iplab.v1 import options_pb2
 
 
 def _audited() -> Iterator[tuple[str, tuple[str, str]]]:
-    """Full name, and the field with the resource, of methods that need more than the role reader, by name."""
+    """Full name, and the field with the resource, of methods that need a role above reader, by name."""
     for file in ("experiment", "run", "study", "audit"):
         for service in (
             descriptor_pool.Default()
@@ -36,14 +36,14 @@ class AuditLog:
         self._entries: list[pb.AuditEntry] = []
 
     def note(self, method: str, request: Any, answer: Any, code: str, peer: str) -> None:
-        """Write a call down, if it may change something.
+        """Record a call, if it may change something.
 
         Args:
-            method: As "CancelExperiment".
-            request: What was asked.
-            answer: What was answered; None: an error.
+            method: For example "CancelExperiment".
+            request: The request.
+            answer: The answer; None: an error.
             code: Name of the gRPC status code.
-            peer: Where it came from.
+            peer: Address of the caller.
         """
         if method not in _METHODS or getattr(request, "validate_only", False):
             return

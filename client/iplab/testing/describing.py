@@ -1,4 +1,4 @@
-"""What describes a study of the fake service, and its deletion: masks, etags and times."""
+"""Updates and deletion of studies of the fake service: masks, etags and times."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from iplab.v1 import study_pb2
 
 _UPDATABLE: Final = ("display_name", "labels", "notes", "priority")
 _ONE_LABEL: Final = "labels."
-# How long a deleted study can be brought back.
+# How long a deleted study can be undeleted.
 _KEPT_MS: Final = 30 * 86_400_000
 
 
 def etag_of(study: study_pb2.Study) -> str:
-    """What stands for everything that an update can change."""
+    """Etag of all fields that an update can change."""
     told = [study.uid, study.display_name, sorted(study.labels.items()), study.priority, study.notes]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def update(study: study_pb2.Study, given: study_pb2.Study, mask: FieldMask) -> bool:
-    """Change what a mask names; return whether anything is another one than before. Raises Refused."""
+    """Change the fields of a mask; return whether a value changed. Raises Refused."""
     id = study.name.rpartition("/")[2]
     if given.etag not in ("", etag_of(study)):
         text = f"study {id!r} was changed since it had the etag {given.etag!r}"
@@ -46,7 +46,7 @@ def update(study: study_pb2.Study, given: study_pb2.Study, mask: FieldMask) -> b
 
 
 def _paths(given: study_pb2.Study, mask: FieldMask) -> tuple[str, ...]:
-    """The paths to change. Raises Refused: some cannot be changed, or there are none."""
+    """The paths to change. Raises Refused if some cannot be changed, or there are none."""
     asked = tuple(dict.fromkeys(mask.paths))
     if asked == ("*",):
         return _UPDATABLE
@@ -59,7 +59,7 @@ def _paths(given: study_pb2.Study, mask: FieldMask) -> tuple[str, ...]:
 
 
 def delete(study: study_pb2.Study) -> None:
-    """Hide a study that has ended. Raises Refused: it has not."""
+    """Delete a study. Raises Refused if it has not ended."""
     if not study.HasField("end_time"):
         state = study_pb2.StudyState.Name(study.state).removeprefix("STUDY_STATE_")
         raise wrong({"name": f"it is {state}; cancel it, and delete it when it has ended"})
@@ -69,13 +69,13 @@ def delete(study: study_pb2.Study) -> None:
 
 
 def undelete(study: study_pb2.Study) -> None:
-    """Bring a deleted study back."""
+    """Restore a deleted study."""
     study.ClearField("delete_time")
     study.ClearField("purge_time")
 
 
 def purge(study: study_pb2.Study) -> None:
-    """Let the time of a deleted study be up. Raises Refused: it is not deleted."""
+    """Set the purge time of a deleted study to now. Raises Refused if it is not deleted."""
     if not study.HasField("delete_time"):
         raise wrong({"name": "it is not deleted; delete it first, then it can be purged"})
     study.purge_time.GetCurrentTime()

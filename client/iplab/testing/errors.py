@@ -33,7 +33,7 @@ class Refused(Exception):
     Args:
         reason: One of `REASONS`; "": the fake does not have it.
         message: One sentence.
-        violations: What is wrong, by field.
+        violations: Problems by field.
     """
 
     def __init__(self, reason: str, message: str, violations: Mapping[str, str] | None = None) -> None:
@@ -61,7 +61,7 @@ class Refused(Exception):
 
 
 def not_in_the_fake(what: str) -> Refused:
-    """The error for what only a real service has."""
+    """The error for a feature that only a real service has."""
     return Refused(
         "", f"the fake service of iplab.testing has no {what}; try this with a real one (ipserver up)"
     )
@@ -80,7 +80,7 @@ def _packed(message: Message) -> any_pb2.Any:
 
 
 def none_of(kind: str, names: Sequence[str], *, quoted: bool = True) -> str:
-    """How an error about things that do not exist begins; it names the first eight, as the real one does."""
+    """First words of an error about missing resources, with the first eight names, as in the real service."""
     shown = ", ".join(repr(name) if quoted else name for name in names[:8])
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return f"there is no {kind} {shown}" if len(names) == 1 else f"there are no {kind}s {shown}{more}"

@@ -1,4 +1,4 @@
-"""Made-up results of runs. They follow no theory; equal settings have equal numbers."""
+"""Made-up results of runs. They do not follow theory; equal settings have equal numbers."""
 
 from __future__ import annotations
 

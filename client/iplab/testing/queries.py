@@ -27,9 +27,9 @@ _ENDED: Final = frozenset(
 
 
 def selected(messages: Sequence[Kind], filter: str) -> list[Kind]:
-    """The messages for which a filter holds. Raises Refused: of filters the fake has `a = 1 AND b = "x"`."""
+    """The messages that a filter selects. Raises Refused for filters other than `a = 1 AND b = "x"`."""
     found = list(messages)
-    flat = _PARENTHESES.sub("", filter)  # of comparisons that must all hold they change nothing
+    flat = _PARENTHESES.sub("", filter)  # they do not change the meaning of comparisons joined by AND
     for comparison in flat.split(" AND ") if flat.strip() else ():
         parts = _COMPARISON.fullmatch(comparison)
         if parts is None:
@@ -47,7 +47,7 @@ def _plain(value: str) -> str:
 
 
 def _text(message: Message, name: str) -> str:
-    """A field as filters write it. Raises Refused."""
+    """A field's value as written in filters. Raises Refused."""
     found = message.DESCRIPTOR.fields_by_name.get(name)
     if found is None or found.is_repeated or found.message_type is not None:
         raise wrong({"filter": f"unknown field {name!r}"})
@@ -96,7 +96,7 @@ def _values(members: Sequence[run_pb2.Run], names: Sequence[str]) -> Iterator[pb
 def metric_blocks(
     spec: spec_pb2.ExperimentSpec, runs: Sequence[run_pb2.Run], request: pb.QueryMetricsRequest
 ) -> Iterator[pb.QueryMetricsResponse]:
-    """The points of runs that have ended well, a block per run. Raises Refused."""
+    """The points of runs that have succeeded, a block per run. Raises Refused."""
     unknown = {
         f"metrics[{i}]": f"the fake records {', '.join(made_up.METRICS)}, not {name!r}"
         for i, name in enumerate(request.metrics)

@@ -37,7 +37,7 @@ from iplab.v1 import run_service_pb2 as run_pb
 if TYPE_CHECKING:
     from iplab.aio import AsyncClient
 
-# As the service: watches that are idle live as long as clients may ping.
+# As in the real service: idle watches stay open as long as clients may ping.
 _OPTIONS: Final = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -64,7 +64,7 @@ class FakeService(StudyCalls):
             they are created.
 
     Attributes:
-        address: Where it listens, "127.0.0.1:PORT".
+        address: Its address, "127.0.0.1:PORT".
     """
 
     def __init__(self, *, hold: bool = False) -> None:
@@ -89,16 +89,16 @@ class FakeService(StudyCalls):
         self.close()
 
     def close(self) -> None:
-        """End it; what it held is gone."""
+        """Stop it; its experiments and studies are lost."""
         self.break_watches()
         self._server.stop(0.2).wait()
 
     def connect(self, *, timeout: float = 30.0) -> Client:
-        """A client of it, whatever profiles and variables there are."""
+        """A client of it, independent of profiles and environment variables."""
         return Client(Transport(self.address, timeout))
 
     def connect_async(self, *, timeout: float = 30.0) -> AsyncClient:
-        """An async client of it, for the event loop that runs."""
+        """An async client of it, for the running event loop."""
         from iplab.aio import AsyncClient  # noqa: PLC0415 - grpc.aio only where it is used
         from iplab.connection.async_transport import AsyncTransport  # noqa: PLC0415 - as above
 
@@ -122,9 +122,9 @@ class FakeService(StudyCalls):
         """Refuse the next calls of a method.
 
         Args:
-            method: As "GetExperiment".
+            method: For example "GetExperiment".
             reason: Reason of the error: STORE_UNAVAILABLE, INTERNAL, QUOTA_EXCEEDED, ...
-            times: How many calls.
+            times: Number of calls.
 
         Raises:
             ValueError: There is no such reason.
@@ -140,7 +140,7 @@ class FakeService(StudyCalls):
             self._world.changed.notify_all()
 
     def _servicer(self, base: type) -> object:
-        """A servicer whose methods are those of this class, or refuse."""
+        """A servicer with the methods of this class; all others refuse."""
         methods = [name for name in vars(base) if not name.startswith("_")]
         return type(base.__name__, (base,), {name: self._handler(name) for name in methods})()
 
@@ -235,7 +235,7 @@ class FakeService(StudyCalls):
         for run in held.runs:
             if run.name == request.name:
                 copy = run_pb2.Run()
-                copy.CopyFrom(run)  # it may be played while the answer is written
+                copy.CopyFrom(run)  # it may change while the answer is written
                 return copy
         raise Refused("NOT_FOUND", f"there is no run {request.name!r}; there are {len(held.runs)}")
 

@@ -1,4 +1,4 @@
-"""Studies of the fake service. They measure nothing: one round of made-up runs, and the answer they are told.
+"""Studies of the fake service. They measure nothing: one round of made-up runs, then the given answer.
 
 The round has an experiment for every subject at every width, as a real one has. Its runs end when the study
 is played.
@@ -34,7 +34,7 @@ class Asked:
     """A study of the fake service.
 
     Attributes:
-        message: As it is answered, but for what its experiments have done.
+        message: As in answers, except for the progress of its experiments.
         request: Request id and content of its creation.
     """
 
@@ -43,16 +43,16 @@ class Asked:
 
 
 class Studies:
-    """Studies by id, oldest first. Its callers hold the world's lock.
+    """Studies by id, oldest first. Callers must hold the world's lock.
 
     Args:
-        world: Where their experiments are.
+        world: Holds their experiments.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._asked: dict[str, Asked] = {}
-        # They can still be read: nothing here removes them, as a dispatcher does of a real service.
+        # They can still be read: unlike in a real service, nothing removes them.
         self._purging: set[str] = set()
 
     def create(self, request: pb.CreateStudyRequest) -> study_pb2.Study:
@@ -91,14 +91,14 @@ class Studies:
         return self.answer(study)
 
     def get(self, name: str) -> study_pb2.Study:
-        """The study of a name, to be changed under the lock. Raises Refused."""
+        """The study with a name, to be changed under the lock. Raises Refused."""
         id = name.removeprefix("studies/")
         if id not in self._asked:
             raise Refused("NOT_FOUND", f"there is no study {id!r}")
         return self._asked[id].message
 
     def answer(self, study: study_pb2.Study) -> study_pb2.Study:
-        """A copy of it, with what its experiments have done."""
+        """A copy of it, with the progress of its experiments."""
         copy = study_pb2.Study()
         copy.CopyFrom(study)
         runs = [run for name in study.experiments for run in self._world.get(name).runs]
@@ -119,7 +119,7 @@ class Studies:
         )
 
     def play(self, study: study_pb2.Study, verdict: str) -> None:
-        """Let its experiments end, and then itself, with this verdict; nothing if it has ended."""
+        """End its experiments, then the study with this verdict; does nothing if it has ended."""
         if study.HasField("end_time"):
             return
         for name in study.experiments:
@@ -132,7 +132,7 @@ class Studies:
         self._end(study, "SUCCEEDED", "LIMIT" if verdict == "UNDECIDED" else "DECIDED", verdict, said)
 
     def cancel(self, study: study_pb2.Study) -> None:
-        """End it and its experiments as cancelled; nothing if it has ended."""
+        """End it and its experiments as cancelled; does nothing if it has ended."""
         if study.HasField("end_time"):
             return
         for name in study.experiments:
@@ -140,20 +140,20 @@ class Studies:
         self._end(study, "CANCELLED", "CANCELLED", "UNDECIDED", "It was cancelled before anything was known.")
 
     def update(self, request: pb.UpdateStudyRequest) -> study_pb2.Study:
-        """Change what describes it. Raises Refused."""
+        """Change its description or priority. Raises Refused."""
         study = self.get(request.study.name)
         if describing.update(study, request.study, request.update_mask):
             self._change(study)
         return self.answer(study)
 
     def delete(self, name: str) -> None:
-        """Hide it. Raises Refused."""
+        """Delete it. Raises Refused."""
         study = self.get(name)
         describing.delete(study)
         self._change(study)
 
     def undelete(self, name: str) -> study_pb2.Study:
-        """Bring it back. Raises Refused."""
+        """Restore it. Raises Refused."""
         study = self.get(name)
         if study.name in self._purging:
             raise wrong({"name": "it is being purged and cannot be undeleted"})
@@ -162,7 +162,7 @@ class Studies:
         return self.answer(study)
 
     def purge(self, name: str) -> study_pb2.Study:
-        """See that it cannot be brought back. Raises Refused."""
+        """Purge it, so that it cannot be undeleted. Raises Refused."""
         study = self.get(name)
         describing.purge(study)
         self._purging.add(study.name)
@@ -170,7 +170,7 @@ class Studies:
         return self.answer(study)
 
     def watch(self, name: str) -> tuple[study_pb2.Study, tuple[int, int]]:
-        """What a watch sends, and what changes with it. Raises Refused."""
+        """The message of a watch, and a value that changes with it. Raises Refused."""
         found = self.answer(self.get(name))
         return found, (found.sequence, found.spent.runs)
 
@@ -223,7 +223,7 @@ class Studies:
 
 
 def _fill(base: spec_pb2.ExperimentSpec) -> None:
-    """Widths, the first rate and labels, where they are not given."""
+    """Fill in widths, the first rate and labels that are not given."""
     grid = base.grid
     grid.widths.extend(() if grid.widths else _WIDTHS)
     if not grid.base_learning_rates and not all(it.base_learning_rates for it in grid.parameterizations):
@@ -233,7 +233,7 @@ def _fill(base: spec_pb2.ExperimentSpec) -> None:
 
 
 def _problems(spec: study_pb2.StudySpec) -> dict[str, str]:
-    """Violations by missing fields, and by those that a study chooses. The real service checks much more."""
+    """Missing fields, and fields that the study itself sets. The real service checks much more."""
     return dict(_missing(spec))
 
 

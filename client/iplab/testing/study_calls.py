@@ -15,7 +15,7 @@ from iplab.v1 import study_service_pb2 as pb
 
 
 class StudyCalls:
-    """A part of `FakeService`, which has the attributes. All but the watch are called under the lock."""
+    """Part of `FakeService`, which has the attributes. All methods but the watch run under the lock."""
 
     _hold: bool
     _world: World
@@ -23,7 +23,7 @@ class StudyCalls:
     _breaks: int
 
     def play_study(self, study: str, verdict: str = "AGREES") -> None:
-        """Let a study's experiments end, and then itself.
+        """End a study's experiments, then the study.
 
         Args:
             study: Its id.

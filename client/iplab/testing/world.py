@@ -1,4 +1,4 @@
-"""What a fake service holds: experiments, their runs and events. Thread-safe by one lock."""
+"""The state of a fake service: experiments, their runs and events. Thread-safe by one lock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Held:
     """An experiment of the fake service.
 
     Attributes:
-        message: As it is answered, but for its counts.
+        message: As in answers, except for its counts.
         request: Request id and content of its creation.
     """
 
@@ -67,14 +67,14 @@ class World:
         return name.removeprefix("experiments/") in self.held
 
     def get(self, name: str) -> Held:
-        """The experiment of a name ("experiments/e", and below it). Raises Refused."""
+        """The experiment of a name ("experiments/e" or a name below it). Raises Refused."""
         id = name.removeprefix("experiments/").partition("/")[0]
         if id not in self.held:
             raise Refused("NOT_FOUND", f"there is no experiment {id!r}")
         return self.held[id]
 
     def create(self, id: str, asked: experiment_pb2.Experiment, request_id: str, *, only_check: bool) -> Held:
-        """Hold a new experiment with its runs queued. Raises Refused."""
+        """Add an experiment with its runs queued. Raises Refused."""
         request = (request_id, id.encode() + asked.SerializeToString(deterministic=True))
         for held in self.held.values():
             if request_id and held.request[0] == request_id:
@@ -165,7 +165,7 @@ class World:
 
 
 def _end(run: run_pb2.Run, spec: spec_pb2.ExperimentSpec, name: str) -> None:
-    """Give a run that ends in this state its numbers, or its failure."""
+    """Fill in the results or the failure of a run that ends in this state."""
     run.committed_steps = run.steps if name != "FAILED" else 0
     if name == "SUCCEEDED":
         made_up.summarize(run, spec)
@@ -177,7 +177,7 @@ def _end(run: run_pb2.Run, spec: spec_pb2.ExperimentSpec, name: str) -> None:
 
 
 def _problems(spec: spec_pb2.ExperimentSpec) -> dict[str, str]:
-    """Violations by missing fields. The real service checks much more."""
+    """Missing fields. The real service checks much more."""
     found = {name: "must be at least 1, not 0" for name in ("batch_size", "steps") if getattr(spec, name) < 1}
     if not spec.dataset:
         found["dataset"] = "is empty; name a dataset"
@@ -192,7 +192,7 @@ def _problems(spec: spec_pb2.ExperimentSpec) -> dict[str, str]:
 
 
 def _expanded(name: str, spec: spec_pb2.ExperimentSpec) -> list[run_pb2.Run]:
-    """Runs in the order of a real service: the seed varies fastest, the depth slowest. A pack per network."""
+    """Runs in the order of a real service: the seed varies fastest, the depth slowest. One pack a network."""
     grid = spec.grid
     networks = itertools.product(grid.hidden_layers, grid.widths, grid.activations)
     points = (
