@@ -15,6 +15,7 @@ import pytest
 from ipserver.errors import NotReady, StartupError
 from ipserver.workers.on_ray import cluster, processes
 from ipserver.workers.on_ray import folder as own_folder
+from ipserver.workers.on_ray.cluster import object_folder
 from ipserver.workers.on_ray.folder import own_token, ray_folder
 from ipserver.workers.on_ray.processes import ending, surrounded
 
@@ -245,3 +246,8 @@ def test_ray_that_never_starts_is_an_error_for_people(short, monkeypatch):
 
     assert [process.wait(10) for process in started.left] == [-signal.SIGKILL] * 3
     assert not any(folder.exists() for folder in started.folders)
+
+
+def test_objects_lie_in_rays_folder_where_there_is_no_shared_memory(tmp_path):
+    assert object_folder(tmp_path, shared=tmp_path) is None
+    assert object_folder(tmp_path, shared=tmp_path / "missing") == str(tmp_path)

@@ -76,6 +76,7 @@ class OwnRay:
                 include_dashboard=False,
                 log_to_driver=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
+                _plasma_directory=object_folder(self._folder.path),
                 _node_ip_address="127.0.0.1",
                 # Ray makes its folder accessible to everyone, so it is placed inside our private folder.
                 _temp_dir=str(self._folder.path / "r"),
@@ -87,6 +88,11 @@ class OwnRay:
             ray.shutdown()
         end_left_in(self._folder.path)
         self._folder.remove()
+
+
+def object_folder(instead: Path, shared: Path = Path("/dev/shm")) -> str | None:  # noqa: S108
+    """Folder of Ray's object store; None: Ray's choice, which is wrong if shared memory cannot be written."""
+    return None if os.access(shared, os.W_OK | os.X_OK) else str(instead)
 
 
 @contextmanager
