@@ -75,12 +75,12 @@ def evaluation_work(config: PackConfig, info: DatasetInfo, inputs: int) -> float
 
 
 def entry_work(config: PackConfig, info: DatasetInfo) -> float:
-    """Of one entry of the kernel, in the same unit."""
+    """Work of one entry of the kernel, in the same unit."""
     return _ENTRY[_closed(config)] * config.hidden_layers + info.input_dim
 
 
 def _input_work(config: PackConfig) -> float:
-    """Of one input alone, in the same unit."""
+    """Work of one input, in the same unit."""
     return _INPUT[_closed(config)] * config.hidden_layers
 
 
