@@ -64,7 +64,7 @@ class PackConfig:
             `ipcore.catalogue.PRECISIONS`.
         model: Kind of network, with its settings.
         infinite_width: The limit m = infinity instead of a network (`ipcore.limits`). `width` is then the
-            number N of particles per layer that stand for it; a kernel's limit needs none.
+            number N of particles per layer; a kernel's limit needs none.
         replicas: Independent systems of particles that are averaged; their differences give the error.
         deferred: Initial hidden matrices are drawn only where training looks at them (`ipcore.limits`).
     """

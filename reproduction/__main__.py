@@ -1,8 +1,8 @@
 """Measures what is missing, then writes the page: `python -m reproduction [STUDY ...]`.
 
-What has been measured with the same spec is not measured again. An interrupted reproduction goes on where it
-stopped: experiments live in the home folder `.reproduce`, pieces of some in `.reproduce/pieces`. Other
-studies that need no service begin anew.
+Measurements that exist for the same spec are not repeated. An interrupted reproduction continues where it
+stopped: experiments are in the home folder `.reproduce`, pieces of some in `.reproduce/pieces`. Other
+studies that need no service start again.
 """
 
 from __future__ import annotations

@@ -70,9 +70,9 @@ def _section(result: Result) -> Section:
     text = [
         "How large are h^1..h^L and f at the start, and how much have they changed after 1, 2 and 3 updates? "
         "Theory gives each an exponent of m; the slope of the logarithm of the measured mean against log m "
-        "is held against it. A slope agrees if its interval over seeds, for all sizes of a network together, "
-        "lies within 0.1 (output: 0.2) of the exponent; every other verdict needs proof too, so that noise "
-        "gives *undecided*.",
+        "is compared with it. A slope agrees if its interval over seeds, for all sizes of a network "
+        "together, lies within 0.1 (output: 0.2) of the exponent; every other verdict needs proof too, so "
+        "that noise gives *undecided*.",
         table(head, rows),
         "The last columns are the changes after the first update, measured (predicted). Where theory has "
         "upper bounds only (sp after its first step, which grows without limit, and ip with tanh, which it "

@@ -1,4 +1,4 @@
-"""Parts of a study that are measured once: an interrupted study goes on after the last of them."""
+"""Parts of a study that are measured once: an interrupted study continues after the last of them."""
 
 from __future__ import annotations
 

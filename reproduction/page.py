@@ -14,9 +14,9 @@ from reproduction.study import Result, Section, Study
 
 _INTRODUCTION: Final = """# Reproduction
 
-What theory and the paper (Hajjar, Chizat & Giraud, arXiv:2110.15596) claim, held against experiments of
-our own. This page is made from `reproduction/results/*.json` by `python -m reproduction --page`: tables,
-verdicts and pictures come from there, the prose from `reproduction/*.py`. To measure everything anew,
+Claims of theory and of the paper (Hajjar, Chizat & Giraud, arXiv:2110.15596), compared with our own
+experiments. This page is made from `reproduction/results/*.json` by `python -m reproduction --page`: tables,
+verdicts and pictures come from there, the prose from `reproduction/*.py`. To measure everything again,
 delete those files and run
 
     IPLAB_DATA=<folder that holds mnist/> make reproduce
@@ -30,7 +30,7 @@ _ALIKE: Final = ("authors-mnist", "authors-mnist-methods", "relu-ip-llr")
 
 
 def write(results: Path, docs: Path, *, quick: bool = False) -> Path:
-    """Write the page and its pictures; pictures that belong to nothing any more are removed.
+    """Write the page and its pictures; pictures that are no longer used are removed.
 
     Args:
         results: Folder of results.
@@ -74,7 +74,7 @@ def render(results: Path, *, quick: bool = False) -> dict[str, str]:
 
 
 def _time(results: list[Result]) -> list[str]:
-    """How long everything takes on a machine that does nothing else, as far as the times tell; or nothing."""
+    """An estimate of the total time on an otherwise idle machine, if the times allow one."""
     alike = [result for result in results if result.study in _ALIKE]
     results = [result for result in results if not result.command]
     if len(results) < len([study for study in STUDIES.values() if not study.file]):

@@ -1,4 +1,4 @@
-"""Measurements made in pieces: what is measured stays on disk, so that an interrupted study goes on."""
+"""Measurements made in pieces, kept on disk, so that an interrupted study continues."""
 
 from __future__ import annotations
 

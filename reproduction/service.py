@@ -1,6 +1,6 @@
 """Runs an experiment spec on the real service, and fetches what it recorded.
 
-An experiment's id follows from its spec, so an interrupted reproduction goes on where it stopped.
+An experiment's id follows from its spec, so an interrupted reproduction continues where it stopped.
 """
 
 from __future__ import annotations

@@ -211,8 +211,8 @@ class Kind:
 
     Attributes:
         name: A value of the proto's CheckKind without its prefix.
-        applies: Whether the runs of a case can be checked, whatever theory says. If a probe is needed, it is
-            called only for runs that recorded it.
+        applies: Whether the runs of a case can be checked, even without a prediction. If a probe is needed,
+            it is called only for runs that recorded it.
         find: Checks, conclusions and notes of a case that it applies to; notes do not name the subject. That
             theory does not cover a case is noted elsewhere.
         probe: Quantity of `record.probes` that it needs, if any.

@@ -107,7 +107,7 @@ def own_square(off: Floats, m: int, width: int) -> float:
 def with_own_error(
     wide: Mapping[int, Outputs], width: int, others: Mapping[int, Mapping[int, Outputs]]
 ) -> dict[int, Outputs]:
-    """Networks that stand for infinite width, with their own error.
+    """Networks in place of infinite width, with their own error.
 
     Args:
         wide: By seed.

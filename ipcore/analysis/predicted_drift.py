@@ -30,7 +30,7 @@ def predicted_drift(analysis: theory.Analysis, *, calibrated: bool = False) -> P
     """The drift of the largest stable base rate, or why theory predicts none.
 
     [ours, docs/theory.md, section 4] Rates that change after step 0 are all multiplied by the base rate.
-    Between m^{delta*} and m^{delta_c} training goes on under losses with bounded derivatives, so
+    Between m^{delta*} and m^{delta_c} training continues under losses with bounded derivatives, so
     the best rate may be anywhere between. A trivial parameterization is trained best far above its own rates,
     where the number of steps decides: no prediction.
 
@@ -54,6 +54,6 @@ def predicted_drift(analysis: theory.Analysis, *, calibrated: bool = False) -> P
     if analysis.regime is theory.Regime.TRIVIAL:
         return (
             "theory makes no prediction: at these rates the output does not move; rates up to "
-            f"m^({found.stable}) are stable for ever, and larger ones for a number of steps"
+            f"m^({found.stable}) are stable at all steps, and larger ones for a number of steps"
         )
     return PredictedDrift(found.stable, found.controlled)

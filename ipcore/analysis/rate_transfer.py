@@ -34,7 +34,7 @@ OCTAVE: Final = 1.0
 SAME: Final = 1e-6
 """Relative difference of losses that single precision does not resolve."""
 
-# More seeds than these are no advice.
+# Advice never asks for more seeds.
 _MOST_SEEDS: Final = 141
 # Between two rates of the grid at most so many pieces, less one new rate.
 _MOST_PARTS: Final = 4

@@ -1,4 +1,4 @@
-"""Bootstrap over seeds, for estimates that are no linear contrast (`ipcore.analysis.welch` has those)."""
+"""Bootstrap over seeds, for estimates that are not linear contrasts (`ipcore.analysis.welch` has those)."""
 
 from __future__ import annotations
 

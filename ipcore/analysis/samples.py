@@ -17,8 +17,8 @@ class Samples:
 
     Attributes:
         widths: m, ascending.
-        seeds: Ascending. The same seed stands for the same randomness at every width.
-        values: [widths, seeds] float64; NaN where there is none (the run diverged, say).
+        seeds: Ascending. The same seed means the same randomness at every width.
+        values: [widths, seeds] float64; NaN for missing values (such as of diverged runs).
 
     >>> Samples.of({(64, 0): 1.0, (128, 0): 2.0, (64, 1): 3.0}).values
     array([[ 1.,  3.],

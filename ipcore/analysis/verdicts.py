@@ -81,7 +81,7 @@ def judge(
         disagrees   L lies above the band by more than B, or both L and the lower bound of the limit lie above
                     it; below the band likewise, if nothing can be hidden
         undecided   otherwise, and where the slope moves toward the band by more than terms of the next order
-                    can bend it: then it is no power of m at these widths
+                    can bend it: then it is not a power of m at these widths
 
     An exponent is that of the largest term, which others can hide at small widths, while nothing hides a term
     that is larger than predicted. So a sum that is too small never disagrees.

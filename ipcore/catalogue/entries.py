@@ -18,7 +18,7 @@ class Entry(Protocol):
 
     @property
     def description(self) -> str:
-        """One line for people."""
+        """One-line description."""
         ...
 
 

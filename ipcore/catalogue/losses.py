@@ -31,7 +31,7 @@ class Loss:
 
     Attributes:
         name: Name in specs.
-        description: One line for people; f are the outputs, y the targets.
+        description: One-line description; f are the outputs, y the targets.
         labels: "classes": it needs classes; "two": exactly two of them, y = +-1 and one output; "any":
             classes or real-valued targets.
         derivative: Rule of theory; None: theory does not cover it.

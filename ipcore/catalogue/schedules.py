@@ -18,7 +18,7 @@ class Course:
 
     Attributes:
         name: Name in specs.
-        description: One line for people; p rises from 0 at the first full update to 1 at the last.
+        description: One-line description; p rises from 0 at the first full update to 1 at the last.
         implementation: Object of type `ipcore.engine.schedule.Course`, as "module:name".
         uses: Names in `Schedule` of the settings that it uses; every course has warmup_steps.
     """

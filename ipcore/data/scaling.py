@@ -50,7 +50,7 @@ def as_pixels(
     Args:
         values: (n, d); d is a multiple of the number of channels, which lie one after another.
         constants: Mean and standard deviation of value / largest, per channel.
-        largest: The byte that stands for 1.
+        largest: The byte that means 1.
     """
     size = values.shape[1] // len(constants)
     scale = np.repeat([1 / (largest * std) for _, std in constants], size)

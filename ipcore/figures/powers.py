@@ -77,7 +77,7 @@ class Law:
 
     @property
     def loose(self) -> bool:
-        """Whether theory has an upper bound so large that it says nothing."""
+        """Whether theory has an upper bound that is too large to be useful."""
         return self.upper_bound and self.theory is not None and self.theory > _LOOSE
 
     @property

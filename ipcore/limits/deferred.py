@@ -5,7 +5,7 @@ G U = H and V with answers G^T V = Z, the rest of G is an independent Gaussian m
 complements. So a new product is its known part plus fresh normals in the new directions: exact in law, at any
 width, without the m^2 entries. After m directions all of G is known, and nothing more is drawn.
 
-A question of n vectors takes n normals for every output, whatever the rank of what is new, and its answer is
+A product with n vectors draws n normals for every output, whatever the rank of the new part. Its result is
 the symmetric root of the new part's inner products times these: which orthonormal directions a device's
 factorizations choose does not matter, and numbers agree between devices up to rounding.
 

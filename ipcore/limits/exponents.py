@@ -117,7 +117,7 @@ def _integrable(p: Parameterization) -> Limit | NoLimit:
         return NoLimit(
             "constant",
             f"with these rates and {L} hidden layers the network is constant: f stays 0, "
-            "since all updates vanish with the width; ip-llr's large first rates mend that",
+            "since all updates vanish with the width; ip-llr's large first rates avoid this",
         )
     if not all(learns[0][1:-1]):
         return NoLimit(

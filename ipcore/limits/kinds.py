@@ -63,7 +63,7 @@ def _uncovered(p: Parameterization, optimizer: str, model: Model) -> NoLimit | N
     if OPTIMIZERS[optimizer].entrywise:
         return NoLimit(
             "optimizer",
-            f"with {optimizer} no limit is computed: its updates are no sums of products of two vectors, "
+            f"with {optimizer} no limit is computed: its updates are not sums of products of two vectors, "
             "which the algorithms here need; use sgd or momentum",
         )
     if p.biases is not None or p.mean is not None:

@@ -67,7 +67,7 @@ class NoLimit:
     Attributes:
         reason: The reason in a word.
         sentence: The reason in a sentence that says what to do instead.
-        wider: Whether a far wider network with deferred weights stands for the limit.
+        wider: Whether a far wider network with deferred weights takes the place of the limit.
     """
 
     reason: Reason

@@ -1,7 +1,7 @@
 """Kernel machines beside the networks of a pack: what the probe `paired_outputs` records.
 
 Each starts from the f_0 of its own network, and learns from the same batches at the same rates. Runs that see
-the same batches share the kernel. A run whose limit is no such machine has none, and records nothing.
+the same batches share the kernel. A run whose limit is not such a machine has none, and records nothing.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class PairedMachines:
             group.machine.update(rows, self._labels[rows], rates)
 
     def measure(self, outputs: Tensor) -> dict[str, Floats]:
-        """What is recorded, by metric, (K,) each; NaN where there is no machine.
+        """The recorded values by metric, (K,) each; NaN for runs without a machine.
 
         Args:
             outputs: Of the networks on the test set, (K, n, C).

@@ -36,7 +36,7 @@ def limit_problems(
     elif OPTIMIZERS[config.optimizer].entrywise:
         yield (
             "optimizer",
-            f"weights cannot be deferred with {config.optimizer}, whose updates are no sums of products of "
+            f"weights cannot be deferred with {config.optimizer}, whose updates are not sums of products of "
             "two vectors: use sgd or momentum, or train densely",
         )
         return

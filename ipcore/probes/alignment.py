@@ -13,7 +13,7 @@ than 1/2. Theory's propagation rules add exactly these exponents to those of V a
     alignment_backward/l = A((W_t^l - W_0^l)^T, d loss_i / d (W^l x)_i)  theta', of hidden matrices
     alignment_change/l   = A(W_0^l, x_t^{l-1} - x_0^{l-1})               omega, l > 1
 
-n is the number of columns of V: m above the first layer, d in it, where alignment says nothing about the
+n is the number of columns of V: m above the first layer, d in it, where alignment does not depend on the
 width. Not defined, and left out, for n = 1 and where V, x or V x is 0 (an update or a change at step 0).
 """
 

@@ -16,7 +16,7 @@ from ipcore.models.apply import Batched
 class State:
     """Some runs of a pack at one step, on the fixed examples.
 
-    Tensors are found by their layer l = 1..n. There are no derivatives where no probe asks for them.
+    Tensors are found by their layer l = 1..n. Derivatives are computed only if a probe needs them.
 
     Attributes:
         weights: Effective weights W^l, (K, outputs, inputs).
@@ -43,7 +43,7 @@ def look(engine: Engine, runs: slice, inputs: Tensor, labels: Tensor | None = No
     Args:
         engine: Networks; only their weights are read.
         runs: Positions of the runs.
-        inputs: (n, d), the same for every run; no inference tensor if there are labels.
+        inputs: (n, d), the same for every run; not an inference tensor if there are labels.
         labels: Labels of these inputs; None: there is no backward pass.
     """
     with torch.inference_mode(False), torch.set_grad_enabled(labels is not None):

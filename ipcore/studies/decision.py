@@ -155,7 +155,7 @@ class Request:
         rates: Base learning rates.
         seeds: From 0 on.
         steps: Updates that are needed; fewer than those of a whole run if the first ones suffice.
-        deferred: Whether weights are deferred (`ipcore.limits`): these networks stand for infinite width.
+        deferred: Whether weights are deferred (`ipcore.limits`), in place of infinite width.
     """
 
     subject: str

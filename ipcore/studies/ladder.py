@@ -81,8 +81,8 @@ class Ladder:
         multiple: Runs that make one seed (2: pairs).
         shares: Runs per seed of a look at the smallest widths; one at all others.
         beside_limit: Whether every seed is trained at infinite width too.
-        times_wider: Networks so many times wider than the widest of a look stand for infinite width, with
-            deferred weights; 0: the limit is computed.
+        times_wider: Networks this many times wider than the widest of a look, with deferred weights, take
+            the place of infinite width; 0: the limit is computed.
     """
 
     subject: str

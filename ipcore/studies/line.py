@@ -177,7 +177,7 @@ class Ledger:
             if self.run_cost is None:
                 return None
             return self.run_cost.at(request.width, deferred=request.deferred) * share
-        # Networks that stand for infinite width are never the nearest: they are far wider than all others.
+        # Networks in place of infinite width are never the nearest: they are far wider than all others.
         near = min(costs, key=lambda width: abs(width - request.width))
         if self.run_cost is None or request.width <= near:
             return costs[near] * (request.width / near) ** 2

@@ -143,7 +143,7 @@ def calibrated_rate(analysis: theory.Analysis | str, layer: int) -> Band:
         return Band.silent(text)
     deficits = {entry.layer: entry.deficit for entry in analysis.alignment}
     if layer not in deficits:
-        return Band.silent("theory says nothing of the alignment of this layer")
+        return Band.silent("theory makes no prediction of the alignment of this layer")
     return Band.point(deficits[layer])
 
 
@@ -154,7 +154,7 @@ def alignment(analysis: theory.Analysis | str, layer: int, step: int) -> Band:
     bounds = derived_alignment(analysis, [step]).get(step)
     found = None if bounds is None else bounds.forward[layer - 2]
     if found is None:
-        return Band.silent("theory says nothing of the alignment at this step")
+        return Band.silent("theory makes no prediction of the alignment at this step")
     low, high = found
     return Band(low, high)
 

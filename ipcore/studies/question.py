@@ -157,7 +157,7 @@ class Limit(Question):
         step: t >= 0, updates done.
         within: Also ask whether the remainder at the largest width is below this, > 0.
         limit: f_t of the infinitely wide network at the inputs of the probe, by subject, if it was computed.
-            (): distances of disjoint pairs of seeds stand for it.
+            (): distances of disjoint pairs of seeds take its place.
     """
 
     kind: ClassVar[str] = "limit"
@@ -176,10 +176,10 @@ class InfiniteWidth(Question):
 
     Attributes:
         without_limit: `str(subject)` of those whose limit is not computed. Networks with deferred weights
-            stand for it, `TIMES_WIDER` (`ipcore.catalogue.widths`) times wider than the widest one
+            take its place, `TIMES_WIDER` (`ipcore.catalogue.widths`) times wider than the widest one
             compared, which may be wider than `max_width`.
         paired: `str(subject)` of those whose limit is a kernel machine with a random f_0. Each network is
-            held against the machine that starts from its own f_0, and has recorded how far it is from it.
+            compared with the machine that starts from its own f_0, and has recorded its distance from it.
     """
 
     kind: ClassVar[str] = "infinite-width"

@@ -211,7 +211,7 @@ def _boundary(question: PhaseBoundary) -> Iterator[Problem]:
                 yield Problem(name, text)
                 return
         if isinstance(place := place_of(question, subject), str):
-            yield Problem("boundary", f"subjects[{i}], {subject}: {place}; give the value to hold it against")
+            yield Problem("boundary", f"subjects[{i}], {subject}: {place}; give the value to compare it with")
 
 
 def _too_small(question: Question) -> Iterator[Problem]:

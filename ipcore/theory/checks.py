@@ -53,7 +53,7 @@ def expand_layers(
     """One exponent per layer from three (first, hidden, last) or from L+1.
 
     Raises:
-        TheoryError: No list, neither length, or entries that are no exponents, all of which are named.
+        TheoryError: Not a list, of neither length, or entries that are not exponents, all of which are named.
 
     >>> expand_layers(["0", "1/2", "1"], hidden_layers=3, field="a")
     (Fraction(0, 1), Fraction(1, 2), Fraction(1, 2), Fraction(1, 1))

@@ -89,7 +89,7 @@ def derived_alignment(analysis: Analysis, steps: Collection[int]) -> dict[int, D
             found[step] = now
         if step > max((0, *p.changes)) and run.state() == before:
             break
-    if not grows:  # exponents have repeated, or are taken to go on
+    if not grows:  # exponents have repeated, or are assumed to continue
         found |= {step: now for step in steps if step > 0 and step not in found}
     return found
 

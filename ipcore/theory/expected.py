@@ -82,7 +82,7 @@ def expected_changes(
         widths: Widths of the expected sizes.
 
     Raises:
-        TheoryError: Arguments of another kind, sizes and widths that are no numbers above 0; a change of
+        TheoryError: Arguments of another kind, sizes and widths that are not numbers above 0; a change of
             size 0, or one that `below` and `own` do not give.
 
     A part m^{-1/2} that is as large as a part m^0 at m = 100: the slope there is -1/4.

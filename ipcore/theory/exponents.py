@@ -139,7 +139,7 @@ def read_row(entries: Sequence[str | Fraction | int], field: str) -> tuple[Fract
     """Exponents from a list of texts or exact numbers.
 
     Raises:
-        TheoryError: No list, or entries that are no exponents; all are named, "a[1]".
+        TheoryError: Not a list, or entries that are not exponents; all are named, "a[1]".
 
     >>> read_row(["0", 1, "1/2"], "a")
     (Fraction(0, 1), Fraction(1, 1), Fraction(1, 2))
@@ -160,7 +160,7 @@ def decimal_note(text: str) -> str | None:
         text: Anything that `parse_exponent` reads.
 
     Returns:
-        A sentence if the exact decimal is no simple fraction; None if there is nothing to say.
+        A sentence if the exact decimal is not a simple fraction; else None.
 
     >>> decimal_note("0.333")
     "'0.333' is taken as exactly 333/1000; write '1/3' if that is meant"

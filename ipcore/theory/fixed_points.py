@@ -23,7 +23,7 @@ _ONE: Final = Fraction(1)
 
 @dataclass(frozen=True, slots=True)
 class FixedPoint:
-    """Where the factors stay for ever.
+    """The fixed point of the factors.
 
     Attributes:
         total: S*.

@@ -18,7 +18,7 @@ def check_name(name: str, known: Iterable[str], field: str, hint: str = "") -> N
         hint: More allowed spellings, in words.
 
     Raises:
-        TheoryError: It is not, or it is no text; the message has the nearest name and all that are covered.
+        TheoryError: It is not, or it is not text; the message has the nearest name and all covered names.
 
     >>> check_name("ip-lr", ["ip", "ip-llr"], "preset")
     Traceback (most recent call last):

@@ -111,7 +111,7 @@ class Parameterization(Written):
         reweightings: Later re-weightings of the initial matrices, by start.
 
     Raises:
-        TheoryError: Entries that are no exact numbers, tuples of different or too small length, or phases
+        TheoryError: Entries that are not exact numbers, tuples of different or too small length, or phases
             that do not ascend from step 0; all of them are named.
     """
 
@@ -198,7 +198,7 @@ class Parameterization(Written):
         """Read what `to_dict` wrote.
 
         Raises:
-            TheoryError: A missing or unknown key, or a value that is no exponent; `field` is its path.
+            TheoryError: A missing or unknown key, or a value that is not an exponent; `field` is its path.
 
         >>> from ipcore.theory.building import custom
         >>> p = custom(2, a=["0", "1", "1"], b=["0"] * 3, c=["-1", "-2", "-1"])

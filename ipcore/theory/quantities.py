@@ -35,7 +35,7 @@ def numbers(values: Iterable[object], field: str, *, positive: bool = False) -> 
     """Measured numbers, as `number`; every wrong one is named, "sizes[2]".
 
     Raises:
-        TheoryError: No list, or entries that are no such numbers.
+        TheoryError: Not a list, or entries that are not such numbers.
     """
     findings, found = Findings(), []
     for i, value in enumerate(entries(values, field)):

@@ -17,7 +17,7 @@ def read_parameterization(data: Mapping[str, Any]) -> Parameterization:
     """A parameterization from JSON-ready data.
 
     Raises:
-        TheoryError: Missing or unknown keys, values that are no exponents, steps that are no integers;
+        TheoryError: Missing or unknown keys, values that are not exponents, steps that are not integers;
             `problems` has all of them with their paths.
     """
     _check_keys(data, ("a", "b", "phases"), ("biases", "mean", "reweightings"), "")

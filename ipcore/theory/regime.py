@@ -141,7 +141,7 @@ def regime_of(run: Trajectory, rules: Rules, *, reached: bool = False) -> Regime
     Args:
         run: Sizes.
         rules: The setting.
-        reached: Only what holds after finitely many steps: sizes of degrees that are no integers may approach
+        reached: Only what holds after finitely many steps: sizes of degrees other than integers may approach
             their limit without reaching it.
     """
     updated = run.updated

@@ -85,7 +85,7 @@ class StableRates:
 
     @property
     def unique(self) -> bool:
-        """Whether there is a single Pareto point: then the stable rates are all that are no larger."""
+        """Whether there is a single Pareto point: then the stable rates are all rates not above it."""
         if self.normalized:  # a layer that may change by as much as it is large may change by more
             return all(most < start for most, start in zip(self.largest, self.start, strict=True))
         return not any(self._chooses(i) for i in range(len(self.largest)))
@@ -100,7 +100,7 @@ class StableRates:
             bias_c: As many, for biases with exponents of their own; else empty.
 
         Raises:
-            TheoryError: Wrong lengths, or entries that are no exponents.
+            TheoryError: Wrong lengths, or entries that are not exponents.
         """
         rates = _exponents(c, len(self.unit), "c")
         bias_rates = _exponents(bias_c, len(self.unit_bias), "bias_c")

@@ -1,6 +1,6 @@
-"""Iterate the calculus until the exponents repeat, or until it is known what becomes of them.
+"""Iterate the calculus until the exponents repeat, or until their further course is known.
 
-Work is bounded: `MAX_WORK` layers times steps where nobody asks for more, and a few steps after a hidden
+Work is bounded: `MAX_WORK` layers times steps unless more are requested, and a few steps after a hidden
 preactivation has grown, since exponents may double in every step from there on.
 """
 
@@ -36,7 +36,7 @@ class End(Enum):
     """Why a trajectory ends where it does."""
 
     REPEATS = auto()
-    """The exponents stay the same for ever after the last step."""
+    """The exponents stay the same after the last step."""
     GROWS = auto()
     """A hidden preactivation grows with the width."""
     UNBOUNDED = auto()
@@ -128,10 +128,10 @@ def trajectory(
         rules: Optimizer, activation, loss.
         aligned: See `Propagation`.
         steps: Updates that are wanted at least, >= 1; after something hidden has grown at most `GROWN_STEPS`
-            more are given. It goes on until the exponents repeat, something hidden grows, or 4(L+2) steps
+            more are given. It continues until the exponents repeat, something hidden grows, or 4(L+2) steps
             after the last change of the rates, with at most `MAX_WORK` hidden layers times steps. It ends
-            earlier if exponents have become longer by `GAINED_BITS` (degrees that are no integers). What
-            becomes of them in the last phase is decided by `ipcore.theory.forever` where that covers it.
+            earlier if exponents have become longer by `GAINED_BITS` (degrees that are not integers). Their
+            course in the last phase is decided by `ipcore.theory.forever` if that covers the case.
         enough: Called with the sizes of every step from 1 on, in order; once it is true no more are needed.
             With it the run ends, too, when it is known that sizes grow without bound.
     """
@@ -177,7 +177,7 @@ def trajectory(
         if enough is not None and enough(sizes):
             break
         if run.state() == before:
-            # Nothing moves before the rates change again: go on with the update just before that.
+            # Nothing moves before the rates change again: continue with the update just before that.
             upcoming = [change for change in p.changes if change >= step]
             if not upcoming:
                 repeats = True

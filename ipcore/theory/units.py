@@ -2,8 +2,8 @@
 
 With a common denominator D of all that enters, halves included, every exponent that the calculus makes is a
 multiple of 1/D: it adds exponents, keeps the largest, and multiplies by whole numbers. Then plain integers
-can stand for them, which is several times as fast for deep networks. `Fractions` leaves exponents as they
-are: where some are left open (`ipcore.theory.plane`), and for degrees that are no whole numbers.
+can represent them, which is several times as fast for deep networks. `Fractions` leaves exponents as they
+are, for unknown exponents (`ipcore.theory.plane`) and for degrees that are not whole numbers.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Multiples:
     def __init__(self, denominator: int) -> None:
         self._D = denominator
         self._known: dict[Size, Size] = {None: None}
-        # Integers in the place of fractions: whoever counts does nothing with them that needs to know.
+        # Integers in place of fractions: the operations of the calculus are the same for both.
         self.half, self.one = cast(Fraction, denominator // 2), cast(Fraction, denominator)
 
     def counted(self, row: Sequence[Size]) -> list[Size]:
@@ -83,11 +83,11 @@ class Multiples:
     def _count(self, e: Fraction) -> Fraction:
         times, rest = divmod(self._D, e.denominator)
         if rest:
-            raise ArithmeticError(f"{e} is no multiple of 1/{self._D}")
+            raise ArithmeticError(f"{e} is not a multiple of 1/{self._D}")
         return cast(Fraction, e.numerator * times)
 
     def exponents(self, row: Iterable[Size]) -> tuple[Size, ...]:
-        """The fractions they stand for."""
+        """The fractions that they represent."""
         known = self._known
         found = []
         for count in row:

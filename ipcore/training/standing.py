@@ -54,7 +54,7 @@ class Standing:
         self.masked[position] = True
 
     def diverge(self, position: int, step: int) -> None:
-        """Mask a run that has diverged at update `step`, which does not count any more."""
+        """Mask a run that has diverged at update `step`, which is not counted."""
         self.diverged[position] = step
         self.mask(position, step - 1)
 

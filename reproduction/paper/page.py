@@ -20,7 +20,7 @@ what is missing and writes it:
 
     IPLAB_DATA=<folder that holds mnist/> make paper
 
-It goes on where it was interrupted. `make paper QUICK=1` draws everything in small, in minutes, below
+It continues where it was interrupted. `make paper QUICK=1` draws small versions, in minutes, below
 `.reproduce/quick`. What takes hours without a GPU (CIFAR-10, the sweeps of 2023) is trained by
 `tests/gpu.sh`."""
 

@@ -399,7 +399,7 @@ class Report(_message.Message):
 
     @_builtins.property
     def measurements(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What was measured and cannot be held against theory: distances to the limit at too few widths for a slope."""
+        """Measurements that cannot be compared with theory: distances to the limit at too few widths for a slope."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Sizes of preactivations and of their changes against their exponents.
 
-Where theory says nothing, slopes are measured without a verdict.
+Without a prediction, slopes are measured without a verdict.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Changes of layers by one update of their own from step 0 against their exponents.
 
 Each is one term, so a slope that is too small hides nothing, and a disagreement names its layer and step.
-Where theory says nothing, slopes are measured without a verdict.
+Without a prediction, slopes are measured without a verdict.
 """
 
 from __future__ import annotations

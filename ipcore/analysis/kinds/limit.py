@@ -9,8 +9,8 @@ square of the limits' losses:
 
 They say little where little is learned, and the particles' own error of a loss is not known.
 
-Where no limit is computed, networks at least 16 times wider than all others stand for it, if they recorded
-outputs. Where the limit is a kernel machine with a random f_0, each network is held against the machine that
+Where no limit is computed, networks at least 16 times wider than all others take its place, if they recorded
+outputs. If the limit is a kernel machine with a random f_0, each network is compared with the machine that
 starts from its own f_0 (the probe `paired_outputs`), relative to how far that has moved from f_0.
 """
 

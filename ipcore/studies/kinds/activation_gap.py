@@ -21,7 +21,7 @@ from ipcore.studies.subjects import Subject
 
 ACCURACY_TOLERANCE: Final = 0.02
 _ALIGNMENT: Final = "alignment_update"
-_SILENT: Final = "theory says nothing of accuracies"
+_SILENT: Final = "theory makes no prediction of accuracies"
 
 
 def activation_gap(question: ActivationGap) -> tuple[Line, ...]:

@@ -17,7 +17,7 @@ _SILENT = "theory predicts how distances fall, not how large they are"
 
 
 def infinite_width(question: InfiniteWidth) -> tuple[Line, ...]:
-    """One ladder per subject, with the limit of every seed beside it, or a network that stands for it.
+    """One ladder per subject, with the limit of every seed, or a network in its place.
 
     A limit that starts from the network's own f_0 needs no run: the network's has recorded it.
     Every width has the same seeds: each costs a limit, which is dearer than most networks.

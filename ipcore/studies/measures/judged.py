@@ -32,7 +32,7 @@ class Judged:
         hopeless: More seeds and wider networks will not decide it.
         diverged: Because too many runs diverged before it was recorded.
         enough: The tolerance with which the present data would agree (without a prediction: be enough); None
-            where that is no question of a tolerance.
+            if it does not depend on a tolerance.
     """
 
     verdict: Verdict

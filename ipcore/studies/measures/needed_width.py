@@ -9,7 +9,7 @@ a width has the standard error of its jackknife pseudo-values (Miller, Ann. Math
 and over the sums of the sketch from which distances are computed. These sums are the same at all widths, so
 their error hardly affects slopes.
 
-Where no limit is computed far wider networks stand for it. Their own error is their variance, if it falls
+Where no limit is computed far wider networks take its place. Their own error is their variance, if it falls
 like 1/m: at 16 times the width a 17th of the variance of the difference. Pseudo-values take it as known.
 """
 
@@ -61,8 +61,8 @@ class TestOutputs:
     Attributes:
         sketches: (width, seeds) -> [seeds, 1 + J]: what the probe `outputs` records; of infinite width too.
         errors: (width, seeds) -> [seeds]: of infinite width the error of f relative to |f|; NaN: exact.
-        times_wider: Networks so many times wider than the widest compared stand for infinite width; 0: their
-            limits are there.
+        times_wider: Networks this many times wider than the widest compared take the place of infinite
+            width; 0: limits are computed.
     """
 
     __test__: ClassVar = False  # not a class of tests
@@ -76,7 +76,7 @@ class TestOutputs:
 
         Args:
             width: m.
-            widest: The largest width compared, by which a network stands for infinite width.
+            widest: The largest width compared, which determines the width in place of infinite width.
             seeds: S, at both.
         """
         reference = widest * self.times_wider or INFINITE_WIDTH

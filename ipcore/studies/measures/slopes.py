@@ -136,7 +136,7 @@ def _gap(off: float, tolerance: float, bias: float, *, small: bool) -> float:
 class Trend:
     """Whether a size falls with the width: U < -1/4; it stays if L > -1/4.
 
-    A change is a sum: where theory says that it stays, a fall is no disagreement.
+    A change is a sum: if theory predicts that it does not fall, a fall is not a disagreement.
 
     Attributes:
         values: Natural logs of the size.

@@ -1,7 +1,7 @@
 """Numbers that depend on two free exponents, and a record of the comparisons that were made with them.
 
 A calculation that adds, multiplies by constants and compares gives the same result at every point of the
-plane at which all comparisons come out the same. `Affine` stands for c + p x + q y in such a calculation. It
+plane at which all comparisons come out the same. `Affine` represents c + p x + q y in such a calculation. It
 is compared at one point, and its `Record` keeps each question "is g > 0?" with the answer. So one calculation
 at one point proves its result for a whole convex set: the points with the same answers.
 

@@ -216,7 +216,7 @@ def test_predicted_drift(name, drift):
 @pytest.mark.parametrize(
     ("name", "setting", "calibrated", "said"),
     [
-        ("ip", {}, False, "the output does not move; rates up to m^(0) are stable for ever"),
+        ("ip", {}, False, "the output does not move; rates up to m^(0) are stable at all steps"),
         ("ip", {"activation": "tanh"}, False, "alignment leaves open"),
         ("ip-llr", {"activation": "tanh"}, True, "not covered: calibrated rates with tanh"),
     ],

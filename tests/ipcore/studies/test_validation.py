@@ -115,6 +115,6 @@ def test_a_boundary_that_theory_lacks_must_be_given():
     question = PhaseBoundary(
         subjects=(subject("mup", 3),), budget=PLENTY, setting=Setting(not_covered="a model"), layer=2
     )
-    with pytest.raises(QuestionError, match=r"boundary: .*give the value to hold it against"):
+    with pytest.raises(QuestionError, match=r"boundary: .*give the value to compare it with"):
         check(question)
     check(replace(question, boundary=Fraction(1)))

@@ -63,6 +63,6 @@ def test_sizes_do_not_depend_on_the_unit(kind, optimizer, activation, aligned, d
 
 
 def test_what_is_no_multiple_is_refused():
-    with pytest.raises(ArithmeticError, match=r"1/3 is no multiple of 1/4"):
+    with pytest.raises(ArithmeticError, match=r"1/3 is not a multiple of 1/4"):
         Multiples(4).counted([Fraction(1, 2), Fraction(1, 3)])
     assert unit_of(preset("mup", 2), rules("sgd", "relu^3/2", "mse")) is FRACTIONS

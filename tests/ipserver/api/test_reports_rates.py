@@ -73,7 +73,7 @@ async def test_rates_that_change_after_step_0_are_decided_too(api, store):
         ("calibrated", "0", DISAGREES),
         ("ip", "", UNDECIDED),
     ]
-    assert "the output does not move; rates up to m^(0) are stable for ever" in transfers[2].sentence
+    assert "the output does not move; rates up to m^(0) are stable at all steps" in transfers[2].sentence
 
 
 def adam_size(run, quantity, layer, step):

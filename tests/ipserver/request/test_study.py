@@ -118,7 +118,7 @@ def test_everything_wrong_is_named(changes, fields):
             "ip",
             {"grid": {"hidden_layers": [3]}},
             "base.grid.parameterizations[0]",
-            "large first rates mend that",
+            "large first rates avoid this",
         ),
         ("ip-llr", {"grid": {"activations": ["tanh"]}}, "base.grid.activations[0]", "hpz has the limit"),
         ("mup", {"base": {"optimizer": {"name": "adam"}}}, "base.optimizer.name", "use sgd or momentum"),
