@@ -50,7 +50,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How the runs of an experiment were trained: the settings that they share.
+    """The settings that an experiment's runs share.
 
     Attributes:
         widths: Widths of the grid.
@@ -133,7 +133,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What an experiment has measured so far.
+    """The measurements of an experiment so far.
 
     Attributes:
         runs: By subject, in the grid's order.

@@ -130,7 +130,7 @@ class CoordinateReport:
 
     @property
     def _remedy(self) -> str:
-        """How many seeds would decide at least half of the sizes that seeds can decide; "" if unknown."""
+        """The number of seeds that would decide half of the sizes that seeds can decide; "" if unknown."""
         undecided = [c for c in self.coordinates if c.verdict is Verdict.UNDECIDED]
         seeds = sorted(c.needed for c in undecided if c.needed)
         if seeds:

@@ -14,7 +14,7 @@ from ipcore.errors import AnalysisError
 
 @dataclass(frozen=True, slots=True)
 class MeasuredSlope:
-    """How one size depends on the width.
+    """The dependence of one size on the width.
 
     Attributes:
         quantity: "h" (at step 0) or "h_change" (after that, against step 0).

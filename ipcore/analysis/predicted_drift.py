@@ -10,7 +10,7 @@ from ipcore import theory
 
 @dataclass(frozen=True, slots=True)
 class PredictedDrift:
-    """How far the best rate moves, in octaves per doubling of the width.
+    """Drift of the best rate, in octaves per doubling of the width.
 
     Attributes:
         low: Drift of the largest rate that is stable, delta*.

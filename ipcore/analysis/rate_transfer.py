@@ -308,7 +308,7 @@ def _verdict(
 
 
 def _missing(moved: Contrast, gap: float, band: float, seeds: int, left_open: float, ranges: _Floats) -> str:
-    """What would decide, if the estimate stays as it is."""
+    """What would decide it, if the estimate does not change."""
     error = error_of_bound(1)
     more = range(seeds + 1, _MOST_SEEDS + 1)
     needed = next((n for n in more if moved.half(error, n / seeds) < gap), None)

@@ -77,7 +77,7 @@ class Samples:
         return Samples(tuple(self.widths[i] for i in widths), self.seeds, self.values[widths])
 
     def gaps(self) -> str:
-        """Where runs have no value, in words; "" if nowhere.
+        """Description of the runs without a value; "" if there are none.
 
         >>> Samples.of({(64, 0): 1.0, (64, 1): np.nan, (128, 0): 1.0, (128, 1): 1.0}).gaps()
         '1 of 2 runs at width 64 have no value'
@@ -91,7 +91,7 @@ class Samples:
         return f"{', '.join(short)} have no value" if short else ""
 
     def left_out(self, paired: Samples) -> str:
-        """What `paired` lacks, in words; "" if nothing."""
+        """Description of the widths and seeds that `paired` lacks; "" if there are none."""
         widths = [width for width in self.widths if width not in paired.widths]
         seeds = [seed for seed in self.seeds if seed not in paired.seeds]
         parts = [

@@ -54,12 +54,12 @@ class Slope:
 
     @property
     def slope(self) -> Estimate:
-        """Of the line, with its own 95 % interval."""
+        """Slope of the line, with its own 95 % interval."""
         return Estimate.of(self.contrast)
 
     @property
     def drift(self) -> Estimate:
-        """Of `bend`, with its own 95 % interval."""
+        """Estimate of `bend`, with its own 95 % interval."""
         return Estimate.of(self.bend)
 
 

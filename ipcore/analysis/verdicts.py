@@ -162,7 +162,7 @@ def _doubt(fit: Slope, predicted: float, tolerance: float, numbers: int) -> tupl
 
 
 def _more(fit: Slope, gap: float, numbers: int) -> tuple[str, int | None]:
-    """What would decide it if the estimate stays as it is: in words, and as `needed`."""
+    """What would decide it if the estimate does not change: in words, and as `needed`."""
     if fit.seeds == 1:
         return "one seed has no interval", None
     error = error_of_bound(numbers)

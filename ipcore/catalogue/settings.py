@@ -211,7 +211,7 @@ class Setting:
 
     @property
     def allowed(self) -> str:
-        """What it may be, for people."""
+        """Description of the allowed values."""
         return ", ".join(rule.allowed for rule in self.rules)
 
     def __str__(self) -> str:

@@ -62,7 +62,7 @@ class Optimizer:
             self._biases[layer - 1].add_(self._bias_gradient(dh))
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold, by name: the tensors themselves."""
+        """The tensors that a checkpoint must hold, by name, not copies."""
         return {}
 
     def buffers(self) -> list[Tensor]:
@@ -191,7 +191,7 @@ class Adam(Optimizer):
         return [*self.state().values(), self._scratch, *columns]
 
     def _scales_at(self, step: int) -> list[Tensor]:
-        """What the summed gradient of every tensor with exponents is multiplied with, (K, 1, 1) each."""
+        """Factors of the summed gradient of every tensor with exponents, (K, 1, 1) each."""
         return self._powers(1 / self._config.batch_size, lambda run: self._exponents(run, step))
 
     def _rescale(self, step: int) -> None:

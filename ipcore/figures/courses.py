@@ -89,7 +89,7 @@ class Courses(Picture):
 
     @property
     def courses(self) -> tuple[Course, ...]:
-        """Of all panels."""
+        """The courses of all panels."""
         return tuple(course for panel in self.panels for course in panel.courses)
 
     @property
@@ -201,7 +201,7 @@ def _draw_course(axes: Axes, course: Course, look: Look, shift: float) -> None:
 
 
 def _draw_diverged(axes: Axes, course: Course, look: Look) -> None:
-    """Where a seed left, a line from the mean up to a cross just below the upper edge."""
+    """Draw a line from the mean up to a cross just below the upper edge at each step where a seed ended."""
     scale = axes.transScale + axes.transLimits  # to shares of the panel, whatever the scale
     top = scale.inverted().transform((0.0, _TOP))[1]
     for place in dict.fromkeys(course.diverged):

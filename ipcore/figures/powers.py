@@ -132,7 +132,7 @@ class PowerLaws(Picture):
 
     @property
     def laws(self) -> tuple[Law, ...]:
-        """Of all panels."""
+        """The laws of all panels."""
         return tuple(law for panel in self.panels for law in panel.laws)
 
     @property
@@ -246,7 +246,7 @@ class PowerLaws(Picture):
 
 
 def _height(series: int) -> float:
-    """Of a panel in inches: every line has room for its numbers."""
+    """Height of a panel in inches, with room for the numbers of every line."""
     return max(1.25, 0.14 * series + 0.1)
 
 

@@ -96,7 +96,7 @@ class RateCurves(Picture):
 
     @property
     def curves(self) -> tuple[RateCurve, ...]:
-        """Of all panels."""
+        """The curves of all panels."""
         return tuple(curve for panel in self.panels for curve in panel.curves)
 
     @property

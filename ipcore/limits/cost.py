@@ -56,11 +56,11 @@ class Cost:
     evaluation_normals: float
 
     def seconds(self, machine: MachineProfile = DEFAULT_CPU) -> float:
-        """Of all updates."""
+        """Time of all updates, in seconds."""
         return self.work / machine.rate + self.normals / _NORMALS_PER_SECOND
 
     def evaluation_seconds(self, machine: MachineProfile = DEFAULT_CPU) -> float:
-        """Of one evaluation after the last update."""
+        """Time of one evaluation after the last update, in seconds."""
         return self.evaluation_work / machine.rate + self.evaluation_normals / _NORMALS_PER_SECOND
 
 

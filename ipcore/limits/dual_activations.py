@@ -56,7 +56,7 @@ class DualFunction(Protocol):
     """The dual of an activation. All numbers are in double precision."""
 
     def marginals(self, p: Tensor) -> Tensor:
-        """What the dual needs of Gaussians with variances p (n,): rows (n, K), p first."""
+        """Quantities of Gaussians with variances p (n,) that the dual needs: rows (n, K), p first."""
 
     def __call__(self, left: Tensor, right: Tensor, c: Tensor) -> Dual:
         """The dual for marginals (n, K) and (k, K), and covariances (n, k)."""

@@ -92,7 +92,7 @@ class KernelMachine:
         return self._starts[place]
 
     def _covariance(self, x: Tensor) -> Tensor:
-        """Of f_0 at inputs (n, d), (n, n)."""
+        """Covariance of f_0 at inputs (n, d), (n, n)."""
         found = torch.empty((len(x), len(x)), dtype=torch.float64, device=x.device)
         known, most = self._marginals_at(x), rows_at_once(len(x))
         for begin, rows in zip(range(0, len(x), most), pieces(found, most), strict=True):

@@ -40,7 +40,7 @@ class Kernels:
         self._learns = tuple(learns)
 
     def marginals(self, x: Tensor) -> list[Tensor]:
-        """What the kernels need to know of inputs (n, d) alone, for each layer 1..L: (n, K)."""
+        """Quantities of single inputs (n, d) that the kernels need, for each layer 1..L: (n, K)."""
         p = self._first(x.double().square().sum(dim=1))
         found = [self._dual.marginals(p)]
         for scale in self._scales[:-1]:

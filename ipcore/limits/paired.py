@@ -138,7 +138,7 @@ class PairedMachines:
         return dict(zip(PAIRED.metrics, found, strict=True))
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint must hold: the tensors themselves. f_0 is that of step 0."""
+        """The tensors that a checkpoint must hold, not copies. f_0 is that of step 0."""
         return {
             f"paired/{i}/{name}": tensor
             for i, group in enumerate(self._groups)

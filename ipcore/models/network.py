@@ -115,7 +115,7 @@ class Network:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """Data type of the weights."""
         return self.weights[0].dtype
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ipcore.config import PackConfig
 from ipcore.probes.paired import PAIRED_OUTPUTS
 
 ENTRIES: Final = 1 << 16
-"""Of a kernel at once: what is computed of so many stays in the cache."""
+"""Number of a kernel's entries computed at once: their values stay in the cache."""
 CLOSED_FORMS: Final = frozenset({"relu", "relu^1", "leaky_relu", "abs", "identity", "erf", "sin"})
 """Activations whose kernels have a formula; those of others are series (`ipcore.limits.dual_activations`)."""
 SERIES_TERMS: Final = 128
@@ -75,12 +75,12 @@ def evaluation_work(config: PackConfig, info: DatasetInfo, inputs: int) -> float
 
 
 def entry_work(config: PackConfig, info: DatasetInfo) -> float:
-    """Of one entry of the kernel, in the same unit."""
+    """Work of one entry of the kernel, in the same unit."""
     return _ENTRY[_closed(config)] * config.hidden_layers + info.input_dim
 
 
 def _input_work(config: PackConfig) -> float:
-    """Of one input alone, in the same unit."""
+    """Work of one input, in the same unit."""
     return _INPUT[_closed(config)] * config.hidden_layers
 
 

@@ -74,7 +74,7 @@ def working_bytes(config: PackConfig, probes: Probes, architecture: Architecture
 
 
 def taps(probes: Probes) -> frozenset[Tap]:
-    """What the quantities that are asked for need besides the values at step t."""
+    """Tensors that the requested quantities need besides the values at step t."""
     return frozenset(tap for definition in asked(probes) for tap in definition.reads)
 
 

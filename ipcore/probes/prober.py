@@ -63,7 +63,7 @@ class Prober:
         self._h = [look(pack, part, self._inputs).h for part in self._slices] if keep_h else []
 
     def measure(self, newest: Newest | None = None) -> dict[str, npt.NDArray[np.float64]]:
-        """What the networks are now, by metric name, in the order of `probe_names`.
+        """Measure the networks in their present state: values by metric name, in the order of `probe_names`.
 
         Args:
             newest: The update that led to this state; None at step 0.

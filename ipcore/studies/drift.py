@@ -89,7 +89,7 @@ class Drift:
         return bracket(functools.partial(self._point, ledger, width), start)
 
     def _start(self, width: int, centre: int) -> int:
-        """Where a width's bracket starts: the smallest width's best rate, moved as theory has it.
+        """The start of a width's bracket: the smallest width's best rate, moved as theory predicts.
 
         Only runs are saved by a good start: a bracket moves until the best rate lies inside.
         """

@@ -104,7 +104,7 @@ class Ladder:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Of all rungs."""
+        """The metrics of all rungs."""
         return tuple(dict.fromkeys(metric for rung in self.rungs for metric in rung.metrics))
 
     def least(self) -> tuple[Request, ...]:

@@ -52,7 +52,7 @@ class Step:
 
     @property
     def runs(self) -> int:
-        """How many."""
+        """Number of runs."""
         return sum(len(request.rates) * len(request.seeds) for request in self.requests)
 
 

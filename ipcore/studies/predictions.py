@@ -136,7 +136,7 @@ def drift(analysis: theory.Analysis | str, *, calibrated: bool) -> Band:
 
 
 def calibrated_rate(analysis: theory.Analysis | str, layer: int) -> Band:
-    """By which power of m the calibrated first rate of matrix l grows: the deficit of its alignment."""
+    """The power of m with which the calibrated first rate of matrix l grows: its alignment's deficit."""
     if isinstance(analysis, str):
         return Band.silent(analysis)
     if text := rates_misfit(analysis):

@@ -111,7 +111,7 @@ def _widths(question: Question) -> Iterator[Problem]:
 
 
 def _below(question: Question) -> list[int]:
-    """As many widths as were asked for, below the largest allowed."""
+    """As many widths as requested, below the largest allowed."""
     last = 2 ** int(math.log2(max(question.max_width, 4)))
     count = len(question.first_widths)
     return [last >> i for i in reversed(range(count)) if last >> i >= 1]

@@ -69,7 +69,7 @@ class Activation:
         return None if h is None else self._powered(h, less=1)
 
     def slope_variation(self, h: Size) -> Size:
-        """By how much phi'(h) differs between neurons, relative to its size; an upper bound."""
+        """Differences of phi'(h) between neurons, relative to its size; an upper bound."""
         if not self.nonlinear or h is None:
             return None
         if self.kind == "aligned":

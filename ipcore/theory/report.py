@@ -115,7 +115,7 @@ def folded(entries: Sequence[Size]) -> list[str]:
 
 
 def _run(entries: Sequence[Size], start: int, *, same: bool) -> int:
-    """How many entries from `start` on are equal, or ascend or descend by the same difference."""
+    """Number of entries from `start` on that are equal, or ascend or descend by the same difference."""
     difference: Size = None
     for length, (left, right) in enumerate(pairwise(entries[start:]), start=1):
         if same or left is None or right is None:

@@ -199,7 +199,7 @@ def _end(repeats: bool, grown: bool, ahead: Future) -> End:
 
 
 def _bits(sizes: Sizes) -> int:
-    """Of the longest exponent."""
+    """Number of bits of the longest exponent."""
     known = [e for e in (*sizes.h, *sizes.change) if e is not None]
     return max(length(e) for e in known)
 

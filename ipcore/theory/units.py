@@ -129,7 +129,7 @@ class GivenRows:
 
     @classmethod
     def of(cls, unit: Unit, given: Alignment) -> GivenRows:
-        """Of an alignment."""
+        """The rows of an alignment."""
         return cls(*map(unit.counted, (given.forward, given.backward, given.initial)))
 
 
@@ -139,5 +139,5 @@ def counted(unit: Unit, row: Sequence[Fraction]) -> list[Fraction]:
 
 
 def initial_entries(unit: Unit, a: Sequence[Fraction], b: Sequence[Fraction]) -> list[Fraction]:
-    """Of the entries of initial matrices or biases: -(a_l + b_l)."""
+    """Exponents of the entries of initial matrices or biases: -(a_l + b_l)."""
     return [-(x + y) for x, y in zip(counted(unit, a), counted(unit, b), strict=True)]

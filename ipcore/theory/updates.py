@@ -1,4 +1,4 @@
-"""What updates have added to the weights so far, as exponents."""
+"""The sum of the updates of the weights so far, as exponents."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Updates:
         return gradient - c + d - 2 * a  # epsilon larger than the gradient: SGD with c - d
 
     def entries(self) -> tuple[Size, ...]:
-        """What has been added to the entries of W^l, L+1 exponents; None: no update yet."""
+        """Sizes of the sums of updates of W^l, L+1 exponents; None: no update yet."""
         return tuple(largest(*pair) for pair in zip(self.first, self.later, strict=True))
 
     def replaced(self, entries: Sequence[Size]) -> Updates:

@@ -1,4 +1,4 @@
-"""What an analysis says in words beside its verdict: who moves, what would help, what else to know."""
+"""The words of an analysis besides its verdict: layers that move, advice, notes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAMED: Final = 6
 
 
 def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
-    """What would change a trivial, diverging or unsettled verdict; empty for the others."""
+    """A change that would avoid a trivial, diverging or unsettled verdict; empty for the others."""
     if regime in {Regime.FEATURE_LEARNING, Regime.KERNEL, Regime.OPERATOR}:
         return ""
     if not_completed := _not_completed(p, setting):
@@ -57,7 +57,7 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
 
 
 def _not_completed(p: Parameterization, setting: Rules) -> str:
-    """What to do where completion does not cover a network; "" where it does."""
+    """Advice if completion does not cover a network; "" if it does."""
     if setting.block_matrices:
         return "completion does not cover residual blocks; compare with the rates of 'mup'"
     if p.reweightings:
@@ -94,7 +94,7 @@ def notes(
     marginal: bool,
     left_out: int | None,
 ) -> tuple[str, ...]:
-    """What else to know about the validity of an analysis.
+    """Notes on the validity of an analysis.
 
     Args:
         p: What was analysed.

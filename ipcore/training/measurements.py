@@ -114,11 +114,11 @@ class Measurements:
             self.paired.update(step, batches, slot)
 
     def state(self) -> dict[str, Tensor]:
-        """What updates change, for a checkpoint: the tensors themselves."""
+        """The tensors that updates change, for a checkpoint, not copies."""
         return {} if self.paired is None else self.paired.state()
 
     def _outputs(self) -> Tensor:
-        """Of all runs on the test set, (K, n, C)."""
+        """Outputs of all runs on the test set, (K, n, C)."""
         return torch.cat(list(pack_outputs(self._pack, self._splits["test"])), dim=1)
 
     def final(

@@ -162,7 +162,7 @@ class Trainer:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """Data type of the weights."""
         return self.pack.dtype
 
     @property

@@ -76,7 +76,7 @@ def _short(case: Case) -> bool:
 
 
 def _measured(case: Case) -> Iterator[tuple[Key, Samples]]:
-    """By step, then by layer, matrix before bias."""
+    """Samples by key, ordered by step, then by layer, matrix before bias."""
     keys = [key for key in case.samples if key[0] in (MATRIX, BIAS) and key[2] in case.steps and key[2] > 0]
     for key in sorted(keys, key=lambda key: (key[2], key[1], key[0] == BIAS)):
         yield key, case.samples[key]

@@ -145,7 +145,7 @@ def _distances(
     limits: dict[int, Outputs],
     words: tuple[str, str, str],
 ) -> _Found:
-    """Of outputs, and what is said about them."""
+    """The finding on distances of outputs after a step."""
     after = f"after {step} update{'' if step == 1 else 's'}"
     try:
         if len(networks) < MIN_WIDTHS:

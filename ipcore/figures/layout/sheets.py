@@ -140,13 +140,13 @@ def sheet(
 
 
 def legend_handle(look: Look, *, line: bool = True, mark: bool = True) -> Line2D:
-    """What stands beside a name in a legend."""
+    """The symbol beside a name in a legend."""
     keywords = look.mark() if mark else {"color": look.colour}
     return Line2D([], [], linestyle=look.dashes if line else "none", **keywords)
 
 
 def _legend_columns(legend: Sequence[tuple[str, Any]], total: float) -> int:
-    """As many columns as fit into the figure's width."""
+    """The number of columns that fit into the figure's width."""
     wide = [_LEGEND_HANDLE + 0.06 + text_width(name) + _LEGEND_GAP for name, _ in legend]
     for columns in range(len(wide), 1, -1):
         if sum(max(wide[i::columns]) for i in range(columns)) <= total - 0.05:

@@ -1,4 +1,4 @@
-"""How much room texts take, and where it breaks their lines."""
+"""Sizes of texts, and line breaks that fit them into a width."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE: Final = 1.3  # height of a line of text, in font sizes
 
 @functools.lru_cache(maxsize=4096)
 def text_width(text: str, size: float = SMALL) -> float:
-    """How wide a line of text is, in inches."""
+    """Width of a line of text, in inches."""
     if not text.strip():
         return 0.0
     path = TextPath((0, 0), text, prop=FontProperties(family="DejaVu Sans", size=size))

@@ -64,7 +64,7 @@ def linear_ticks(low: float, high: float) -> Ticks:
 
 
 def fitting(ticks: Ticks, axes: Axes) -> Ticks:
-    """As many of the ticks of a linear horizontal axis as have room for their labels."""
+    """The ticks of a linear horizontal axis whose labels fit."""
     low, high = axes.get_xlim()
     inch = inches(axes)[0] / (high - low)
     places = list(ticks)
@@ -84,7 +84,7 @@ def set_ticks(axis: Axis, ticks: Ticks) -> None:
 
 
 def room_for(*ticks: Ticks) -> float:
-    """How much room the labels of a vertical axis take to its left, in inches."""
+    """Width of the labels of a vertical axis to its left, in inches."""
     return max((text_width(text) for each in ticks for text in each.values()), default=0.0) + 0.1
 
 

@@ -103,7 +103,7 @@ class CheckLike(Said, Protocol):
 
     @property
     def seeds(self) -> int:
-        """How many were used."""
+        """Number of seeds used."""
 
     @property
     def sizes(self) -> Sequence[tuple[int, float, float | None, float | None]]:

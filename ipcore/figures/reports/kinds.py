@@ -26,7 +26,7 @@ def _isolated(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tup
 
 
 def _isolated_law(check: CheckLike) -> Law:
-    """Of a matrix "W²", of a bias "b²"; those of the output stand apart."""
+    """The law of a matrix ("W²") or a bias ("b²"); those of the output are a separate group."""
     matrix = "bias" not in check.quantity
     name = layer_name("W" if matrix else "b", check.layer, check.subject.layers)
     output = check.layer == check.subject.layers

@@ -66,7 +66,7 @@ def sentences_of(said: Sequence[Said], names: Mapping[SubjectLike, str]) -> tupl
 
 
 def meaning_of(checks: Sequence[CheckLike], meanings: tuple[str, ...], subjects: int) -> str:
-    """How many comparisons have which verdict, in words, and what the report concludes if that is short."""
+    """The number of comparisons by verdict, in words, and the report's conclusions if they are short."""
     counts = Counter(str(check.verdict) for check in checks)
     said = [(counts[name], verbs[counts[name] > 1]) for name, verbs in _VERBS.items() if counts[name]]
     parts = [f"Of {len(checks)} comparisons: {', '.join(f'{count} {verb}' for count, verb in said)}."]

@@ -35,7 +35,7 @@ _LINES: Final[Mapping[str, Callable[[Any], tuple[Line, ...]]]] = {
 
 
 def lines_of(question: Question) -> tuple[Line, ...]:
-    """What a question is made of."""
+    """The lines of a question."""
     return _LINES[question.kind](question)
 
 

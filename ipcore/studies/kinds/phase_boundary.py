@@ -54,7 +54,7 @@ def own_value(question: PhaseBoundary, subject: Subject) -> Fraction:
 
 
 def place_of(question: PhaseBoundary, subject: Subject) -> Place | str:
-    """Where theory has the boundary, or where it was asked for; or why there is none."""
+    """The boundary of theory, or the one in the question; or the reason that there is none."""
     kinks = theory_kinks(subject, question.setting, question.exponent, question.layer, _observed(question))
     asked = None if question.boundary is None else question.boundary - own_value(question, subject)
     if isinstance(kinks, str):

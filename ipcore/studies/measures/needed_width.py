@@ -273,7 +273,7 @@ def _line(outputs: TestOutputs | PairedOutputs, widths: Sequence[int], counts: S
 
 
 def _first(start: float, step: float, end: float, shown: Callable[[float], bool]) -> float | None:
-    """Where, going from `start` to `end`, something is shown first; None: nowhere."""
+    """The first point from `start` to `end` at which `shown` is true; None: there is none."""
     before = start
     while before != end:
         x = max(before + step, end) if step < 0 else min(before + step, end)

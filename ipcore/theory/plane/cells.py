@@ -141,6 +141,6 @@ def _clipped(corners: tuple[Point, ...], form: Form) -> tuple[Point, ...]:
 
 
 def _crossing(left: Point, at_left: int, right: Point, at_right: int) -> Point:
-    """Where a form is 0 between two points at which it has the given values, of different sign."""
+    """The point at which a form is 0, between two points with the given values of different sign."""
     x, y, w = (at_left * r - at_right * s for r, s in zip(right, left, strict=True))
     return reduced((x, y, w) if w > 0 else (-x, -y, -w))
