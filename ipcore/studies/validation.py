@@ -220,7 +220,8 @@ def _too_small(question: Question) -> Iterator[Problem]:
     if budget.runs is not None and budget.runs < least.runs:
         by_width = ", ".join(f"{runs} at width {width_of(width)}" for width, runs in least.by_width)
         text = f"{budget.runs} runs decide nothing: the first interval takes {least.runs} ({by_width})"
-        yield Problem("budget.runs", f"{text}; give at least {least.runs}")
+        more = "a decision may take several times as many"
+        yield Problem("budget.runs", f"{text}; give at least {least.runs}, but {more}")
     if least.core_seconds is None or least.wall_seconds is None:
         return
     if budget.core_hours is not None and budget.core_hours * _HOUR < least.core_seconds:

@@ -319,6 +319,8 @@ def test_a_restart_goes_on_with_what_was_unfinished(started, home):
     with iplab.connect(status["address"]) as client:
         experiment = client.create(long, experiment_id="unfinished")
         wait_for(lambda: experiment.refresh().committed_steps > 4 * 1000)
+        # On a busy machine others may have ended.
+        index = next(run.index for run in experiment.runs() if run.state == "RUNNING")
     parts = json.loads((home / "service.json").read_text())["parts"].values()  # the current ones
     for pid in parts:
         os.kill(pid, signal.SIGKILL)  # no checkpoint is written, and Ray is not stopped
@@ -329,8 +331,8 @@ def test_a_restart_goes_on_with_what_was_unfinished(started, home):
 
     with serving(home, **IMPATIENT) as (_, status), iplab.connect(status["address"]) as client:
         experiment = client.experiment("unfinished").wait(progress=False, timeout=400)
-        steps = experiment.metrics(filter="index = 0", names=["train_loss"]).step
-        attempts = experiment.run(0).attempts
+        steps = experiment.metrics(filter=f"index = {index}", names=["train_loss"]).step
+        attempts = experiment.run(index).attempts
     assert not any(alive(pid) for pid in status["parts"].values())
     assert not (home / "service.json").exists()
 
