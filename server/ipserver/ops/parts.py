@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 # Longest wait for a worker that can train, before the dispatcher reports itself ready.
 _WORKER_SECONDS = 30.0
 _BEAT_SECONDS = 2.0
-# How long a thread of the API may keep the interpreter while others wait; Python's own default is 5 ms. A short call
-# changes threads several times, and each time waits for those that create large experiments.
+# How long a thread of the API may keep the interpreter while others wait; Python's own default is 5 ms. A
+# short call changes threads several times, and each time waits for those that create large experiments.
 _SWITCH_SECONDS = 0.001
 
 
