@@ -77,7 +77,8 @@ def test_a_dispatcher_counts_what_it_trains(registry, store, tmp_path):
 
 def test_leased_packs_take_from_what_is_free(registry, store, tmp_path):
     store.save_capacity(CapacityReport({"cpus": 8.0, "gpus": 1.0, "disk": 5.0}, ()))
-    submit(store, small_spec(resources={"cpus": 2}))
+    # Longer than the test: a step of the dispatcher may start and end a short pack.
+    submit(store, small_spec(steps=100_000, evaluation_interval=100_000, resources={"cpus": 2}))
     executor = LocalExecutor()
     dispatcher = Dispatcher(store, executor, settings_in(tmp_path), "d")
     while not store.queue().leased:
