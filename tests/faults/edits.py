@@ -22,6 +22,7 @@ from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason
 from tests.faults import checks
 from tests.faults.lab import Lab, wait_for
+from tests.ipserver.studies.cases import BASE
 
 SECONDS: Final = 300.0
 STEPS, INTERVAL = 400, 50
@@ -47,20 +48,7 @@ SPEC: Final[dict[str, Any]] = {
 # Sizes at step 0 of small networks: two rounds, a hundred runs, five experiments and their extensions.
 QUESTION: Final[dict[str, Any]] = {
     "question": "coordinate-check",
-    "spec": {
-        "spec": {
-            "dataset": "digits",
-            "batch_size": 16,
-            "steps": 2,
-            "grid": {
-                "parameterizations": [{"preset": "ntk"}],
-                "hidden_layers": [2],
-                "activations": ["relu"],
-                "widths": [8, 16, 32],
-                "base_learning_rates": [0.1],
-            },
-        }
-    },
+    "spec": {"spec": BASE},
     "budget": "400 runs",
     "tolerance": 0.3,
     "isolated": False,

@@ -1,23 +1,9 @@
-"""A study's base, and a driver of studies for tests."""
+"""A study's spec as files have it, and a driver of studies for tests."""
 
 import threading
 from contextlib import contextmanager
 
-from tests.ipserver.studies.cases import driver
-
-BASE = {
-    "dataset": "digits",
-    "batch_size": 16,
-    "steps": 2,
-    "grid": {
-        "parameterizations": [{"preset": "ntk"}],
-        "hidden_layers": [2],
-        "activations": ["relu"],
-        "widths": [8, 16, 32],
-        "base_learning_rates": [0.1],
-    },
-}
-
+from tests.ipserver.studies.cases import BASE, driver
 
 SPEC = {"labels": {"team": "theory"}, "spec": BASE}
 

@@ -15,8 +15,8 @@ from iplab.studies.pictures import interval_picture
 from iplab.studies.request import QUESTIONS, budget_of, study_message
 from iplab.testing import FakeService
 from iplab.v1.spec_pb2 import ExperimentSpec
-from tests.iplab.asking import BASE, SPEC, driven
-from tests.ipserver.studies.cases import driver
+from tests.iplab.asking import SPEC, driven
+from tests.ipserver.studies.cases import BASE, driver
 
 pytest_plugins = ["iplab.testing.fixtures"]
 

@@ -7,7 +7,8 @@ import pytest
 
 from iplab.results.states import StudyVerdict
 from iplab.studies.pictures import picture_of, rate_picture
-from tests.iplab.asking import BASE, driven
+from tests.iplab.asking import driven
+from tests.ipserver.studies.cases import BASE
 
 
 def test_rates_are_drawn_where_they_were_tried(service, client, tmp_path):

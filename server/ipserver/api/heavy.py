@@ -91,7 +91,7 @@ class Heavy:
             return self._thread.submit(function, *args, **kwargs)
         if not self._processes.active and not self._closed:
             # A process that cannot import what it needs (files are being replaced) breaks a pool for good.
-            _log.error("the processes for long computations are started anew: their pool was broken")
+            _log.error("the processes for long computations are restarted: their pool was broken")
             self._processes.stop()  # type: ignore[no-untyped-call]  # its stubs lack it
             self._processes = self._pool()
         scheduled: Future[M] = self._processes.schedule(

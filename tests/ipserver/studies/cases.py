@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf import json_format
 
@@ -20,26 +20,25 @@ from ipserver.studies.outputs import Outputs
 from ipserver.workers.local_executor import LocalExecutor
 
 LIMITS = limits_with()
+# What a study trains: small networks, a hundred of which take a second.
+BASE: Final[dict[str, Any]] = {
+    "dataset": "digits",
+    "batch_size": 16,
+    "steps": 2,
+    "grid": {
+        "parameterizations": [{"preset": "ntk"}],
+        "hidden_layers": [2],
+        "activations": ["relu"],
+        "widths": [8, 16, 32],
+        "base_learning_rates": [0.1],
+    },
+}
 
 
 def study_request(name: str = "s", /, **changes: Any) -> pb.CreateStudyRequest:
     """Whether sizes at step 0 are those of theory: two rounds of a hundred runs, decided in a second."""
-    base: dict[str, Any] = {
-        "dataset": "digits",
-        "batch_size": 16,
-        "steps": 2,
-        "grid": {
-            "parameterizations": [{"preset": "ntk"}],
-            "hidden_layers": [2],
-            "activations": ["relu"],
-            "widths": [8, 16, 32],
-            "base_learning_rates": [0.1],
-        },
-    }
-    base["grid"] = {
-        key: value for key, value in (base["grid"] | changes.pop("grid", {})).items() if value != []
-    }
-    base |= changes.pop("base", {})
+    grid = {key: value for key, value in (BASE["grid"] | changes.pop("grid", {})).items() if value != []}
+    base = BASE | {"grid": grid} | changes.pop("base", {})
     asked = {"coordinate_check": {"isolated": False}, "tolerance": 0.3, "base": base, "budget": {"runs": 400}}
     spec = asked | changes.pop("spec", {})
     spec = {key: value for key, value in spec.items() if value is not None}
