@@ -128,13 +128,12 @@ class _Series:
         self._activation = activation
 
     def marginals(self, p: Tensor) -> Tensor:
-        exact = diagonal(self._activation, p)
-        z, terms = _quadrature(p.device)[0], _projections(p.device)
+        z, weights = _quadrature(p.device)
         functions = _both(self._activation, p.double()[:, None].sqrt() * z)
-        both = [function @ terms.T for function in functions]
+        both = [function @ _projections(p.device).T for function in functions]
         rests = [
-            (square - a.square().sum(dim=1)).clamp(min=0)
-            for a, square in zip(both, (exact.values, exact.slopes), strict=True)
+            (function.square() @ weights - a.square().sum(dim=1)).clamp(min=0)
+            for a, function in zip(both, functions, strict=True)
         ]
         return torch.cat((p.double()[:, None], *both, torch.stack(rests, dim=1)), dim=1)
 

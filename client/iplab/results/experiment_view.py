@@ -152,9 +152,9 @@ class ExperimentView(ExperimentFields, Handle):
 
         name, counts = self.id or "(not created)", self.counts
         if self.all_diverged:
-            return f"{name} has ended: {counts.total} runs (all diverged)"
+            return f"{name} has ended: {counted(counts.total, 'run')} (all diverged)"
         each = ", ".join(f"{n} {state}" for state, n in asdict(counts).items() if n and state != "total")
-        return f"{name} is {self.state}: {counts.total} runs ({each})"
+        return f"{name} is {self.state}: {counted(counts.total, 'run')} ({each})"
 
     @property
     def queue_place(self) -> QueuePlace | None:
