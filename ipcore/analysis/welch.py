@@ -119,7 +119,7 @@ def bend_weights(widths: Sequence[int]) -> Floats:
     return _bend_weights(tuple(widths))
 
 
-# A report or a study fits hundreds of slopes over the same widths, and inverting these matrices takes longest.
+# A report or a study fits hundreds of slopes over the same widths, and inverting these matrices takes long.
 @functools.lru_cache(maxsize=256)
 def _limit_weights(widths: tuple[int, ...]) -> Floats:
     m = np.asarray(widths, np.float64)
