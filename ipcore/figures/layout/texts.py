@@ -24,11 +24,11 @@ def text_width(text: str, size: float = SMALL) -> float:
     if not text.strip():
         return 0.0
     path = TextPath((0, 0), text, prop=FontProperties(family="DejaVu Sans", size=size))
-    # The points of the outlines: an outline has one where it ends at the left or right. (`get_extents` looks
-    # for the ends of all curves, which takes eight times as long.) Points that close an outline have no place.
-    ends = path.vertices[path.codes != Path.CLOSEPOLY, 0]
+    # The points that define the outlines: hardly any letter has one beyond its edge, and to find the edges of
+    # the curves takes ten times as long.
+    x = path.vertices[path.codes != Path.CLOSEPOLY, 0]
     # Letters are set on whole pixels on a screen, which takes a little more.
-    return float(np.ptp(ends)) / 72 * 1.06
+    return float(np.ptp(x)) / 72 * 1.06
 
 
 def wrapped(text: str, width: float, size: float) -> str:
