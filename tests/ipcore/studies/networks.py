@@ -116,7 +116,7 @@ class _Network:
         return sizes, inputs
 
     def _backward(self, f: Floats) -> list[Floats]:
-        """Derivatives of each example's loss by the preactivations, cross entropy, where f are the outputs."""
+        """Derivatives of each example's loss by the preactivations, cross entropy; f are the outputs."""
         p, wrong = self.world.exponents, self.world.backward or {}
         f = f - f.max(axis=1, keepdims=True)
         dh = np.exp(f) / np.exp(f).sum(axis=1, keepdims=True)
