@@ -8,6 +8,7 @@ df = (sum v_k)^2 / sum v_k^2/(n_k - 1) (Welch, Biometrika 34, 1947). Widths of o
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,18 +111,35 @@ def limit_weights(widths: Sequence[int]) -> Floats:
 
     Needs three widths. Its standard deviation is five to seven times that of the slope.
     """
-    m = np.asarray(widths, np.float64)
-    x = np.log(m)
-    design = np.stack([np.ones_like(m), x - x.mean(), m**-0.5 - (m**-0.5).mean()], axis=1)
-    return np.asarray(np.linalg.pinv(design)[1], np.float64)
+    return _limit_weights(tuple(widths))
 
 
 def bend_weights(widths: Sequence[int]) -> Floats:
     """Weights of the change of the local slope from the smallest to the largest width, from a parabola."""
+    return _bend_weights(tuple(widths))
+
+
+# A report or a study fits hundreds of slopes over the same widths, and inverting these matrices takes long.
+@functools.lru_cache(maxsize=256)
+def _limit_weights(widths: tuple[int, ...]) -> Floats:
+    m = np.asarray(widths, np.float64)
+    x = np.log(m)
+    design = np.stack([np.ones_like(m), x - x.mean(), m**-0.5 - (m**-0.5).mean()], axis=1)
+    return _kept(np.asarray(np.linalg.pinv(design)[1], np.float64))
+
+
+@functools.lru_cache(maxsize=256)
+def _bend_weights(widths: tuple[int, ...]) -> Floats:
     x = np.log(np.asarray(widths, np.float64))
     centred = x - x.mean()
     parabola = np.linalg.pinv(np.stack([np.ones_like(x), centred, centred**2], axis=1))
-    return np.asarray(2 * (x[-1] - x[0]) * parabola[2], np.float64)
+    return _kept(np.asarray(2 * (x[-1] - x[0]) * parabola[2], np.float64))
+
+
+def _kept(weights: Floats) -> Floats:
+    """Weights that are returned again, so nobody may change them."""
+    weights.flags.writeable = False
+    return weights
 
 
 def finite_width_bias(widths: Sequence[int], kappa: float = KAPPA) -> float:
