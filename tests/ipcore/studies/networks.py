@@ -85,7 +85,7 @@ class _Network:
             return float(np.abs(self.h_probe[i]).mean())
         p, x = self.world.exponents, self.x_probe[i]
         if metric.quantity == ISOLATED:
-            gradient = self.dh[i].T @ self.x_batch[i] / _BATCH
+            gradient = (self.dh[i] / _BATCH).T @ self.x_batch[i]
             update = self._update(gradient, self.w[i], p.a[i], p.phase_at(metric.step).c[i])
             return float(np.abs(x @ update.T).mean())
         if metric.quantity != ISOLATED_BIAS or p.biases is None:
