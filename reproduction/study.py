@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,11 @@ class Result:
 
     def select(self, **fields: object) -> tuple[Measured, ...]:
         """Runs with these values: `select(parameterization="mup", width=128)`."""
-        return tuple(r for r in self.runs if all(getattr(r, name) == value for name, value in fields.items()))
+        chosen = self.runs
+        for name, value in fields.items():
+            of = attrgetter(name)
+            chosen = tuple(run for run in chosen if of(run) == value)
+        return chosen
 
     def samples(self, name: str, **fields: object) -> Samples:
         """One value by width and seed, of the runs selected; runs that lack it leave gaps."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 # Memory of a worker with torch and MLflow loaded, and of the service (with Ray) that its test starts.
 WORKER_BYTES = 2 << 30
@@ -38,8 +38,9 @@ def together(nodeid: str) -> str:
 
     Tests of a group share a worker, and with it the fixtures of their file or of their Ray.
     """
-    file = PurePosixPath(nodeid.partition("::")[0])
-    return str(file.with_name(RAY_HERE) if file.name.startswith(RAY_HERE) else file)
+    file = nodeid.partition("::")[0]
+    folder, slash, name = file.rpartition("/")
+    return f"{folder}{slash}{RAY_HERE}" if name.startswith(RAY_HERE) else file
 
 
 def in_order(tests: Sequence[tuple[str, float]]) -> list[int]:
@@ -51,15 +52,12 @@ def in_order(tests: Sequence[tuple[str, float]]) -> list[int]:
     Args:
         tests: For each test its id and its seconds.
     """
-    seconds: dict[str, float] = {}
-    for nodeid, its in tests:
-        seconds[together(nodeid)] = seconds.get(together(nodeid), 0.0) + its
-
-    def rank(position: int) -> tuple[bool, float]:
-        group = together(tests[position][0])
-        return Path(group).name != RAY_HERE, -seconds[group]
-
-    return sorted(range(len(tests)), key=rank)
+    groups = [together(nodeid) for nodeid, _ in tests]
+    seconds = dict.fromkeys(groups, 0.0)
+    for group, (_, its) in zip(groups, tests, strict=True):
+        seconds[group] += its
+    ranks = {group: (Path(group).name != RAY_HERE, -total) for group, total in seconds.items()}
+    return sorted(range(len(tests)), key=lambda position: ranks[groups[position]])
 
 
 def _stated(file: str, pattern: str, unit: int) -> int:

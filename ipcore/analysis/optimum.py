@@ -7,6 +7,7 @@ with a bootstrap, covers as little as 0.77 near rates at which runs diverge.)
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -76,7 +77,7 @@ def _place(octaves: Sequence[float] | Floats, logs: Sequence[float] | Floats) ->
     if len(x) < MIN_POINTS:
         raise ValueError(f"a parabola needs at least {MIN_POINTS} rates, not {len(x)}")
     middle = x.mean()
-    curvature, slope, _ = _parabola(x - middle) @ y
+    curvature, slope, _ = _parabola(tuple((x - middle).tolist())) @ y
     if curvature <= 0:
         return -math.inf if y[0] <= y[-1] else math.inf
     return float(middle - slope / (2 * curvature))
@@ -108,6 +109,8 @@ def octave_weights(widths: Sequence[int]) -> Floats:
     return np.asarray(centred / (centred @ centred), np.float64)
 
 
-def _parabola(x: Floats) -> Floats:
+@functools.lru_cache(maxsize=1024)  # windows of a grid have few shapes, and a study fits thousands of them
+def _parabola(octaves: tuple[float, ...]) -> Floats:
     """From values to curvature, slope and level."""
+    x = np.array(octaves)
     return np.asarray(np.linalg.pinv(np.stack([x**2, x, np.ones_like(x)], axis=1)), np.float64)

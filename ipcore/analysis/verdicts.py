@@ -8,6 +8,7 @@ of the next order in the width may move it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -170,10 +171,11 @@ def _more(fit: Slope, gap: float, numbers: int) -> tuple[str, int | None]:
     together = "" if numbers == 1 else f" ({low:.2f} .. {high:.2f} as one of {numbers} numbers)"
     text = f"the interval is too wide{together}"
     more = range(fit.seeds + 1, _MOST_SEEDS + 1)
-    needed = next((n for n in more if fit.contrast.half(error, n / fit.seeds) < gap), None)
-    if needed is None:
+    # The interval is narrower the more seeds there are.
+    place = bisect_left(more, True, key=lambda n: fit.contrast.half(error, n / fit.seeds) < gap)
+    if place == len(more):
         return f"{text}; seeds alone will hardly do, add larger widths", 0
-    return f"{text}; about {needed} seeds would do", needed
+    return f"{text}; about {more[place]} seeds would do", more[place]
 
 
 def _locals(fit: Slope) -> str:

@@ -8,6 +8,7 @@ df = (sum v_k)^2 / sum v_k^2/(n_k - 1) (Welch, Biometrika 34, 1947). Widths of o
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,16 +83,28 @@ def contrast(weights: Sequence[float] | Floats, samples: Sequence[Floats]) -> Co
     >>> contrast((-1.0, 1.0), [np.array([1.0, 3.0]), np.array([5.0, 5.0, 8.0])])
     Contrast(value=4.0, se=1.4142135623730951, df=2.6666666666666665)
     """
-    value = 0.0
-    parts = []
-    for weight, sample in zip(weights, samples, strict=True):
-        if weight == 0:
-            continue
-        n = len(sample)
-        value += float(weight) * float(sample.mean())
-        variance = float(sample.var(ddof=1)) / n if n > 1 else math.inf
-        parts.append((float(weight) ** 2 * variance, n - 1.0))
-    return _combined(value, parts)
+    return contrasts([weights], samples)[0]
+
+
+def contrasts(rows: Sequence[Sequence[float] | Floats], samples: Sequence[Floats]) -> list[Contrast]:
+    """`contrast` with each of several rows of weights; means and variances are computed once."""
+    known = [_moments(sample) if len(sample) else (math.nan, math.inf, 0.0) for sample in samples]
+    found = []
+    for weights in rows:
+        value, parts = 0.0, []
+        for weight, (mean, variance, df) in zip(weights, known, strict=True):
+            if weight == 0:
+                continue
+            value += float(weight) * mean
+            parts.append((float(weight) ** 2 * variance, df))
+        found.append(_combined(value, parts))
+    return found
+
+
+def _moments(sample: Floats) -> tuple[float, float, float]:
+    """The mean of values, its variance, and the degrees of freedom of that."""
+    n = len(sample)
+    return float(sample.mean()), float(sample.var(ddof=1)) / n if n > 1 else math.inf, n - 1.0
 
 
 def slope_weights(widths: Sequence[int]) -> Floats:
@@ -110,18 +123,35 @@ def limit_weights(widths: Sequence[int]) -> Floats:
 
     Needs three widths. Its standard deviation is five to seven times that of the slope.
     """
-    m = np.asarray(widths, np.float64)
-    x = np.log(m)
-    design = np.stack([np.ones_like(m), x - x.mean(), m**-0.5 - (m**-0.5).mean()], axis=1)
-    return np.asarray(np.linalg.pinv(design)[1], np.float64)
+    return _limit_weights(tuple(widths))
 
 
 def bend_weights(widths: Sequence[int]) -> Floats:
     """Weights of the change of the local slope from the smallest to the largest width, from a parabola."""
+    return _bend_weights(tuple(widths))
+
+
+# A report or a study fits hundreds of slopes over the same widths, and inverting these matrices takes long.
+@functools.lru_cache(maxsize=256)
+def _limit_weights(widths: tuple[int, ...]) -> Floats:
+    m = np.asarray(widths, np.float64)
+    x = np.log(m)
+    design = np.stack([np.ones_like(m), x - x.mean(), m**-0.5 - (m**-0.5).mean()], axis=1)
+    return _kept(np.asarray(np.linalg.pinv(design)[1], np.float64))
+
+
+@functools.lru_cache(maxsize=256)
+def _bend_weights(widths: tuple[int, ...]) -> Floats:
     x = np.log(np.asarray(widths, np.float64))
     centred = x - x.mean()
     parabola = np.linalg.pinv(np.stack([np.ones_like(x), centred, centred**2], axis=1))
-    return np.asarray(2 * (x[-1] - x[0]) * parabola[2], np.float64)
+    return _kept(np.asarray(2 * (x[-1] - x[0]) * parabola[2], np.float64))
+
+
+def _kept(weights: Floats) -> Floats:
+    """Weights that are returned again, so nobody may change them."""
+    weights.flags.writeable = False
+    return weights
 
 
 def finite_width_bias(widths: Sequence[int], kappa: float = KAPPA) -> float:

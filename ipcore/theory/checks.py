@@ -78,13 +78,17 @@ def exact_row(row: Any, field: str, *, optional: bool = False) -> tuple[Any, ...
     Raises:
         TheoryError: No list, or entries that are not exact; all of them are named.
     """
-    findings = Findings()
-    values = []
-    for i, entry in enumerate(sequence(row, field)):
-        with findings.noted():
-            values.append(None if optional and entry is None else exact(entry, f"{field}[{i}]"))
-    findings.check()
-    return tuple(values)
+    entries = sequence(row, field)
+    try:
+        return tuple([None if optional and entry is None else exact(entry) for entry in entries])
+    except TheoryError:  # rarely: then all that are refused are named
+        findings = Findings()
+        for i, entry in enumerate(entries):
+            with findings.noted():
+                if entry is not None or not optional:
+                    exact(entry, f"{field}[{i}]")
+        findings.check()
+        raise
 
 
 def values_of(entries: Any, kind: type, field: str) -> tuple[Any, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from ipcore.errors import Brief
@@ -75,13 +73,19 @@ class Findings:
     def __init__(self) -> None:
         self._problems: list[tuple[str, str]] = []
 
-    @contextmanager
-    def noted(self) -> Iterator[None]:
+    def noted(self) -> Findings:
         """Keep a TheoryError that the block raises, and continue after it."""
-        try:
-            yield
-        except TheoryError as error:
-            self._problems.extend(error.problems)
+        return self
+
+    def __enter__(self) -> None:
+        """Nothing: `with findings` may be used within itself."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        """Keep the error; anything else is raised."""
+        if not isinstance(error, TheoryError):
+            return False
+        self._problems.extend(error.problems)
+        return True
 
     def check(self) -> None:
         """Raise an error if there are problems.

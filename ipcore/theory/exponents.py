@@ -11,6 +11,7 @@ from ipcore.theory.errors import Findings, TheoryError, shown
 
 _EXPONENT = re.compile(r"[+-]?(\d{1,9}(/\d{1,9})?|\d{1,9}\.\d{1,9})", re.ASCII)
 MAX_DIGITS = 30
+_TOO_LONG = 10**MAX_DIGITS
 _SIMPLE_DENOMINATOR = 12
 _SHORT_BITS = 128
 
@@ -101,7 +102,9 @@ def check_exact(value: object, field: str = "") -> None:
         TheoryError: A float, which cannot say which rational is meant, or anything else that is no Fraction
             or integer.
     """
-    if isinstance(value, bool) or not isinstance(value, int | Fraction | Unknown):
+    if isinstance(value, Fraction):  # nearly always
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, Unknown)):
         raise TheoryError(
             f"{shown(value)} is a {type(value).__name__}; exponents are exact: write text such as '1/2' or a "
             "Fraction",
@@ -119,7 +122,7 @@ def exact(value: Fraction | int, field: str = "") -> Fraction:
     check_exact(value, field)
     if isinstance(value, Unknown):
         return cast(Fraction, value)
-    if max(abs(value.numerator), value.denominator) >= 10**MAX_DIGITS:
+    if max(abs(value.numerator), value.denominator) >= _TOO_LONG:
         raise TheoryError(f"has more than {MAX_DIGITS} digits: {shown(value)}", field)
     return value if isinstance(value, Fraction) else Fraction(value)
 
@@ -144,13 +147,16 @@ def read_row(entries: Sequence[str | Fraction | int], field: str) -> tuple[Fract
     >>> read_row(["0", 1, "1/2"], "a")
     (Fraction(0, 1), Fraction(1, 1), Fraction(1, 2))
     """
-    findings = Findings()
-    values = []
-    for i, entry in enumerate(sequence(entries, field)):
-        with findings.noted():
-            values.append(as_exponent(entry, f"{field}[{i}]"))
-    findings.check()
-    return tuple(values)
+    found = sequence(entries, field)
+    try:
+        return tuple([as_exponent(entry) for entry in found])
+    except TheoryError:  # rarely: then all that are refused are named
+        findings = Findings()
+        for i, entry in enumerate(found):
+            with findings.noted():
+                as_exponent(entry, f"{field}[{i}]")
+        findings.check()
+        raise
 
 
 def decimal_note(text: str) -> str | None:

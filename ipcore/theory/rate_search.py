@@ -7,6 +7,7 @@ something just above.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -21,6 +22,7 @@ _NARROW: Final = Fraction(1, 2**32)
 _ROUNDS: Final = 120
 
 
+@functools.lru_cache(maxsize=256)  # a study asks for the same in every round
 def largest_bounded(network: Network) -> tuple[Fraction | None, bool]:
     """The largest delta at which nothing grows (None: at none), and whether it is exact."""
     if above(without_updates(network), _ZERO):

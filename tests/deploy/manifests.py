@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import subprocess
 import sys
@@ -26,11 +25,6 @@ SECRETS = {
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 
-def overlay(name: str) -> list[Resource]:
-    """The resources of an overlay (of `OVERLAYS`)."""
-    return copy.deepcopy(_composed(DEPLOY / "k8s" / name))
-
-
 def kustomize(folder: Path) -> list[Resource]:
     """What `kubectl apply -k FOLDER` would apply, by the kubectl of the tests' environment.
 
@@ -42,7 +36,10 @@ def kustomize(folder: Path) -> list[Resource]:
     return list(yaml.load_all(done.stdout, yaml.CSafeLoader))
 
 
-_composed = functools.cache(kustomize)
+@functools.cache
+def overlay(name: str) -> list[Resource]:
+    """The resources of an overlay (of `OVERLAYS`), read once: copy what you change."""
+    return kustomize(DEPLOY / "k8s" / name)
 
 
 @dataclass(frozen=True, slots=True)

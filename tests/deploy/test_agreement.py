@@ -2,12 +2,9 @@
 
 import inspect
 import itertools
-import json
 import re
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -24,84 +21,81 @@ SETTINGS = {f"IPLAB_{name.upper()}" for name in Settings.model_fields}
 CONSTRAINTS = dict(
     line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
 )
+MANIFESTS = ("compose", *OVERLAYS)
 DOCKERFILE = DockerfileParser(str(DEPLOY / "Dockerfile"))
 
 
-def _containers() -> list[Any]:
-    """(place, command, environment) of every container with our image, in every manifest."""
-    found = []
-    for name, service in COMPOSE["services"].items():
-        if is_ours(service["image"]):
-            found.append((f"compose {name}", service["command"], service["environment"]))
-    for name in OVERLAYS:
-        resources = overlay(name)
-        maps = named(resources, "ConfigMap")
-        for pod in pods(resources):
-            for container in pod.spec["containers"] if pod.ours else ():
-                environment = {e["name"]: e["value"] for e in container.get("env", ())}
-                for source in container.get("envFrom", ()):
-                    environment |= maps[source["configMapRef"]["name"]]["data"]
-                # KubeRay generates the command of Ray's nodes.
-                found.append((f"{name} {pod.owner}", container.get("command", ["ray"]), environment))
-    return [pytest.param(command, environment, id=where) for where, command, environment in found]
+def _containers(manifest: str) -> Iterator[tuple[str, list[str], dict[str, str]]]:
+    """(place, command, environment) of every container with our image in a manifest of `MANIFESTS`."""
+    if manifest == "compose":
+        for name, service in COMPOSE["services"].items():
+            if is_ours(service["image"]):
+                yield name, service["command"], service["environment"]
+        return
+    resources = overlay(manifest)
+    maps = named(resources, "ConfigMap")
+    for pod in pods(resources):
+        for container in pod.spec["containers"] if pod.ours else ():
+            environment = {e["name"]: e["value"] for e in container.get("env", ())}
+            for source in container.get("envFrom", ()):
+                environment |= maps[source["configMapRef"]["name"]]["data"]
+            # KubeRay generates the command of Ray's nodes.
+            yield pod.owner, container.get("command", ["ray"]), environment
 
 
 @pytest.fixture(scope="module")
 def options() -> dict[str, set[str]]:
-    """Options of `ray start` and `mlflow server`, read in a separate process, which loads both."""
-    code = (
-        "import json, mlflow.cli, mlflow.environment_variables, ray.scripts.scripts as ray\n"
-        "commands = {'ray': ray.cli.commands['start'], 'mlflow': mlflow.cli.server}\n"
-        "names = lambda command: [o for p in command.params for o in (*p.opts, *p.secondary_opts)]\n"
-        "known = {name: names(command) for name, command in commands.items()}\n"
-        "known['variables'] = dir(mlflow.environment_variables)\n"
-        "known['variables'] += [p.envvar for p in mlflow.cli.server.params]\n"
-        "print(json.dumps(known))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return {name: set(known) for name, known in json.loads(done.stdout.splitlines()[-1]).items()}
+    """Options of `ray start` and `mlflow server`, and MLflow's variables."""
+    import mlflow.cli
+    import mlflow.environment_variables
+    import ray.scripts.scripts
+
+    commands = {"ray": ray.scripts.scripts.cli.commands["start"], "mlflow": mlflow.cli.server}
+    known = {
+        name: {option for one in command.params for option in (*one.opts, *one.secondary_opts)}
+        for name, command in commands.items()
+    }
+    variables = {one.envvar for one in mlflow.cli.server.params}
+    return known | {"variables": variables | set(dir(mlflow.environment_variables))}
 
 
-@pytest.mark.parametrize(("command", "environment"), _containers())
-def test_variables_are_settings(
-    command: list[str], environment: dict[str, str], options: dict[str, set[str]]
-) -> None:
+@pytest.mark.parametrize("manifest", MANIFESTS)
+def test_variables_are_settings(manifest: str, options: dict[str, set[str]]) -> None:
     """Our settings, MLflow's, and the few of Ray and AWS that `make cluster-test` uses."""
     known = SETTINGS | options["variables"] | {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "AWS_DEFAULT_REGION"}
-    assert environment.keys() <= known
+    for where, _, environment in _containers(manifest):
+        assert environment.keys() <= known, where
 
 
-@pytest.mark.parametrize(("command", "environment"), _containers())
-def test_values_are_accepted(
-    command: list[str], environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in SETTINGS:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        # Chosen by the user, as the overlay for GPUs requires.
-        monkeypatch.setenv(name, value.replace("CHANGE-ME", "mine"))
+@pytest.mark.parametrize("manifest", MANIFESTS)
+def test_values_are_accepted(manifest: str, tmp_path: Path) -> None:
     for secret, value in (("s3_access_key_id", "key"), ("s3_secret_access_key", "secret")):
         (tmp_path / secret).write_text(value)
     (tmp_path / "store").write_text("postgresql+psycopg://iplab:secret@postgres:5432/iplab")
-    monkeypatch.setenv("IPLAB_SECRETS", str(tmp_path))
-    settings = load_settings()
-    assert settings.store_dsn == "postgresql+psycopg://iplab:secret@postgres:5432/iplab"
-    assert not environment.get("IPLAB_ARTIFACTS") or settings.artifact_root.url.startswith("s3://")
+    for where, _, environment in _containers(manifest):
+        with pytest.MonkeyPatch.context() as patch:
+            for name in SETTINGS:
+                patch.delenv(name, raising=False)
+            for name, value in environment.items():
+                # Chosen by the user, as the overlay for GPUs requires.
+                patch.setenv(name, value.replace("CHANGE-ME", "mine"))
+            patch.setenv("IPLAB_SECRETS", str(tmp_path))
+            settings = load_settings()
+        assert settings.store_dsn == "postgresql+psycopg://iplab:secret@postgres:5432/iplab", where
+        assert not environment.get("IPLAB_ARTIFACTS") or settings.artifact_root.url.startswith("s3://"), where
 
 
-@pytest.mark.parametrize(("command", "environment"), _containers())
-def test_commands_are_there(
-    command: list[str], environment: dict[str, str], options: dict[str, set[str]]
-) -> None:
-    program, *arguments = command
-    if program == "ipserver":
-        context = click.Context(main)
-        assert len(arguments) == 1 and main.get_command(context, arguments[0]) is not None
-    elif program == "ray":
-        assert arguments[:1] in ([], ["start"])
-        assert {argument.partition("=")[0] for argument in arguments[1:]} <= options["ray"]
-    else:
-        assert (DEPLOY / "bin" / program).exists()
+@pytest.mark.parametrize("manifest", MANIFESTS)
+def test_commands_are_there(manifest: str, options: dict[str, set[str]]) -> None:
+    for where, (program, *arguments), _ in _containers(manifest):
+        if program == "ipserver":
+            context = click.Context(main)
+            assert len(arguments) == 1 and main.get_command(context, arguments[0]) is not None, where
+        elif program == "ray":
+            assert arguments[:1] in ([], ["start"]), where
+            assert {argument.partition("=")[0] for argument in arguments[1:]} <= options["ray"], where
+        else:
+            assert (DEPLOY / "bin" / program).exists(), where
 
 
 def test_signs_of_life_are_looked_for_where_they_are_given() -> None:

@@ -16,7 +16,6 @@ K8S = DEPLOY / "k8s"
 GPU = K8S / "overlays/gpu/kustomization.yaml"
 FILES = [GPU, *sorted((K8S / "components").rglob("*.yaml"))]
 MARK = "CHANGE-ME"
-RESOURCES = overlay("overlays/gpu")
 
 
 def _lines(file: Path) -> list[str]:
@@ -89,7 +88,7 @@ def test_the_marks_arrive_where_they_belong() -> None:
     """Marks in the manifests that kubectl composes."""
     found = {
         (r["kind"], r["metadata"]["name"], path[-1])
-        for r in RESOURCES
+        for r in overlay("overlays/gpu")
         for path, value in _values(r)
         if MARK in value and path[-1] != "image"
     }
@@ -101,13 +100,13 @@ def test_the_marks_arrive_where_they_belong() -> None:
         ("ConfigMap", "mlflow", "MLFLOW_SERVER_ALLOWED_HOSTS"),
         ("PersistentVolumeClaim", "datasets", "storageClassName"),
     }
-    images = [c["image"] for pod in pods(RESOURCES) for c in pod.spec["containers"]]
+    images = [c["image"] for pod in pods(overlay("overlays/gpu")) for c in pod.spec["containers"]]
     assert all(image.startswith(MARK) and is_ours(image) for image in images)
 
 
 def test_an_overlay_that_was_not_changed_does_not_start() -> None:
     """Unchosen values fail: registries have no names in capitals, and every part refuses the bucket."""
-    data = named(RESOURCES, "ConfigMap")["iplab"]["data"]
+    data = named(overlay("overlays/gpu"), "ConfigMap")["iplab"]["data"]
     with pytest.raises(StartupError, match="IPLAB_ARTIFACTS='s3://CHANGE-ME/artifacts'"):
         load_settings(artifacts=data["IPLAB_ARTIFACTS"])
 
@@ -119,12 +118,12 @@ def test_a_laptop_has_nothing_to_choose(name: str) -> None:
 
 def test_datasets_are_the_same_folder_everywhere() -> None:
     """In the dispatcher, which lists the datasets, and in every worker, which reads them."""
-    folder = named(RESOURCES, "ConfigMap")["iplab"]["data"]["IPLAB_DATA"]
+    folder = named(overlay("overlays/gpu"), "ConfigMap")["iplab"]["data"]["IPLAB_DATA"]
     mounts = {
         pod.owner: {
             m["mountPath"]: m.get("readOnly", False) for m in pod.spec["containers"][0]["volumeMounts"]
         }
-        for pod in pods(RESOURCES)
+        for pod in pods(overlay("overlays/gpu"))
     }
     assert {owner: found[folder] for owner, found in mounts.items() if folder in found} == {
         "Deployment iplab-dispatch": False,

@@ -16,20 +16,16 @@ from ipserver.environment.settings import load_settings
 from ipserver.scheduling.dispatcher import Dispatcher
 from tests.cluster import compose
 from tests.deploy import raycluster
-from tests.deploy.manifests import COMPOSE, OVERLAYS, SECRETS, Pod, named, overlay, pods
+from tests.deploy.manifests import COMPOSE, OVERLAYS, SECRETS, Pod, Resource, named, overlay, pods
 
 KUBERNETES = ("1.31.0", "1.34.0", "1.37.0")
-RESOURCES = {name: overlay(name) for name in OVERLAYS}
 CRD = os.environ.get("IPLAB_TEST_RAYCLUSTER_CRD", "")
-PODS = [
-    pytest.param(name, pod, id=f"{name} {pod.owner}") for name in OVERLAYS for pod in pods(RESOURCES[name])
-]
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_every_manifest_fits_its_schema(name: str, version: str) -> None:
-    for resource in RESOURCES[name]:
+    for resource in overlay(name):
         if resource["kind"] == "RayCluster":
             raycluster.validate(resource, version)
         else:
@@ -45,7 +41,7 @@ def crd() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_ray_cluster_fits_the_real_crd(name: str, crd: dict[str, Any]) -> None:
-    raycluster.validate_by_crd(named(RESOURCES[name], "RayCluster")["iplab"], crd)
+    raycluster.validate_by_crd(named(overlay(name), "RayCluster")["iplab"], crd)
 
 
 WRONG = pytest.mark.parametrize(
@@ -62,7 +58,7 @@ WRONG = pytest.mark.parametrize(
 
 
 def _wrong_ray_cluster(path: tuple[str | int, ...], value: object) -> dict[str, Any]:
-    resource = copy.deepcopy(named(RESOURCES["base"], "RayCluster")["iplab"])
+    resource = copy.deepcopy(named(overlay("base"), "RayCluster")["iplab"])
     node: Any = resource
     for part in path[:-1]:
         node = node[part]
@@ -84,43 +80,51 @@ def test_the_real_crd_refuses_it_too(path: tuple[str | int, ...], value: object,
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_no_resource_is_there_twice(name: str) -> None:
-    keys = [(r["kind"], r["metadata"]["name"]) for r in RESOURCES[name]]
+    keys = [(r["kind"], r["metadata"]["name"]) for r in overlay(name)]
     assert len(keys) == len(set(keys))
 
 
-@pytest.mark.parametrize(("name", "pod"), PODS)
-def test_nothing_runs_as_root(name: str, pod: Pod) -> None:
-    security = pod.spec["securityContext"]
-    assert security["runAsNonRoot"] is True
-    assert security["runAsUser"] >= 999
-    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-    for container in pod.spec["containers"] + pod.spec.get("initContainers", []):
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
-    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.spec.keys()
-    assert not any("hostPath" in volume for volume in pod.spec["volumes"])
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_nothing_runs_as_root(name: str) -> None:
+    for pod in pods(overlay(name)):
+        security = pod.spec["securityContext"]
+        assert security["runAsNonRoot"] is True, pod.owner
+        assert security["runAsUser"] >= 999, pod.owner
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}, pod.owner
+        for container in pod.spec["containers"] + pod.spec.get("initContainers", []):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, pod.owner
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.spec.keys(), pod.owner
+        assert not any("hostPath" in volume for volume in pod.spec["volumes"]), pod.owner
 
 
-@pytest.mark.parametrize(("name", "pod"), PODS)
-def test_requests_and_limits_are_set(name: str, pod: Pod) -> None:
-    for container in pod.spec["containers"]:
-        for kind in ("requests", "limits"):
-            assert {"cpu", "memory"} <= container["resources"][kind].keys()
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_requests_and_limits_are_set(name: str) -> None:
+    for pod in pods(overlay(name)):
+        for container in pod.spec["containers"]:
+            for kind in ("requests", "limits"):
+                assert {"cpu", "memory"} <= container["resources"][kind].keys(), pod.owner
 
 
-@pytest.mark.parametrize(("name", "pod"), PODS)
-def test_images_are_pinned(name: str, pod: Pod) -> None:
-    for container in pod.spec["containers"]:
-        tag = container["image"].rpartition(":")[2]
-        assert any(character.isdigit() for character in tag), container["image"]
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_images_are_pinned(name: str) -> None:
+    for pod in pods(overlay(name)):
+        for container in pod.spec["containers"]:
+            tag = container["image"].rpartition(":")[2]
+            assert any(character.isdigit() for character in tag), container["image"]
 
 
-@pytest.mark.parametrize(("name", "pod"), PODS)
-def test_what_a_pod_refers_to_is_there(name: str, pod: Pod) -> None:
-    resources = RESOURCES[name]
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_what_a_pod_refers_to_is_there(name: str) -> None:
+    resources = overlay(name)
+    for pod in pods(resources):
+        _refers_to_what_is_there(pod, resources)
+
+
+def _refers_to_what_is_there(pod: Pod, resources: list[Resource]) -> None:
     if account := pod.spec.get("serviceAccountName"):
         assert account in named(resources, "ServiceAccount")
     volumes = {volume["name"]: volume for volume in pod.spec["volumes"]}
@@ -144,17 +148,17 @@ def test_what_a_pod_refers_to_is_there(name: str, pod: Pod) -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_selectors_find_the_pods_that_they_mean(name: str) -> None:
-    labels = [pod.labels for pod in pods(RESOURCES[name])]
+    labels = [pod.labels for pod in pods(overlay(name))]
 
     def matches(selector: dict[str, str]) -> int:
         return sum(selector.items() <= found.items() for found in labels)
 
     for kind in ("Deployment", "StatefulSet", "PodDisruptionBudget"):
-        for resource in named(RESOURCES[name], kind).values():
+        for resource in named(overlay(name), kind).values():
             assert matches(resource["spec"]["selector"]["matchLabels"]) == 1
-    for service in named(RESOURCES[name], "Service").values():
+    for service in named(overlay(name), "Service").values():
         assert matches(service["spec"]["selector"]) == 1
-    for policy in named(RESOURCES[name], "NetworkPolicy").values():
+    for policy in named(overlay(name), "NetworkPolicy").values():
         assert matches(policy["spec"]["podSelector"].get("matchLabels", {})) >= 1
         for expression in policy["spec"]["podSelector"].get("matchExpressions", ()):
             assert all(matches({expression["key"]: value}) == 1 for value in expression["values"])
@@ -169,7 +173,7 @@ def test_selectors_find_the_pods_that_they_mean(name: str) -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_services_and_probes_name_ports_that_containers_have(name: str) -> None:
-    resources = RESOURCES[name]
+    resources = overlay(name)
     for service in named(resources, "Service").values():
         (pod,) = (p for p in pods(resources) if service["spec"]["selector"].items() <= p.labels.items())
         ports = {port["name"]: port["containerPort"] for port in pod.spec["containers"][0]["ports"]}
@@ -185,7 +189,7 @@ def test_services_and_probes_name_ports_that_containers_have(name: str) -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_head_trains_nothing_and_gpus_start_from_none(name: str) -> None:
-    spec = named(RESOURCES[name], "RayCluster")["iplab"]["spec"]
+    spec = named(overlay(name), "RayCluster")["iplab"]["spec"]
     assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     assert spec["enableInTreeAutoscaling"] is True
     assert spec["authOptions"] == {"mode": "token", "secretName": "iplab-ray"}
@@ -199,22 +203,20 @@ def test_the_head_trains_nothing_and_gpus_start_from_none(name: str) -> None:
 def test_the_dispatcher_expects_the_nodes_that_the_autoscaler_can_add(name: str) -> None:
     """A node offers its container's limits; packs wait only for such nodes."""
     offered = []
-    for group in named(RESOURCES[name], "RayCluster")["iplab"]["spec"]["workerGroupSpecs"]:
+    for group in named(overlay(name), "RayCluster")["iplab"]["spec"]["workerGroupSpecs"]:
         (container,) = group["template"]["spec"]["containers"]
         limits = container["resources"]["limits"]
         gpus = {"gpus": limits["nvidia.com/gpu"]} if "nvidia.com/gpu" in limits else {}
         if group["maxReplicas"] > group["minReplicas"]:
             offered.append({"cpus": int(limits["cpu"])} | gpus)
-    settings = named(RESOURCES[name], "ConfigMap")["iplab"]["data"]
+    settings = named(overlay(name), "ConfigMap")["iplab"]["data"]
     assert json.loads(settings.get("IPLAB_EXPECTED_NODES", "[]")) == offered
 
 
 def test_ray_takes_up_a_new_image() -> None:
     """KubeRay replaces pods. By default it keeps them, and old trainers would meet a new dispatcher."""
     for name in OVERLAYS:
-        assert named(RESOURCES[name], "RayCluster")["iplab"]["spec"]["upgradeStrategy"] == {
-            "type": "Recreate"
-        }
+        assert named(overlay(name), "RayCluster")["iplab"]["spec"]["upgradeStrategy"] == {"type": "Recreate"}
 
 
 def test_the_laptop_overlay_fits_a_machine_of_four_cores() -> None:
@@ -224,7 +226,7 @@ def test_the_laptop_overlay_fits_a_machine_of_four_cores() -> None:
         said = container["resources"]["requests"]["cpu"]
         return float(said.removesuffix("m")) / (1000 if said.endswith("m") else 1)
 
-    resources = RESOURCES["overlays/laptop"]
+    resources = overlay("overlays/laptop")
     ray = named(resources, "RayCluster")["iplab"]["spec"]
     replicas = {
         f"RayCluster iplab {group['groupName']}": group["replicas"] for group in ray["workerGroupSpecs"]
@@ -251,7 +253,7 @@ def test_a_worker_holds_the_packs_that_are_planned_for_it(name: str) -> None:
         max_pack_memory_bytes=_data(name)["IPLAB_MAX_PACK_MEMORY_BYTES"],
         max_run_memory_bytes=_data(name)["IPLAB_MAX_RUN_MEMORY_BYTES"],
     )
-    groups = named(RESOURCES[name], "RayCluster")["iplab"]["spec"]["workerGroupSpecs"]
+    groups = named(overlay(name), "RayCluster")["iplab"]["spec"]["workerGroupSpecs"]
     for limits in (group["template"]["spec"]["containers"][0]["resources"]["limits"] for group in groups):
         left = _bytes(limits["memory"]) - (1 << 30)
         assert int(limits["cpu"]) * (settings.max_pack_memory_bytes + (1 << 29)) <= left
@@ -259,20 +261,19 @@ def test_a_worker_holds_the_packs_that_are_planned_for_it(name: str) -> None:
 
 
 def _data(name: str) -> dict[str, str]:
-    data: dict[str, str] = named(RESOURCES[name], "ConfigMap")["iplab"]["data"]
+    data: dict[str, str] = named(overlay(name), "ConfigMap")["iplab"]["data"]
     return data
 
 
 def test_what_is_written_is_written_to_a_volume() -> None:
     """Roots are read-only, except for temporary files and for the home of parts with a heartbeat."""
-    for name, pod in ((p.values[0], p.values[1]) for p in PODS):
-        if not pod.ours:
-            continue
-        for container in pod.spec["containers"]:
-            writable = {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")}
-            assert "/tmp" in writable, f"{name} {pod.owner}"
-            if container.get("command", ("",))[0] in {"dispatch", "ipserver"}:
-                assert "/var/lib/iplab" in writable, f"{name} {pod.owner}"
+    for name in OVERLAYS:
+        for pod in (pod for pod in pods(overlay(name)) if pod.ours):
+            for container in pod.spec["containers"]:
+                writable = {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")}
+                assert "/tmp" in writable, f"{name} {pod.owner}"
+                if container.get("command", ("",))[0] in {"dispatch", "ipserver"}:
+                    assert "/var/lib/iplab" in writable, f"{name} {pod.owner}"
 
 
 @pytest.mark.parametrize(
@@ -285,7 +286,7 @@ def test_what_is_written_is_written_to_a_volume() -> None:
     ],
 )
 def test_parts_have_time_to_end(part: str, seconds: float) -> None:
-    spec = named(RESOURCES["base"], "Deployment")[f"iplab-{part}"]["spec"]["template"]["spec"]
+    spec = named(overlay("base"), "Deployment")[f"iplab-{part}"]["spec"]["template"]["spec"]
     assert spec["terminationGracePeriodSeconds"] >= seconds
     assert compose.seconds(COMPOSE["services"][part]["stop_grace_period"]) >= seconds
 
@@ -294,7 +295,7 @@ def test_the_api_drains_before_it_is_killed() -> None:
     """Removal from the Service (preStop), then the server's grace period for running calls."""
     from ipserver.api.server import ApiConfig
 
-    spec = named(RESOURCES["base"], "Deployment")["iplab-api"]["spec"]["template"]["spec"]
+    spec = named(overlay("base"), "Deployment")["iplab-api"]["spec"]["template"]["spec"]
     command = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     assert command[0] == "sleep"
     grace = ApiConfig.__dataclass_fields__["grace"].default

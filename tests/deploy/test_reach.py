@@ -27,8 +27,6 @@ from ipserver.store import migrate
 from tests.deploy.manifests import COMPOSE, DEPLOY, named, overlay, pods
 from tests.ipserver.s3 import KEY, SECRET, S3Server, serving_s3
 
-LAPTOP = overlay("overlays/laptop")
-LABELS = {pod.owner: pod.labels for pod in pods(LAPTOP)}
 # Services that parts reach: the pod of each and one of its ports.
 SERVERS = {
     "postgres": ("StatefulSet postgres", 5432),
@@ -47,14 +45,16 @@ def _matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 def _allowed(source: str, target: str, port: int) -> bool:
     """Whether the policies let one pod of the namespace reach a port of another, both given by owner."""
+    resources = overlay("overlays/laptop")
+    labels = {pod.owner: pod.labels for pod in pods(resources)}
     policies = [
         policy["spec"]
-        for policy in named(LAPTOP, "NetworkPolicy").values()
-        if _matches(policy["spec"]["podSelector"], LABELS[target])
+        for policy in named(resources, "NetworkPolicy").values()
+        if _matches(policy["spec"]["podSelector"], labels[target])
     ]
     assert policies, "without a policy everybody reaches everything"
     return any(
-        _matches(peer["podSelector"], LABELS[source]) and ("ports" not in rule or port in _ports(rule))
+        _matches(peer["podSelector"], labels[source]) and ("ports" not in rule or port in _ports(rule))
         for policy in policies
         for rule in policy.get("ingress", ())
         for peer in rule["from"]
@@ -201,6 +201,8 @@ def surroundings(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
                 "IPLAB_S3_SECRET_ACCESS_KEY": SECRET,
                 "IPLAB_MLFLOW_TRACKING_URI": f"http://{ears[1].address}",
                 "IPLAB_RAY_ADDRESS": f"127.0.0.1:{taken.getsockname()[1]}",
+                # Of another program. MLflow's import ends at a level that it does not know.
+                "MLFLOW_LOGGING_LEVEL": "loud",
             },
         )
 

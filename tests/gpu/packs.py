@@ -49,7 +49,12 @@ class PackJob:
 
 
 def train_all(
-    jobs: Iterable[PackJob], path: Path, device: str, limit: float, load: Callable[[str], Dataset]
+    jobs: Iterable[PackJob],
+    path: Path,
+    device: str,
+    limit: float,
+    load: Callable[[str], Dataset],
+    least: float = 2.0,
 ) -> dict[str, list[str]]:
     """Train the packs that are not in the file, as far as time allows.
 
@@ -59,6 +64,7 @@ def train_all(
         device: "cpu" or "cuda".
         limit: Time limit in seconds.
         load: Loads a dataset by its name.
+        least: Seconds with which a pack is begun; with less time left none is.
 
     Returns:
         Names of the trained packs, and of the others by the reason why they were not trained.
@@ -80,7 +86,7 @@ def train_all(
             told.setdefault(dataset, []).append(job.name)
             continue
         left = deadline - time.monotonic()
-        if left < 2 or (pace is not None and pace * _work(job, dataset) > _SAFE * left):
+        if left < least or (pace is not None and pace * _work(job, dataset) > _SAFE * left):
             told.setdefault("no time", []).append(job.name)
             continue
         line = train(job, dataset, device, deadline)

@@ -1,17 +1,18 @@
 """Programs as processes that have torch: `python -m MODULE WORDS` without the seconds in which torch loads.
 
-They are forked from a process that has imported torch and has not touched a device.
+They are forked from a process that has imported torch and the trainer, and has not touched a device.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import runpy
 import sys
 from collections.abc import Sequence
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["torch"])
+_FORKS.set_forkserver_preload(["torch", "ipcore.training.trainer"])
 
 
 def run(module: str, words: Sequence[str], timeout: float) -> int | None:
@@ -27,5 +28,7 @@ def run(module: str, words: Sequence[str], timeout: float) -> int | None:
 
 
 def _main(module: str, words: Sequence[str]) -> None:
+    # Programs collect garbage after every pack; a million objects of torch are none.
+    gc.freeze()
     sys.argv[1:] = words
     runpy.run_module(module, run_name="__main__", alter_sys=True)

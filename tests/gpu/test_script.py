@@ -89,7 +89,7 @@ def test_what_would_not_end_in_time_is_not_begun(tmp_path: Path):
 
 def test_a_pack_that_time_cuts_off_is_not_taken_for_finished(tmp_path: Path):
     path, digits = tmp_path / "packs.jsonl", load_dataset("digits")
-    told = train_all([small(steps=3 * 10**7)], path, "cpu", 3.0, lambda _: digits)
+    told = train_all([small(steps=3 * 10**7)], path, "cpu", 0.5, lambda _: digits, least=0.1)
     (line,) = read(path)
 
     assert told == {"trained": [], "cut off": [small(steps=3 * 10**7).name]}

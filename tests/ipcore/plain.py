@@ -123,7 +123,7 @@ def muon(g: Tensor, state: dict, settings: OptimizerSettings, factor: Callable[[
     left, s, right = torch.linalg.svd(matrix, full_matrices=False)
     s = s / s.norm()
     for _ in range(settings.newton_schulz_steps if u.ndim == 2 else 0):
-        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+        s = s * (3.4445 + s * s * (2.0315 * s * s - 4.7750))
     return (factor(*matrix.shape) * (left * s) @ right).view_as(g)
 
 
@@ -150,6 +150,9 @@ class Plain:
     ) -> None:
         self.config, self.run, self.p = config, run, run.parameterization
         self.dtype, self.compute = dtype, compute or dtype
+        self.multipliers = [self.power(-a) for a in self.p.a]
+        bias_a = self.p.a if self.p.biases is None else self.p.biases.a
+        self.bias_multipliers = [self.power(-a) for a in bias_a]
         self.w = [w.to(dtype, copy=True).requires_grad_() for w in start.weights]
         self.b = [b.to(dtype, copy=True).requires_grad_() for b in start.biases]
         self.w_0 = [w.detach().clone() for w in self.w]
@@ -169,10 +172,9 @@ class Plain:
         return self.network(x.to(self.compute), self.linear).to(self.dtype)
 
     def linear(self, i: int, x: Tensor) -> Tensor:
-        bias_a = self.p.a if self.p.biases is None else self.p.biases.a
-        h = x @ (self.power(-self.p.a[i]) * self.w[i]).to(self.compute).mT
+        h = x @ (self.multipliers[i] * self.w[i]).to(self.compute).mT
         if i < len(self.b):
-            h = h + (self.power(-bias_a[i]) * self.b[i]).to(self.compute)
+            h = h + (self.bias_multipliers[i] * self.b[i]).to(self.compute)
         return h
 
     def network(self, x: Tensor, linear: Callable[[int, Tensor], Tensor]) -> Tensor:

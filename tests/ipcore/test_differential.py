@@ -23,6 +23,7 @@ import torch
 from ipcore.catalogue import ACTIVATIONS, BIASES, LOSSES, OPTIMIZERS, SCHEDULES
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, RunConfig, Schedule
 from ipcore.data import Dataset, Split
+from ipcore.models.network import Network
 from ipcore.theory import PRESETS, preset
 from ipcore.training.trainer import Trainer
 from tests.ipcore.plain import PHI, Plain
@@ -48,6 +49,7 @@ PRECISIONS = {
     "bf16": (torch.float32, "bf16"),
 }
 Choice = tuple[str, str]
+exponents = cache(preset)  # the same few for thousands of runs
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _case(number: int, optimizer: str, precision: str, draw, rng: random.Random)
         rate = rng.choice([0.003, 0.01] if sized else [0.03, 0.1])
         runs.append(
             RunConfig(
-                preset(name, depth, optimizer=optimizer),
+                exponents(name, depth, optimizer=optimizer),
                 rate,
                 seed,
                 Calibration(cap=20.0) if calibrated == "yes" else None,
@@ -146,15 +148,21 @@ def _case(number: int, optimizer: str, precision: str, draw, rng: random.Random)
     return Case(config, tuple(runs), KINDS[kind], tuple(choices))
 
 
-def trained(case: Case, dtype: torch.dtype) -> tuple[Trainer, np.ndarray]:
-    """A trainer at its last step, and the training losses (run, step)."""
-    trainer = Trainer(case.config, case.runs, dataset(case.data), dtype=dtype)
-    points = trainer.advance().points
-    losses = np.full((len(case.runs), STEPS), np.inf)
-    for run, metric, step, value in points.rows():
+def fresh(case: Case, dtype: torch.dtype) -> Trainer:
+    return Trainer(case.config, case.runs, dataset(case.data), dtype=dtype)
+
+
+def networks(trainer: Trainer) -> list[Network]:
+    return [trainer.network(position) for position in range(len(trainer.runs))]
+
+
+def train(trainer: Trainer) -> np.ndarray:
+    """Train to the end; the training losses (run, step)."""
+    losses = np.full((len(trainer.runs), STEPS), np.inf)
+    for run, metric, step, value in trainer.advance().points.rows():
         if metric == "train_loss":
             losses[run, step - 1] = value
-    return trainer, losses
+    return losses
 
 
 def plain(case: Case, position: int, start, dtype: torch.dtype, compute: torch.dtype | None = None) -> Plain:
@@ -191,18 +199,14 @@ def steps_before_blow_up(run: Plain) -> int:
     return int(large[0]) if len(large) else STEPS
 
 
-def starts(case: Case):
-    fresh = Trainer(case.config, case.runs, dataset(case.data), dtype=torch.float64)
-    return [fresh.network(position) for position in range(len(case.runs))], fresh.calibrated_rates
-
-
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_in_double_precision_they_are_one(optimizer: str):
     blown_up = 0
     for case in cases(optimizer, "double"):
-        networks, rates = starts(case)
-        trainer, losses = trained(case, torch.float64)
-        for position, start in enumerate(networks):
+        trainer = fresh(case, torch.float64)
+        rates, starts = trainer.calibrated_rates, networks(trainer)
+        losses = train(trainer)
+        for position, start in enumerate(starts):
             truth = plain(case, position, start, torch.float64)
             said = sorted(case.choices[position])
             if truth.first_rates is not None:
@@ -224,9 +228,10 @@ def test_in_less_the_engine_is_as_close_to_the_truth_as_pytorch(optimizer: str, 
     compute = torch.bfloat16 if precision == "bf16" else None
     ratios = []
     for case in cases(optimizer, precision):
-        networks, _ = starts(case)
-        trainer, _ = trained(case, torch.float32)
-        for position, start in enumerate(networks):
+        starts = networks(fresh(case, torch.float64))
+        trainer = fresh(case, torch.float32)
+        train(trainer)
+        for position, start in enumerate(starts):
             truth = plain(case, position, start, torch.float64)
             other = plain(case, position, start, torch.float32, compute)
             if min(steps_before_blow_up(truth), steps_before_blow_up(other)) < STEPS:

@@ -44,6 +44,11 @@ def swept(service, client):
     return experiment.refresh()
 
 
+@pytest.fixture(scope="module")
+def report(swept):
+    return swept.check()
+
+
 # Runs of infinite width have no probes: `test_limits` draws them.
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "limit"])
 def test_every_kind_is_drawn_as_a_referee_wants_it(swept, kind):
@@ -59,8 +64,8 @@ def test_the_default_is_what_the_experiment_is_about(swept, trained):
 
 
 @pytest.mark.parametrize("kind", ["rates", "drift", "stationarity"])
-def test_captions_say_whose_each_sentence_is(swept, kind):
-    checks = [check for check in swept.check().checks if check.kind in {"RATE_TRANSFER", "STATIONARITY"}]
+def test_captions_say_whose_each_sentence_is(swept, report, kind):
+    checks = [check for check in report.checks if check.kind in {"RATE_TRANSFER", "STATIONARITY"}]
     caption = swept.plot(kind).caption
     for check in checks:
         if check.sentence[1:] in caption:
@@ -110,8 +115,7 @@ def test_metrics_draw_themselves(swept):
         metrics.plot("test_loss")
 
 
-def test_reports_draw_themselves(swept):
-    report = swept.check()
+def test_reports_draw_themselves(report):
     assert set(report.pictures()) == {
         "coordinates", "isolated-updates", "drift", "calibrated-rates", "stationarity",
     }  # fmt: skip
@@ -212,14 +216,14 @@ def test_a_spread_is_its_mean():
     assert Spread(1.0, 0.1, 2) != Spread(1.0, 0.2, 2)
 
 
-def test_handles_show_themselves_escaped(swept, client):
+def test_handles_show_themselves_escaped(swept, report, client):
     handles = {
         "client": client,
         "experiment": swept,
         "run": next(swept.runs()),
         "summary": swept.summary(),
         "metrics": swept.metrics(names=["train_loss"]),
-        "report": swept.check(),
+        "report": report,
         "predictions": swept.predictions,
     }
     for name, handle in handles.items():
@@ -232,10 +236,10 @@ def test_handles_show_themselves_escaped(swept, client):
     assert client._transport.address in handles["client"]._repr_html_()
 
 
-def test_pages_leave_out_figures_of_single_points(trained, swept, client, service):
+def test_pages_leave_out_figures_of_single_points(trained, swept, report, client, service):
     spec = trained.as_spec({"steps": 1, "record.probes": {"quantities": ["coordinates"], "steps": [0, 1]}})
     short = client.create(spec, experiment_id="one-update")
     service.train()
     assert set(pictures(trained, trained.check())) == {"curves"}
     assert "changes" not in pictures(short, short.check()), "there is one update"
-    assert {"rates", "changes"} <= set(pictures(swept, swept.check()))
+    assert {"rates", "changes"} <= set(pictures(swept, report))

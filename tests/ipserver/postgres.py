@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from ipserver.errors import ServiceError
-from ipserver.store import check_schema, migrate, open_store
+from ipserver.store import Store, check_schema, migrate, open_store
 from ipserver.store.tables import metadata
 
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
@@ -36,9 +36,10 @@ def schemas() -> Iterator[str]:
     while True:
         with new_schema() as dsn:
             migrate(dsn)
-            yield dsn
-            while _emptied(dsn):
+            with open_store(dsn) as store:  # one connection for all tests
                 yield dsn
+                while _emptied(store):
+                    yield dsn
 
 
 def _execute(statement: sa.schema.DDLElement) -> None:
@@ -48,7 +49,7 @@ def _execute(statement: sa.schema.DDLElement) -> None:
     engine.dispose()
 
 
-def _emptied(dsn: str) -> bool:
+def _emptied(store: Store) -> bool:
     """Empty the tables; return whether they are those of this version and could be emptied."""
     statements = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)]
     # As migration 0009 does.
@@ -56,13 +57,10 @@ def _emptied(dsn: str) -> bool:
     # As migration 0013 does.
     statements.append("INSERT INTO projects (id, create_time) VALUES ('default', 0)")
     try:
-        with open_store(dsn) as store:
-            check_schema(store)
-            with store.database.engine.begin() as connection:
-                connection.exec_driver_sql(
-                    "SET LOCAL lock_timeout = '2s'"
-                )  # a killed process may hold a lock
-                connection.exec_driver_sql(";".join(statements))
+        check_schema(store)
+        with store.database.engine.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '2s'")  # a killed process may hold a lock
+            connection.exec_driver_sql(";".join(statements))
     except (ServiceError, sa.exc.SQLAlchemyError):
         return False
     return True

@@ -1,6 +1,7 @@
 """Failpoints: their places and actions, and that they are inert by default."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,12 +35,13 @@ def folder(tmp_path, monkeypatch):
     return folder
 
 
-def test_every_point_of_the_table_is_passed_and_no_other(tmp_path, folder, monkeypatch):
+def test_every_point_of_the_table_is_passed_and_no_other(tmp_path, folder, empty_mlflow, monkeypatch):
     passed = set()
     monkeypatch.setattr(failpoints, "_act", lambda file: passed.add(file.name))
-    settings = settings_in(tmp_path, checkpoint_seconds=1e-9)
+    # A slice is one update, so the dispatcher stops long before the end.
+    settings = settings_in(tmp_path, slice_seconds=1e-9, checkpoint_seconds=1e-9)
     store = store_in(settings)
-    submit(store, small_spec(steps=500))
+    submit(store, small_spec())
     executor = LocalExecutor()
     dispatcher = Dispatcher(store, executor, settings, "d")
     for _ in range(2000):
@@ -61,6 +63,7 @@ def test_every_point_of_the_table_is_passed_and_no_other(tmp_path, folder, monke
             dispatcher.step()
     executor.close()
     (tmp_path / "mlflow").mkdir()
+    shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
     sink = MlflowSink(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "mlflow")
     forwarder = Forwarder(store, sink, settings.artifact_root, "f")
     while forwarder.step() is Pass.BUSY:

@@ -21,7 +21,7 @@ def first_disagreement(train, parameterization):
     spec = smaller(
         coordinate_check.STUDY.spec,
         steps=1,
-        widths=[64, 128, 256, 512],
+        widths=[64, 128, 256],
         activations=["tanh"],
         seeds=list(range(12)),
         parameterizations=[{"preset": "mup", "base_learning_rates": [0.1]}],

@@ -1,12 +1,16 @@
 """Metric segments: the points of one pack and slice as one compressed Arrow block.
 
 The block holds the time of every point, so sending it again sends identical points.
+
+Columns are made from and read as buffers: `pa.array` and `to_numpy` would load pandas, if it is installed, in
+every process that trains or answers queries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,11 +98,11 @@ def encode(
         raise ValueError(f"metric indices must lie in 0 .. {len(metrics) - 1}")
     batch = pa.RecordBatch.from_arrays(
         [
-            pa.array(np.asarray(run_indices, np.int32)),
-            pa.DictionaryArray.from_arrays(pa.array(metric_column), pa.array(list(metrics), pa.string())),
-            pa.array(np.asarray(steps, np.int32)),
-            pa.array(np.asarray(times_ms, np.int64)),
-            pa.array(np.asarray(values, np.float64)),
+            _numbers(run_indices, np.int32),
+            pa.DictionaryArray.from_arrays(_numbers(metric_column, np.int32), _texts(metrics)),
+            _numbers(steps, np.int32),
+            _numbers(times_ms, np.int64),
+            _numbers(values, np.float64),
         ],
         schema=_SCHEMA,
     )
@@ -125,12 +129,28 @@ def decode(data: bytes) -> Points:
     metric = batch.column("metric")
     return Points(
         tuple(metric.dictionary.to_pylist()),
-        batch.column("run").to_numpy(),
-        metric.indices.to_numpy(),
-        batch.column("step").to_numpy(),
-        batch.column("time_ms").to_numpy(),
-        batch.column("value").to_numpy(),
+        _values(batch.column("run"), np.int32),
+        _values(metric.indices, np.int32),
+        _values(batch.column("step"), np.int32),
+        _values(batch.column("time_ms"), np.int64),
+        _values(batch.column("value"), np.float64),
     )
+
+
+def _numbers(values: npt.ArrayLike, dtype: npt.DTypeLike) -> pa.Array:
+    column = np.ascontiguousarray(values, dtype)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(column.dtype), len(column), [None, pa.py_buffer(column)])
+
+
+def _texts(texts: Sequence[str]) -> pa.StringArray:
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))
+
+
+def _values(column: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    numbers = np.frombuffer(column.buffers()[1], dtype)
+    return numbers[column.offset : column.offset + len(column)]
 
 
 def without(data: bytes, runs: Collection[int]) -> bytes:

@@ -88,8 +88,8 @@ def test_models_are_those_of_plain_pytorch(model: Mlp | ResidualMlp, optimizer: 
         for seed, name in enumerate(names)
     ]  # fmt: skip
     data = dataset("three")
-    starts = [Trainer(config, runs, data, dtype=torch.float64).network(p) for p in range(len(runs))]
     trainer = Trainer(config, runs, data, dtype=torch.float64)
+    starts = [trainer.network(p) for p in range(len(runs))]
     losses = np.full((len(runs), 5), np.inf)
     for run, metric, step, value in trainer.advance().points.rows():
         if metric == "train_loss":

@@ -11,7 +11,7 @@ def faults(picture):
     """Everything wrong with how a picture is laid out; [] is right."""
     figure = picture.draw()
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()  # everything takes its place, no pixel is painted
     renderer = canvas.get_renderer()
     found = []
     if figure.get_figwidth() > 6.8:

@@ -83,9 +83,9 @@ def test_piecewise_linear_activations_at_the_ends_of_the_correlation():
 
 @pytest.mark.parametrize("biased", [True, False])
 def test_kernels_are_those_of_a_wide_network(biased):
-    """Monte Carlo: f_0's covariance and the sum of products of gradients of a network of width 3,000."""
+    """Monte Carlo: f_0's covariance and the sum of products of gradients of a network of width 2,000."""
     rng = torch.Generator().manual_seed(0)
-    d, m, L, s = 4, 3000, 2, math.sqrt(2.0)
+    d, m, L, s = 4, 2000, 2, math.sqrt(2.0)
     x = torch.randn(3, d, generator=rng, dtype=torch.float64)
     S, T = Kernels(L, "relu", d, biased=biased, learns=(True,) * 3).at(x, x)
     xi = torch.cat([x, torch.ones(3, 1, dtype=torch.float64)], dim=1) if biased else x

@@ -74,9 +74,9 @@ class _Network:
             np.zeros(n, np.float32) if own is None else self._power(-own.b[i]) * draw.standard_normal(n)
             for i, n in enumerate(sizes[1:])
         ]
-        _, self.x_batch = self._forward(images[self.batch])
         self.h_probe, self.x_probe = self._forward(images[self.probe])
-        self.dh = self._backward()
+        h_batch, self.x_batch = self._forward(images[self.batch])
+        self.dh = self._backward(h_batch[-1])
 
     def measure(self, metric: Metric) -> float:
         """Mean |h^l|, or mean |dh^l| of an isolated update by the rates of a step."""
@@ -85,7 +85,7 @@ class _Network:
             return float(np.abs(self.h_probe[i]).mean())
         p, x = self.world.exponents, self.x_probe[i]
         if metric.quantity == ISOLATED:
-            gradient = self.dh[i].T @ self.x_batch[i] / _BATCH
+            gradient = (self.dh[i] / _BATCH).T @ self.x_batch[i]
             update = self._update(gradient, self.w[i], p.a[i], p.phase_at(metric.step).c[i])
             return float(np.abs(x @ update.T).mean())
         if metric.quantity != ISOLATED_BIAS or p.biases is None:
@@ -96,7 +96,9 @@ class _Network:
 
     def _update(self, gradient: Floats, w: Floats, a: Fraction, c: Fraction) -> Floats:
         """Of W = m^{-a} w."""
-        g = self._power(-a) * gradient + self.world.decay * w
+        g = self._power(-a) * gradient
+        if self.world.decay:
+            g = g + self.world.decay * w
         if self.world.optimizer == "adam":
             g = g / (np.abs(g) + self.world.epsilon + np.finfo(np.float32).tiny)
         return np.asarray(-_RATE * self._power(-a - c) * g, np.float32)
@@ -113,19 +115,17 @@ class _Network:
             inputs.append(np.tanh(h))
         return sizes, inputs
 
-    def _backward(self) -> list[Floats]:
-        """Derivatives of each example's loss by the preactivations, cross entropy."""
+    def _backward(self, f: Floats) -> list[Floats]:
+        """Derivatives of each example's loss by the preactivations, cross entropy; f are the outputs."""
         p, wrong = self.world.exponents, self.world.backward or {}
-        images, _ = _digits()
-        sizes, _ = self._forward(images[self.batch])
-        f = sizes[-1] - sizes[-1].max(axis=1, keepdims=True)
+        f = f - f.max(axis=1, keepdims=True)
         dh = np.exp(f) / np.exp(f).sum(axis=1, keepdims=True)
         dh[np.arange(_BATCH), self.labels] -= 1
         found = [dh]
         for i in range(self.layers - 1, 0, -1):
             scale = self._power(-p.a[i]) * self.m ** wrong.get(i + 1, 0.0)
             dx = scale * (found[0] @ self.w[i])
-            found.insert(0, dx * (1 - np.tanh(sizes[i - 1]) ** 2))
+            found.insert(0, dx * (1 - self.x_batch[i] ** 2))  # tanh' = 1 - tanh^2
         return found
 
     def _power(self, exponent: Fraction) -> np.float32:

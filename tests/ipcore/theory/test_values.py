@@ -26,7 +26,7 @@ from ipcore.theory import (
     presets_at,
 )
 
-exponents = st.fractions(min_value=-9, max_value=9, max_denominator=12)
+exponents = st.builds(Fraction, st.integers(-108, 108), st.integers(1, 12))
 rows = st.tuples(exponents, exponents, exponents)
 optional_rows = st.tuples(*[st.none() | exponents] * 3)
 

@@ -59,49 +59,46 @@ def train(
 ):
     """Commit coordinates m^size, with 1 % of noise, more metrics by (name, step), and how runs ended."""
     noise = np.random.default_rng(0)
-    leased = store.lease_unplanned("tester", 60.0)
+    experiment, runs = store.lease_unplanned("tester", 60.0)
+    points = {run.index: _points(run, size, more, noise) for run in runs}
+    networks = {}
+    for run in runs:
+        networks.setdefault((run.hidden_layers, run.width, run.activation), []).append(run.index)
     packs = [
-        NewPack(
-            run.hidden_layers,
-            run.width,
-            run.activation,
-            id=f"p{run.index:03d}",
-            run_indices=(run.index,),
-            steps=STEPS,
-            memory_bytes=1,
-        )
-        for run in leased[1]
+        NewPack(*network, id=f"p{n}", run_indices=tuple(its), steps=STEPS, memory_bytes=1)
+        for n, (network, its) in enumerate(networks.items())
     ]
-    store.save_plan(leased[0].id, "tester", packs)
-    for run in leased[1]:
-        names, rows = ["train_loss"], [(0, 1, 2.0)]
-        for layer in range(1, run.hidden_layers + 2):
-            for quantity in ("h", "h_change"):
-                for step in range(STEPS + 1):
-                    power = None if (quantity, step) == ("h_change", 0) else size(run, quantity, layer, step)
-                    if power is not None:
-                        names.append(f"{quantity}/{layer}")
-                        rows.append(
-                            (len(names) - 1, step, run.width ** float(power) * np.exp(noise.normal(0, 0.01)))
-                        )
-        for (name, step), value in more(run).items():
-            names.append(name)
-            rows.append((len(names) - 1, step, value))
-        metric, step, value = zip(*rows, strict=True)
-        same = np.full(len(rows), run.index)
-        pack = store.lease_pack(leased[0].id, "tester", 60.0)
-        index = pack.runs[0].index
-        assert index == run.index
+    store.save_plan(experiment.id, "tester", packs)
+    for _ in packs:
+        pack = store.lease_pack(experiment.id, "tester", 60.0)
+        rows = [(run.index, *point) for run in pack.runs for point in points[run.index]]
+        index, name, step, value = zip(*rows, strict=True)
+        names = list(dict.fromkeys(name))
+        number = {name: n for n, name in enumerate(names)}
+        metric = np.array([number[one] for one in name])
         commit = SliceCommit(
             first_step=1,
             last_step=STEPS,
-            segment=encode(same, metric, names, step, np.ones(len(rows)), value),
-            summaries={index: summary(run)},
-            calibrated_rates={index: rates(run)} if rates(run) else {},
-            ended={index: ended(run)},
+            segment=encode(np.array(index), metric, names, step, np.ones(len(rows)), value),
+            summaries={run.index: summary(run) for run in pack.runs},
+            calibrated_rates={run.index: rates(run) for run in pack.runs if rates(run)},
+            ended={run.index: ended(run) for run in pack.runs},
             finished=True,
         )
-        store.commit_slice(leased[0].id, pack.id, pack.token, commit)
+        store.commit_slice(experiment.id, pack.id, pack.token, commit)
+
+
+def _points(run, size, more, noise):
+    """(metric, step, value) of a run."""
+    points = [("train_loss", 1, 2.0)]
+    for layer in range(1, run.hidden_layers + 2):
+        for quantity in ("h", "h_change"):
+            for step in range(STEPS + 1):
+                power = None if (quantity, step) == ("h_change", 0) else size(run, quantity, layer, step)
+                if power is not None:
+                    value = run.width ** float(power) * np.exp(noise.normal(0, 0.01))
+                    points.append((f"{quantity}/{layer}", step, value))
+    return points + [(name, step, value) for (name, step), value in more(run).items()]
 
 
 async def report(api, **request):

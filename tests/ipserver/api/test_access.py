@@ -15,9 +15,11 @@ from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1 import study_service_pb2, study_service_pb2_grpc
 from ipserver.api import access
 from ipserver.api.server import SERVICES
+from ipserver.store import open_store
 from ipserver.store.records.accounts import Role
 from tests.ipserver.api.fuzzing import methods
 from tests.ipserver.studies.cases import study_request
+from tests.ipserver.support import migrated
 
 DENIED = grpc.StatusCode.PERMISSION_DENIED
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
@@ -30,20 +32,37 @@ def headers(token):
     return (("authorization", f"Bearer {token}"),) if token else ()
 
 
-@pytest.fixture
-async def lab(running):
-    """A service that asks for tokens, with an experiment and a study of the project "lab"."""
-    async with running(auth=True, trust_seconds=0.2) as api:
-        accounts = api.store.accounts
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """The file of a store that knows the users, and their tokens."""
+    file = tmp_path_factory.mktemp("people") / "iplab.db"
+    with open_store(migrated(f"sqlite:///{file}")) as store:
+        accounts = store.accounts
         for project in ("lab", "other"):
             accounts.create_project(project)
         for name in ("reader", "writer", "admin"):
             accounts.grant("lab", name, Role[name.upper()])
         accounts.grant("lab", "revoked", Role.ADMIN)
         accounts.grant("other", "stranger", Role.ADMIN)
-        api.tokens = {name: accounts.create_token(name, 3600) for name in USERS if name != "anonymous"}
-        api.tokens["anonymous"] = ""
-        accounts.revoke_token(api.tokens["revoked"].split("_")[1])
+        tokens = {name: accounts.create_token(name, 3600) for name in USERS if name != "anonymous"}
+        accounts.revoke_token(tokens["revoked"].split("_")[1])
+    return file.read_bytes(), tokens | {"anonymous": ""}
+
+
+@pytest.fixture
+def store(people, tmp_path):
+    """A copy of that store for each test."""
+    file = tmp_path / "iplab.db"
+    file.write_bytes(people[0])
+    with open_store(f"sqlite:///{file}") as store:
+        yield store
+
+
+@pytest.fixture
+async def lab(running, people):
+    """A service that asks for tokens, with an experiment and a study of the project "lab"."""
+    async with running(auth=True, trust_seconds=0.2) as api:
+        api.tokens = people[1]
         writer = headers(api.tokens["writer"])
         made = await api.experiments.CreateExperiment(api_request("e"), metadata=writer)
         assert (made.project, made.owner) == ("lab", "writer")

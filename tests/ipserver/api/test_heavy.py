@@ -9,6 +9,8 @@ from google.protobuf import struct_pb2, wrappers_pb2
 
 from ipserver.api.heavy import Heavy
 from ipserver.errors import FieldViolation, InvalidRequest, TooExpensive
+from ipserver.store import open_store
+from tests.ipserver.support import migrated
 
 
 def process_id():
@@ -21,7 +23,7 @@ def experiments(store, limit):
 
 def endless():
     while True:
-        pass
+        time.sleep(1)
 
 
 def refuse():
@@ -32,11 +34,13 @@ def large():
     return struct_pb2.Value(string_value="x" * 4_000_001)
 
 
-@pytest.fixture
-async def heavy(store):
-    pool = Heavy(store, workers=1, seconds=2.0)
-    yield pool
-    pool.close()
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory):
+    """One for all, since the start of its process takes most of the time."""
+    with open_store(migrated(f"sqlite:///{tmp_path_factory.mktemp('heavy')}/iplab.db")) as store:
+        pool = Heavy(store, workers=1, seconds=2.0)
+        yield pool
+        pool.close()
 
 
 async def test_functions_run_in_another_process_which_survives_wrong_requests(heavy):

@@ -95,5 +95,5 @@ async def test_every_call_has_a_line_and_no_secret_is_in_any(
 
     text = lines.text.getvalue()
     assert "cannot reach postgresql://lab:***@db/iplab" in text, "its traceback is there"
-    for secret in (token, token.rpartition("_")[2], wrong[-20:], "d2VuZHk6czNjcmV0", "s3cret", "forged"):
+    for secret in (token, token.split("_", 2)[2], wrong[-20:], "d2VuZHk6czNjcmV0", "s3cret", "forged"):
         assert secret not in text

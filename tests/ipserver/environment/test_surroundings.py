@@ -144,20 +144,6 @@ def test_mlflow_writes_where_it_is_told_and_waits_for_it():
     assert environment == kept
 
 
-def test_mlflow_is_imported_without_them():
-    """It ends at its import at a level that it does not know."""
-    script = "import ipserver.forward.mlflow_sink, os; print(os.environ.get('MLFLOW_LOGGING_LEVEL'))"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=os.environ | {"MLFLOW_LOGGING_LEVEL": "loud"},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    assert done.stdout == "None\n"
-
-
 def test_traces_of_others_choose_no_plugins_here():
     environment = {"OTEL_PROPAGATORS": "b3", "OTEL_SERVICE_NAME": "kept"}
     surroundings.forget_other_traces(environment)

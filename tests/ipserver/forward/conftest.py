@@ -8,14 +8,6 @@ from mlflow.tracking import MlflowClient
 from tests.ipserver.support import settings_in, store_in
 
 
-@pytest.fixture(scope="session")
-def empty_mlflow(tmp_path_factory):
-    """MLflow's database with its schema, created once per session, since that takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def settings(tmp_path, empty_mlflow):
     settings = settings_in(tmp_path)

@@ -22,10 +22,11 @@ ROOT = Path(__file__).parents[3]
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 
 # Two makers at once in the first folder, and makers that are killed in the second: forks of a process that
-# has loaded MLflow, which takes seconds.
+# has loaded MLflow and what makes its tables, which takes seconds.
 MAKERS = """
 import os, signal, sys, time
 from pathlib import Path
+import alembic.command, mlflow.store.tracking.sqlalchemy_store
 from ipserver.forward.connect import connect
 from tests.ipserver.support import settings_in
 children = []

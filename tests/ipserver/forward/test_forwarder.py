@@ -152,7 +152,7 @@ def test_a_large_experiment_does_not_hold_up_the_end_of_a_small_one(store, setti
 
 
 def test_rests_do_not_grow_while_mlflow_takes_nothing(store, settings, monkeypatch):
-    """After a long outage, runs that were tried during it are not sent last."""
+    """After an outage of 20 minutes, runs that were tried during it are not sent last."""
     submit_cancelled(store, "e", seeds=10)
     clock = Clock()
     forwarder = a_forwarder(store, settings, monotonic=clock)
@@ -162,12 +162,12 @@ def test_rests_do_not_grow_while_mlflow_takes_nothing(store, settings, monkeypat
         raise ConnectionError("MLflow is away")
 
     monkeypatch.setattr(forwarder._sink._client, "create_run", refuse)
-    for second in range(0, 3600, 20):
+    for second in range(0, 1200, 20):
         clock.time = float(second)
         assert forwarder.step() is not Pass.BUSY
     monkeypatch.setattr(forwarder._sink._client, "create_run", create)
 
-    for second in range(3600, 3700, 5):
+    for second in range(1200, 1300, 5):
         clock.time = float(second)
         forwarder.step()
 

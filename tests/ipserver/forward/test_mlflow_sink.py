@@ -4,8 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,7 +13,6 @@ from mlflow.tracking import MlflowClient
 from ipserver.forward.mlflow_sink import MlflowSink
 from tests.ipserver.forward.cases import a_sink
 from tests.ipserver.support import settings_in
-from tests.ports import free_port
 
 
 def test_what_the_sink_remembers_is_bounded(settings, monkeypatch):
@@ -49,35 +47,23 @@ def test_a_file_published_twice_leaves_nothing_beside_it(settings, mlflow, tmp_p
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, empty_mlflow):
-    """A real MLflow server over a database of its own; yields its address and settings."""
+    """A real MLflow server, as threads, over a database of its own; yields its address and settings."""
+    import mlflow.server.handlers  # takes a second, which here one worker spends
+    from werkzeug.serving import make_server
+
     settings = settings_in(tmp_path_factory.mktemp("server"))
     (settings.home / "mlflow").mkdir()
     shutil.copy(empty_mlflow, settings.home / "mlflow" / "mlflow.db")
-    address = f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
-    command += ["--port", address.rpartition(":")[2], "--backend-store-uri", settings.mlflow_uri]
-    with (settings.home / "mlflow.log").open("ab") as log:
-        # As `ipserver mlflow` starts it; job execution would start several more processes.
-        variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        process = subprocess.Popen(command, cwd=settings.home, env=variables, stdout=log, stderr=log)
-        try:
-            deadline = time.monotonic() + 180
-            while not answers(f"http://{address}/health"):
-                assert process.poll() is None, (settings.home / "mlflow.log").read_text()
-                assert time.monotonic() < deadline, "MLflow does not answer"
-                time.sleep(0.2)
-            yield f"http://{address}", settings
-        finally:
-            process.terminate()
-            process.wait(120)
-
-
-def answers(url):
-    try:
-        with urllib.request.urlopen(url, timeout=1) as response:
-            return response.status == 200
-    except OSError:
-        return False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(mlflow.server.BACKEND_STORE_URI_ENV_VAR, settings.mlflow_uri)
+        patch.setattr(mlflow.server.handlers, "_tracking_store", None)
+        server = make_server("127.0.0.1", 0, mlflow.server.app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", settings
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def test_nothing_is_printed_for_a_run_that_ends_on_a_server(server, capsys):

@@ -15,6 +15,7 @@ from ipserver.forward.forwarder import Forwarder, Pass
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.forward.report import report_files
 from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store import open_store
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
@@ -23,7 +24,7 @@ WIDTHS = {"widths": [8, 16, 32], "seeds": [0, 1, 2]}
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory, empty_mlflow):
     """A home with two trained experiments: one that measures something, one that does not."""
     home = tmp_path_factory.mktemp("home")
     settings = settings_in(home)
@@ -36,8 +37,15 @@ def trained(tmp_path_factory):
             dispatcher.step()
         executor.close()
     (home / "mlflow").mkdir()
-    MlflowClient(tracking_uri=settings.mlflow_uri).search_experiments()  # makes its tables
+    shutil.copy(empty_mlflow, home / "mlflow" / "mlflow.db")
     return home
+
+
+@pytest.fixture(scope="module")
+def expected(trained):
+    """The files of the report, which only reads the store."""
+    with open_store(settings_in(trained).store_dsn) as store:
+        return report_files(store, "measured")
 
 
 @pytest.fixture
@@ -73,14 +81,14 @@ def artifacts(settings, experiment):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_report_and_figures_are_artifacts_of_the_experiment(store, settings):
+def test_report_and_figures_are_artifacts_of_the_experiment(store, settings, expected):
     forward(store, settings)
 
     assert store.get_experiment("measured").mlflow_pending_runs == 0
     (run,) = report_runs(settings, "measured")
     assert (run.info.run_name, run.info.status) == ("report", "FINISHED")
     files = artifacts(settings, "measured")
-    assert files == report_files(store, "measured")
+    assert files == expected
     report = json.loads(files["report.json"])
     assert {check["kind"] for check in report["checks"]} >= {"COORDINATE"}
     assert "mup (2 hidden layers, relu" in files["answers.txt"].decode()
@@ -90,7 +98,9 @@ def test_report_and_figures_are_artifacts_of_the_experiment(store, settings):
     assert report_runs(settings, "plain") == [], "nothing was measured that theory speaks of"
 
 
-def test_it_comes_last_and_a_crash_before_the_mark_brings_it_once_more(store, settings, monkeypatch):
+def test_it_comes_last_and_a_crash_before_the_mark_brings_it_once_more(
+    store, settings, expected, monkeypatch
+):
     class Killed(BaseException):
         pass
 
@@ -103,7 +113,7 @@ def test_it_comes_last_and_a_crash_before_the_mark_brings_it_once_more(store, se
     monkeypatch.undo()
     forward(store, settings)
     assert len(report_runs(settings, "measured")) == 1
-    assert artifacts(settings, "measured") == report_files(store, "measured")
+    assert artifacts(settings, "measured") == expected
 
 
 def test_a_defect_in_the_report_holds_up_no_run(store, settings, monkeypatch, caplog):

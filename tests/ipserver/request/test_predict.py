@@ -170,7 +170,7 @@ def test_a_grid_of_many_networks_is_analysed_as_far_as_the_budget_goes(analysed)
 
 
 def test_nothing_is_analysed_again_for_the_same_spec(analysed):
-    many = small_spec(grid={"parameterizations": explicit(5000), "hidden_layers": [1]})
+    many = small_spec(grid={"parameterizations": explicit(5000), "hidden_layers": [20]})
     first = predictions(many)
     assert len(first) == 5000
     assert 0 < sum(analysed) <= 2000

@@ -24,7 +24,8 @@ pytestmark = [
     pytest.mark.postgres,
     pytest.mark.skipif(not POSTGRES, reason="IPLAB_TEST_POSTGRES is not set"),
 ]
-SPEC = {"steps": 300}
+# A slice is one update, so there is a third commit on any machine, and more after it.
+SPEC, OPTIONS = {"steps": 8}, {"slice_seconds": 1e-9}
 
 
 class Wire:
@@ -63,7 +64,7 @@ def wire(schemas):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """Points and final weights of the same experiment without a cut."""
-    settings, executor = settings_in(tmp_path_factory.mktemp("undisturbed")), LocalExecutor(cpus=1)
+    settings, executor = settings_in(tmp_path_factory.mktemp("undisturbed"), **OPTIONS), LocalExecutor(cpus=1)
     with store_in(settings) as store:
         submit(store, small_spec(**SPEC))
         run_until(Dispatcher(store, executor, settings, "d"), ended(store))
@@ -86,9 +87,10 @@ def test_what_was_committed_is_there_once(wire, phase, undisturbed, tmp_path, mo
     reached = folder / f"commit.{phase}.reached"
     (folder / f"commit.{phase}").write_text("wait 3")
     monkeypatch.setattr(failpoints, "_folder", folder)
-    settings = settings_in(tmp_path / "home", store=wire.dsn)
+    settings = settings_in(tmp_path / "home", store=wire.dsn, **OPTIONS)
+    ahead = [0.0]
     executor, stop = LocalExecutor(cpus=1), threading.Event()
-    with open_store(dsn) as seen, open_store(wire.dsn) as store:
+    with open_store(dsn) as seen, open_store(wire.dsn, clock=lambda: time.time() + ahead[0]) as store:
         submit(seen, small_spec(**SPEC))
         dispatcher = threading.Thread(target=Dispatcher(store, executor, settings, "d").run, args=(stop,))
         dispatcher.start()
@@ -96,7 +98,8 @@ def test_what_was_committed_is_there_once(wire, phase, undisturbed, tmp_path, mo
             wait_for(reached.exists)
             wire.cut()
             reached.unlink()
-            wait_for(lambda: "store" in caplog.text)
+            wait_for(lambda: "the store cannot be reached" in caplog.text)
+            ahead[0] = settings.lease_seconds  # the lease that was left behind has expired
             wire.connect()
             wait_for(ended(seen))
         finally:

@@ -50,9 +50,9 @@ def home():
     shutil.rmtree(folder)
 
 
-def leased(store, known):
+def leased(board, known):
     """Experiments with a new lease, with their nodes; updates `known`."""
-    claims = {claim.lease: claim for claim in store.board("a fake").claims}
+    claims = {claim.lease: claim for claim in board.claims}
     new = {claim.experiment: claim.node for lease, claim in claims.items() if lease not in known}
     known.clear()
     known.update(claims)
@@ -84,9 +84,10 @@ def test_what_fits_starts_and_the_most_urgent_first(home, kind, count, seed):
         if number == 40 and count > 1:
             executors[-1] = FakeExecutor(cluster, ready, steps=7)
             dispatchers.append(Dispatcher(store, executors[-1], settings, "another", monotonic))
-        started = leased(store, known)
+        board = store.board("a fake")
+        started = leased(board, known)
         if not (count > 1 and 30 <= number < 40):  # the dead one keeps its resources until its leases end
-            watch.look(number, cluster.taken(), store.board("a fake").queued, started)
+            watch.look(number, cluster.taken(), board.queued, started)
         clock.time += 1
         monotonic.time += 1
         if number >= 60 and all(store.get_experiment(name).state.terminal for name in names):

@@ -14,6 +14,7 @@ from ipserver.store.records.files import NewArtifact
 from ipserver.store.records.forwarding import Forwarded
 from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason, RunState
+from ipserver.store.transactions import forwarding
 from tests.ipserver.store.cases import Clock, a_slice, last_slice, lease, planned, told
 
 
@@ -160,20 +161,22 @@ def test_experiments_share_the_tasks_and_each_begins_with_what_waits_longest(
     assert due(store, limit=6)[:3] == [("a", 1), ("a", 2), ("a", 0)]
 
 
-def test_experiments_take_turns(store: Store) -> None:
-    names = [f"e{number:03d}" for number in range(150)]  # more than one query returns
+def test_experiments_take_turns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding, "_AT_ONCE", 24)
+    monkeypatch.setattr(forwarding, "_NEXT_DUE", forwarding._next_due())
+    names = [f"e{number:03d}" for number in range(60)]  # more than two queries return
     for name in names:
         planned(store, [[0]], name)
         store.cancel_experiment(name)
     turns, last = [], ""
     for _ in range(4):
-        tasks = store.forward_tasks(50, after=last)
+        tasks = store.forward_tasks(20, after=last)
         turns += [task.experiment.id for task in tasks]
         last = turns[-1]
-    assert turns == [*names, *names[:50]]
-    tasks = store.forward_tasks(50, after="e148", exclude_experiments=names[3:])
+    assert turns == [*names, *names[:20]]
+    tasks = store.forward_tasks(20, after="e058", exclude_experiments=names[3:])
     assert [task.experiment.id for task in tasks] == names[:3]
-    assert [task.experiment.id for task in store.forward_tasks(1, after="e149")] == ["e000"]
+    assert [task.experiment.id for task in store.forward_tasks(1, after="e059")] == ["e000"]
 
 
 def test_a_training_run_is_sent_now_and_then_and_an_ended_one_at_once(store: Store, clock: Clock) -> None:

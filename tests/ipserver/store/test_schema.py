@@ -137,7 +137,7 @@ def _some(column: sa.Column[Any]) -> object:
 
 
 def test_processes_may_migrate_at_the_same_time(empty_dsn: str) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     processes = [context.Process(target=migrate, args=(empty_dsn,)) for _ in range(2)]
     for process in processes:
         process.start()

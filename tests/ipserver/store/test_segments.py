@@ -1,5 +1,8 @@
 """Metric segments decode to what was encoded."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,6 +33,16 @@ def test_column_types_do_not_depend_on_the_input():
     back = decode(encode([1.0], [0], METRICS, np.array([2], np.int64), [3], [4]))
     columns = (back.run, back.metric, back.step, back.time_ms, back.value)
     assert [column.dtype for column in columns] == [np.int32, np.int32, np.int32, np.int64, np.float64]
+
+
+def test_pandas_is_not_loaded():
+    code = (
+        "import sys\n"
+        "from ipserver.store.segments import decode, encode, without\n"
+        "assert decode(without(encode([0, 1], [0, 0], ['loss'], [1, 1], [0, 0], [2, 3]), {0})).value == [3]\n"
+        "assert 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_no_points_are_no_bytes():
