@@ -13,7 +13,7 @@ import numpy as np
 
 from ipcore.analysis.intervals import Estimate
 from ipcore.analysis.samples import Samples, listed
-from ipcore.analysis.welch import Contrast, bend_weights, contrast, limit_weights, slope_weights
+from ipcore.analysis.welch import Contrast, bend_weights, contrasts, limit_weights, slope_weights
 from ipcore.errors import AnalysisError
 from ipcore.figures.intervals import Mean, mean
 
@@ -89,10 +89,11 @@ def fit_slope(samples: Samples) -> Slope:
     means = np.array([row.mean() for row in logs])
     line = slope_weights(samples.widths)
     distances = means - means.mean() - float(line @ means) * (x - x.mean())
+    slope, limit, bend = contrasts((line, limit_weights(samples.widths), bend_weights(samples.widths)), logs)
     return Slope(
-        contrast=contrast(line, logs),
-        limit=contrast(limit_weights(samples.widths), logs),
-        bend=contrast(bend_weights(samples.widths), logs),
+        contrast=slope,
+        limit=limit,
+        bend=bend,
         local=tuple((np.diff(means) / np.diff(x)).tolist()),
         widths=samples.widths,
         means=tuple(np.exp(means).tolist()),

@@ -83,16 +83,28 @@ def contrast(weights: Sequence[float] | Floats, samples: Sequence[Floats]) -> Co
     >>> contrast((-1.0, 1.0), [np.array([1.0, 3.0]), np.array([5.0, 5.0, 8.0])])
     Contrast(value=4.0, se=1.4142135623730951, df=2.6666666666666665)
     """
-    value = 0.0
-    parts = []
-    for weight, sample in zip(weights, samples, strict=True):
-        if weight == 0:
-            continue
-        n = len(sample)
-        value += float(weight) * float(sample.mean())
-        variance = float(sample.var(ddof=1)) / n if n > 1 else math.inf
-        parts.append((float(weight) ** 2 * variance, n - 1.0))
-    return _combined(value, parts)
+    return contrasts([weights], samples)[0]
+
+
+def contrasts(rows: Sequence[Sequence[float] | Floats], samples: Sequence[Floats]) -> list[Contrast]:
+    """`contrast` with each of several rows of weights; means and variances are computed once."""
+    known = [_moments(sample) if len(sample) else (math.nan, math.inf, 0.0) for sample in samples]
+    found = []
+    for weights in rows:
+        value, parts = 0.0, []
+        for weight, (mean, variance, df) in zip(weights, known, strict=True):
+            if weight == 0:
+                continue
+            value += float(weight) * mean
+            parts.append((float(weight) ** 2 * variance, df))
+        found.append(_combined(value, parts))
+    return found
+
+
+def _moments(sample: Floats) -> tuple[float, float, float]:
+    """The mean of values, its variance, and the degrees of freedom of that."""
+    n = len(sample)
+    return float(sample.mean()), float(sample.var(ddof=1)) / n if n > 1 else math.inf, n - 1.0
 
 
 def slope_weights(widths: Sequence[int]) -> Floats:

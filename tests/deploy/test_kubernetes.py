@@ -1,16 +1,19 @@
 """The Kubernetes manifests: valid, complete, without privileges."""
 
 import copy
+import functools
 import inspect
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import kubernetes_validate
 import pytest
+from kubernetes_validate import utils
 
 from ipserver.environment.settings import load_settings
 from ipserver.scheduling.dispatcher import Dispatcher
@@ -22,6 +25,16 @@ KUBERNETES = ("1.31.0", "1.34.0", "1.37.0")
 CRD = os.environ.get("IPLAB_TEST_RAYCLUSTER_CRD", "")
 
 
+@pytest.fixture(scope="module")
+def _schemas_are_read_once() -> Iterator[None]:
+    """The library reads a megabyte of them for each resource."""
+    with pytest.MonkeyPatch.context() as patch:
+        for function in (utils.all_versions, utils.schema_contents):
+            patch.setattr(utils, function.__name__, functools.cache(function))
+        yield
+
+
+@pytest.mark.usefixtures("_schemas_are_read_once")
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_every_manifest_fits_its_schema(name: str, version: str) -> None:

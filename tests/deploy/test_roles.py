@@ -14,9 +14,9 @@ from tests.deploy.manifests import DEPLOY, OVERLAYS, kustomize, named, overlay, 
 from tests.ipserver.s3 import S3Server, serving_s3
 
 # As a trainer writes, to the settings' root; then as MLflow's client writes for the forwarder. For each set
-# of variables in a fork of one process, since MLflow takes seconds to load; its errors are in a file.
+# of variables in a fork of one process, since what they use takes seconds to load; its errors are in a file.
 USE = """
-import json, os, sys, tempfile, pathlib, traceback
+import boto3, json, os, sys, tempfile, pathlib, s3fs, traceback
 from ipserver.artifacts import open_artifacts
 from ipserver.forward.connect import _lend_keys
 from ipserver.environment.settings import load_settings

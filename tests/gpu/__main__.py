@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from tests.gpu import programs
 
 
@@ -65,7 +63,7 @@ def main() -> int:
     deadline = time.monotonic() + options.seconds
     out = options.out or Path(tempfile.mkdtemp(prefix="iplab-gpu-"))
     out.mkdir(parents=True, exist_ok=True)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device()
     if device == "cpu":
         # Several threads are slower than one for tiny networks, and much slower on a busy machine.
         os.environ["OMP_NUM_THREADS"] = "1"
@@ -78,6 +76,14 @@ def main() -> int:
         print(f"== {part.name}: {json.dumps(summary[part.name])}", flush=True)
         (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     return sum(entry["state"] not in ("done", "left out") for entry in summary.values())
+
+
+def _device() -> str:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return "cpu"  # none may be used; to load torch takes a second
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _run(part: Part, out: Path, device: str, deadline: float) -> dict[str, object]:

@@ -11,6 +11,7 @@ from ipcore.analysis.welch import (
     Contrast,
     bend_weights,
     contrast,
+    contrasts,
     finite_width_bias,
     limit_weights,
     slope_weights,
@@ -49,9 +50,8 @@ class Slope:
         samples = finite(self.values, widths, counts)
         if isinstance(samples, str):
             return Judged.nothing(samples, self.unit)
-        slope = contrast(slope_weights(widths), samples)
-        limit = contrast(limit_weights(widths), samples)
-        bend = contrast(bend_weights(widths), samples)
+        rows = slope_weights(widths), limit_weights(widths), bend_weights(widths)
+        slope, limit, bend = contrasts(rows, samples)
         return against_band(slope, limit, bend, widths, self.band, self.tolerance, error, hidden=self.hidden)
 
 
