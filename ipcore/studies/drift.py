@@ -321,6 +321,6 @@ def _log(outcome: Outcome, metric: Metric, otherwise: float) -> float:
     value = outcome.values.get(metric)
     if outcome.diverged and metric == FINAL_LOSS:
         return otherwise
-    if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    if not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
         return otherwise
     return math.log(value)

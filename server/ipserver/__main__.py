@@ -18,6 +18,7 @@ _OPEN_FILES = 65_536
 
 def main() -> None:
     """Run the command line."""
+    _use_utf8()
     # Files of this process and its children (databases, weights, logs) are accessible only to its user.
     os.umask(0o077)
     forget_retired(os.environ)
@@ -28,6 +29,17 @@ def main() -> None:
         from ipserver.cli import main as command  # noqa: PLC0415 - see above
 
     command()
+
+
+def _use_utf8() -> None:
+    """Start this command again in Python's UTF-8 mode if names of files are taken for another encoding.
+
+    With PYTHONUTF8=0 and the locale C, a home "é" would otherwise be a name that no URL can hold.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or sys.flags.ignore_environment or "utf8" in sys._xoptions:
+        return
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _allow_open_files() -> None:

@@ -156,8 +156,14 @@ def parameterization(
             exponents do not fit the depth.
     """
     if entry.WhichOneof("scheme") == "preset":
-        return theory.preset(entry.preset, hidden_layers, optimizer=optimizer)
+        return _preset(entry.preset, hidden_layers, optimizer)
     return custom(entry.exponents, hidden_layers, optimizer)
+
+
+@functools.lru_cache(maxsize=128)
+def _preset(name: str, hidden_layers: int, optimizer: str) -> theory.Parameterization:
+    """A preset's exponents, which all runs of a pack ask for."""
+    return theory.preset(name, hidden_layers, optimizer=optimizer)
 
 
 def custom(given: pb.Exponents, hidden_layers: int, optimizer: str) -> theory.Parameterization:

@@ -1,6 +1,7 @@
 """Parts as processes: they end with a message and a status if they cannot start, or wait."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,9 @@ from ipserver.errors import NotReady, StartupError
 from ipserver.ops.parts import run_dispatch
 from ipserver.ops.startup import check_data
 from ipserver.store import migrate
-from tests.ipserver.support import settings_in, store_in
+from ipserver.store.states import ExperimentState
+from tests.ipserver.serving import wait_for
+from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 
 def start(*words, log, **environment):
@@ -112,6 +115,37 @@ def test_a_ray_of_its_own_is_not_told_to_expect_nodes(tmp_path):
     ):
         run_dispatch(settings)
     assert not settings.home.exists()
+
+
+@pytest.mark.ray
+def test_a_library_that_does_not_load_in_workers_is_reported_as_it_is(tmp_path):
+    # A folder into which pip has installed: what lies there replaces nothing by mistake.
+    broken = tmp_path / "broken" / "torch"
+    broken.mkdir(parents=True)
+    (broken.parent / "torch-2.0.dist-info").mkdir()
+    # A half-loaded torch fails for another reason when it is imported again.
+    (broken / "__init__.py").write_text(
+        "import builtins\n"
+        "if hasattr(builtins, 'tried'): raise RuntimeError('registered already')\n"
+        "builtins.tried = True\n"
+        "raise ImportError('libtorch_cpu.so: cannot open shared object file')"
+    )
+    settings = settings_in(tmp_path / "home")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
+    variables = {"PYTHONPATH": str(broken.parent), "IPLAB_READY_WORKERS": "1"}
+    command = [sys.executable, "-m", "ipserver", "dispatch", "--home", str(settings.home)]
+    with store_in(settings) as store, (tmp_path / "log").open("ab") as log:
+        submit(store, small_spec())
+        dispatcher = subprocess.Popen(command, env=environment | variables, stdout=log, stderr=log)
+        try:
+            wait_for(lambda: store.get_experiment("e").state.terminal or dispatcher.poll() is not None)
+        finally:
+            dispatcher.send_signal(signal.SIGTERM)
+            assert dispatcher.wait(120) == 0, (tmp_path / "log").read_text()
+        assert store.get_experiment("e").state is ExperimentState.FAILED
+        failure = store.get_run("e", 0).failure
+    assert failure.message == "ImportError: libtorch_cpu.so: cannot open shared object file"
+    assert "import torch" in failure.traceback
 
 
 # Kills during the set-up of a home.

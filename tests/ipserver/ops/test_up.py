@@ -1,11 +1,16 @@
 """The whole service as a user has it: `ipserver up`, the SDK on its socket, Ray, MLflow, SQLite."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
+import sqlite3
 import urllib.request
+from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -23,41 +28,28 @@ from ipserver.forward.connect import connect
 from ipserver.forward.forwarder import Forwarder
 from ipserver.ops.startup import open_service
 from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store import open_store
 from ipserver.store.states import ExperimentState
 from ipserver.workers.local_executor import LocalExecutor
-from tests.faults.processes import children
-from tests.ipserver.scheduling.cases import ended, points, run_until
+from tests.faults.processes import children, start_time
+from tests.ipserver.scheduling.cases import ended, notices, points, run_until
 from tests.ipserver.serving import SPEC, alive, serving, wait_for
 from tests.ipserver.support import settings_in
+from tests.ipserver.surroundings import FOREIGN, HOME, LEFT_BEHIND, LIBRARIES, ODD_SHELL, nameless
 
 pytestmark = pytest.mark.ray
 
 
-# Variables that other programs leave in people's environments. None is meant for a service on loopback.
-_NOWHERE = "http://127.0.0.1:9"
-LEFT_BEHIND = {
-    **dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY", "HTTPS_PROXY"), _NOWHERE),
-    **{"all_proxy": "socks5://127.0.0.1:9", "no_proxy": "example.org"},
-    **{"RAY_ADDRESS": "192.0.2.1:6379", "RAY_NAMESPACE": "mine", "RAY_RUNTIME_ENV_HOOK": "no.such.hook"},
-    **{"MLFLOW_TRACKING_URI": _NOWHERE, "MLFLOW_RUN_ID": "mine", "MLFLOW_EXPERIMENT_NAME": "mine"},
-    **{"MLFLOW_ENABLE_ASYNC_LOGGING": "true", "MLFLOW_ACTIVE_MODEL_ID": "m-1"},
-    **{"PYTHONWARNINGS": "error", "PYTHONSTARTUP": "/nowhere.py", "PYTHONINSPECT": "", "PYTHONOPTIMIZE": "1"},
-    **{"OMP_NUM_THREADS": "", "MKL_NUM_THREADS": "0", "CUDA_VISIBLE_DEVICES": "", "TZ": "Nowhere/City"},
-    **{"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "192.0.2.1", "SLURM_NTASKS": "8", "COLUMNS": "abc"},
-    **{"PROMETHEUS_MULTIPROC_DIR": "/nowhere"},
-    **{"PGHOST": "192.0.2.1", "PGOPTIONS": "-cdefault_transaction_read_only=on", "AWS_PROFILE": "nobody"},
-    **{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "GRPC_DNS_RESOLVER": "native"},
-}
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
+    home = tmp_path_factory.mktemp("service") / HOME
+    home.mkdir()
+    return home
 
 
-# Leases expire soon after a kill, and little is trained a second time.
 WITH_WEB = {"IPLAB_WEB": ""}
 METRICS = {"IPLAB_METRICS_ADDRESS": "127.0.0.1:0"}
+# Leases expire soon after a kill, and little is trained a second time.
 IMPATIENT = LEFT_BEHIND | {"IPLAB_CHECKPOINT_SECONDS": "0.5", "IPLAB_LEASE_SECONDS": "3"}
 READY = {"IPLAB_READY_WORKERS": str(Settings.model_fields["ready_workers"].default)}
 
@@ -225,6 +217,12 @@ def test_every_part_has_metrics(experiment, service, variants):
     assert "main-job" not in values, "no names of experiments"
 
 
+def saved_checkpoints(home, experiment):
+    """Rows of an experiment's checkpoints, read as by a backup."""
+    with closing(sqlite3.connect(f"{home.as_uri()}/iplab.db?mode=ro", uri=True)) as store:
+        return store.execute("SELECT step FROM checkpoints WHERE experiment = ?", [experiment]).fetchall()
+
+
 def ipserver(*words):
     """The result of a command, in this process: the start of another would take seconds."""
     return CliRunner().invoke(main, words)
@@ -248,12 +246,12 @@ def test_a_second_service_in_the_same_home_is_refused(service, home):
 def test_a_home_backed_up_while_it_works_goes_on_elsewhere(service, experiment, home, tmp_path):
     copy = tmp_path / "copy"
     weights = {run.index: run.weights().arrays for run in experiment.runs()}
-    # One run, so one pack: in training when the backup is made. Wide, so that few steps take long.
+    # One run, so one pack: in training when the backup is made, on any machine.
     grid = SPEC["spec"]["grid"] | {"parameterizations": [{"preset": "mup"}], "widths": [512], "seeds": [0]}
-    long = {"spec": SPEC["spec"] | {"steps": 1200, "evaluation_interval": 600, "grid": grid}}
+    long = {"spec": SPEC["spec"] | {"steps": 50_000, "evaluation_interval": 25_000, "grid": grid}}
     with iplab.connect(service["address"]) as client:
         going = client.create(long, experiment_id="going")
-        wait_for(lambda: going.refresh().committed_steps > 200)
+        wait_for(lambda: saved_checkpoints(home, "going"))
         backup = ipserver("backup", str(copy), "--home", str(home))
         assert not going.refresh().state.terminal, "the backup is to be made while it trains"
         going.cancel()
@@ -278,49 +276,72 @@ def test_a_home_backed_up_while_it_works_goes_on_elsewhere(service, experiment, 
         assert again.keys() == arrays.keys()
         assert all(np.array_equal(again[name], array) for name, array in arrays.items())
     executor = LocalExecutor(cpus=2)
-    run_until(Dispatcher(store, executor, settings, "elsewhere"), ended(store, "going"), 400)
+    dispatcher = Dispatcher(store, executor, settings, "elsewhere")
+    trained = store.get_experiment("going").committed_steps
+    run_until(dispatcher, lambda: store.get_experiment("going").committed_steps > trained, 400)
+    store.cancel_experiment("going")
+    run_until(dispatcher, ended(store, "going"), 400)
     executor.close()
-    assert store.get_experiment("going").state is ExperimentState.SUCCEEDED
     steps = sorted(step for _, metric, step in points(store, "going") if metric == "train_loss")
-    assert steps == [1, *range(10, 1201, 10)]
+    assert steps == [1, *range(10, steps[-1] + 1, 10)]
     assert store.attempts("going", 0)[-1].first_step > 0, "it goes on"
     forwarder = Forwarder(store, mlflow, settings.artifact_root, "elsewhere")
     while any(store.get_experiment(name).mlflow_pending_runs for name in ("main-job", "going")):
         forwarder.step()
     client = MlflowClient(tracking_uri=settings.mlflow_uri)
-    for name, runs, count in (("main-job", 4, 6), ("going", 1, 121)):
+    for name, statuses, count in (("main-job", ["FINISHED"] * 4, 6), ("going", ["KILLED"], len(steps))):
         found = client.search_runs([client.get_experiment_by_name(name).experiment_id])
-        assert [run.info.status for run in found] == ["FINISHED"] * runs
+        assert [run.info.status for run in found] == statuses
         assert len(client.get_metric_history(found[0].info.run_id, "train_loss")) == count
         assert found[0].info.artifact_uri.startswith(f"file://{copy}/")
     store.close()
     assert ipserver("doctor", "--home", str(copy)).exit_code == 0
 
 
-def test_a_ray_that_dies_is_replaced(service):
-    long = {"spec": SPEC["spec"] | {"steps": 4000}}
+@pytest.fixture(scope="module")
+def unfinished(service):
+    """An experiment that trains longer than all that happens to it in the tests below, on any machine."""
+    grid = SPEC["spec"]["grid"] | {"widths": [64]}
+    long = {"spec": SPEC["spec"] | {"steps": 200_000, "evaluation_interval": 100_000, "grid": grid}}
     with iplab.connect(service["address"]) as client:
-        experiment = client.create(long, experiment_id="long")
+        client.create(long, experiment_id="unfinished")
+
+
+def begun(experiment):
+    """The number of attempts at its run 0."""
+    return len(experiment.run(0).attempts)
+
+
+def went_on(experiment, before):
+    """Wait until more attempts at run 0 have begun than before, and one trains; the steps before that."""
+    wait_for(lambda: begun(experiment) > before)
+    committed = experiment.run(0).committed_steps
+    wait_for(lambda: experiment.run(0).committed_steps > committed)
+    return committed
+
+
+def test_a_ray_that_dies_is_replaced(service, unfinished):
+    with iplab.connect(service["address"]) as client:
+        experiment = client.experiment("unfinished")
         wait_for(lambda: experiment.refresh().committed_steps > 0)
         below = children(service["parts"]["dispatch"])
         (raylet,) = (pid for pid, command in below.items() if "raylet/raylet" in command.split(" ")[0])
+        before = begun(experiment)
         os.kill(raylet, signal.SIGKILL)
         wait_for(lambda: not alive(service["parts"]["dispatch"]))
-        assert experiment.wait(progress=False, timeout=400).state == "SUCCEEDED"
-        again = client.create(SPEC, experiment_id="again")
-        assert again.wait(progress=False, timeout=400).state == "SUCCEEDED"
+        went_on(experiment, before)
 
 
-def test_a_restart_goes_on_with_what_was_unfinished(started, home):
-    """The last test with the shared service, which it kills."""
+@pytest.fixture(scope="module")
+def restarted(started, unfinished, home, tmp_path_factory):
+    """The service after kill -9 of every process in training, started again in other surroundings.
+
+    For the last tests with the home. Yields its process, its address, and the number of attempts before.
+    """
     process, status = started
-    grid = SPEC["spec"]["grid"] | {"widths": [64]}
-    long = {"spec": SPEC["spec"] | {"steps": 2500, "evaluation_interval": 1000, "grid": grid}}
+    wait_for(lambda: saved_checkpoints(home, "unfinished"))
     with iplab.connect(status["address"]) as client:
-        experiment = client.create(long, experiment_id="unfinished")
-        wait_for(lambda: experiment.refresh().committed_steps > 4 * 1000)
-        # On a busy machine others may have ended.
-        index = next(run.index for run in experiment.runs() if run.state == "RUNNING")
+        before = begun(client.experiment("unfinished"))
     parts = json.loads((home / "service.json").read_text())["parts"].values()  # the current ones
     for pid in parts:
         os.kill(pid, signal.SIGKILL)  # no checkpoint is written, and Ray is not stopped
@@ -329,17 +350,74 @@ def test_a_restart_goes_on_with_what_was_unfinished(started, home):
     wait_for(lambda: not any(alive(pid) for pid in parts))
     (home / "service.json").unlink()
 
-    with serving(home, **IMPATIENT) as (_, status), iplab.connect(status["address"]) as client:
-        experiment = client.experiment("unfinished").wait(progress=False, timeout=400)
-        steps = experiment.metrics(filter=f"index = {index}", names=["train_loss"]).step
-        attempts = experiment.run(index).attempts
-    assert not any(alive(pid) for pid in status["parts"].values())
-    assert not (home / "service.json").exists()
+    working = tmp_path_factory.mktemp("working")
+    for name in LIBRARIES:
+        (working / f"{name}.py").write_text("raise ImportError('a file of the working folder')")
+    temporary = tmp_path_factory.mktemp("t" * 80)
+    temporary.chmod(0o777)  # for the user without a name
+    odd = {"TMPDIR": str(temporary), "HOME": "/proc/nowhere", "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    options = FOREIGN | odd | {"IPLAB_CHECKPOINT_SECONDS": "600"}
+    with serving(home, cwd=working, wrapper=[*ODD_SHELL, *nameless()], **options) as (process, status):
+        yield process, status["address"], before
 
-    assert experiment.state == "SUCCEEDED"
-    assert steps.tolist() == [1, *range(10, 2501, 10)]
-    assert len(attempts) >= 2
-    assert attempts[-1].first_step > 0
+
+def test_a_restart_goes_on_with_what_was_unfinished(restarted):
+    _, address, before = restarted
+    with iplab.connect(address) as client:
+        experiment = client.experiment("unfinished")
+        committed = went_on(experiment, before)
+        last = experiment.run(0).attempts[-1]
+        steps = experiment.metrics(filter="index = 0", names=["train_loss"]).step.tolist()
+
+    assert last.end_reason == ""
+    assert last.first_step > 1, "from a checkpoint"
+    assert steps[-1] > committed - 10
+    assert steps == [1, *range(10, steps[-1] + 1, 10)], "each point once"
+
+
+def test_a_stop_of_every_process_at_once_loses_nothing(restarted, home):
+    """systemd stops a service in this way by default. The last test with the shared home."""
+    process, _, _ = restarted
+    below = {pid: start_time(pid) for pid in children(process.pid)}
+    folders = short_folders(children(process.pid).values())
+    assert all(folder.is_dir() for folder in folders)
+    for pid in (*reversed(below), process.pid):  # the supervisor is the last
+        with contextlib.suppress(ProcessLookupError):  # a short-lived process of Ray
+            os.kill(pid, signal.SIGTERM)
+    assert process.wait(180) == 0
+    # An agent of Ray whose raylet ended first notices that in about a minute, on a busy machine later.
+    wait_for(lambda: not remaining(below), 180, lambda: f"still there: {remaining(below)}")
+    assert not (home / "service.json").exists()
+    assert "starting it again" not in (home / "up.log").read_text().rpartition("Stop with Ctrl-C")[2]
+    assert not list(home.glob("ray-?????*/"))
+    assert not any(folder.exists() for folder in folders)
+
+    # What a next dispatcher finds.
+    settings = settings_in(home, checkpoint_seconds=600)
+    with open_store(settings.store_dsn) as store:
+        committed = store.get_experiment("unfinished").committed_steps
+        trained = store.get_run("unfinished", 0).committed_steps
+        executor = LocalExecutor(cpus=2)
+        dispatcher = Dispatcher(store, executor, settings, "next")
+        run_until(dispatcher, lambda: store.get_experiment("unfinished").committed_steps > committed)
+        executor.close()
+        resumed_at = store.attempts("unfinished", 0)[-1].first_step
+        told = notices(store, "unfinished")
+    assert resumed_at == trained, "nothing is trained a second time"
+    assert f"pack p0000: resumed from the checkpoint of step {resumed_at}" in told
+
+
+def short_folders(commands):
+    """Ray's folders outside of the home, from the command lines of its processes."""
+    found = {Path(name) for command in commands for name in re.findall(r"/[^ =,]*/iplab-\d+-\w+", command)}
+    assert found, "Ray lies in the home"
+    return found
+
+
+def remaining(processes):
+    """Commands of those of the processes (by id, with the time of their start) that run."""
+    there = (pid for pid, begun in processes.items() if begun and start_time(pid) == begun)
+    return [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode() for pid in there]
 
 
 @pytest.mark.parametrize(

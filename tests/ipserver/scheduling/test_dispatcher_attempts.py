@@ -20,7 +20,7 @@ def train_interrupted(home, checkpoints, interruptions):
     # A slice is one update, so every interruption comes long before the end.
     settings = settings_in(home, slice_seconds=1e-9, checkpoint_seconds=1e-9 if checkpoints else 1e9)
     store = store_in(settings)
-    submit(store, small_spec(steps=100))
+    submit(store, small_spec(steps=40))
     for attempt in range(interruptions):
         executor = LocalExecutor()
         dispatcher = Dispatcher(store, executor, settings, f"d{attempt}")
@@ -49,7 +49,7 @@ def test_an_interrupted_pack_ends_as_an_undisturbed_one(tmp_path, checkpoints):
 def test_a_torn_checkpoint_is_not_used(tmp_path):
     settings = settings_in(tmp_path, slice_seconds=1e-9, checkpoint_seconds=1e-9)
     store = store_in(settings)
-    submit(store, small_spec(steps=100))
+    submit(store, small_spec(steps=40))
     executor = LocalExecutor()
     dispatcher = Dispatcher(store, executor, settings, "d0")
     run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
@@ -100,7 +100,7 @@ def test_a_lost_worker_is_replaced(store, settings):
 def test_attempts_that_get_on_use_up_no_budget(tmp_path):
     settings = settings_in(tmp_path, max_attempts=1, slice_seconds=1e-9, checkpoint_seconds=1e9)
     store, executor = store_in(settings), _DyingExecutor(deaths=0)
-    submit(store, small_spec(steps=100))
+    submit(store, small_spec(steps=40))
     dispatcher = Dispatcher(store, executor, settings, "d")
     for _ in range(3):
         before = store.get_experiment("e").committed_steps

@@ -24,7 +24,7 @@ def trained(home, pauses):
     """Train the same experiment with a number of pauses; return its weights, points and store."""
     settings = settings_in(home, slice_seconds=1e-9, checkpoint_seconds=1e9, lease_seconds=600)
     store, executor = store_in(settings), LocalExecutor()
-    submit(store, small_spec(steps=100))
+    submit(store, small_spec(steps=40))
     dispatcher = Dispatcher(store, executor, settings, "d")
     for _ in range(pauses):
         before = store.get_experiment("e").committed_steps
@@ -103,7 +103,7 @@ def test_cancelled_before_the_pause_is_over(store, settings, executor):
 
 
 def test_resumed_before_the_pause_is_over(store, settings, executor):
-    submit(store, small_spec(steps=100))
+    submit(store, small_spec(steps=40))
     dispatcher = Dispatcher(store, executor, settings, "d")
     run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
     store.pause_experiment("e")

@@ -92,6 +92,11 @@ def test_it_is_made_of_the_processes_that_it_needs(executor):
     assert not names & {"dashboard.py", "log_monitor.py", "monitor.py"}
 
 
+def test_it_waits_for_a_missing_head_for_15_seconds(executor):
+    """Ray's own 60 are long for a supervisor that could start another dispatcher."""
+    assert os.environ["RAY_gcs_rpc_server_reconnect_timeout_s"] == "15"  # noqa: SIM112 - as Ray spells it
+
+
 def test_an_experiment_trains_on_workers_that_are_kept_for_the_next_pack(store, settings, executor):
     submit(store, small_spec(grid={"widths": [8, 16, 24], "activations": ["relu", "tanh"]}))
     to_infinity = {"parameterizations": [{"preset": "hpz"}], "widths": [8], "infinite_width": True}
@@ -234,8 +239,8 @@ def test_a_paused_and_preempted_pack_ends_bit_for_bit_as_an_undisturbed_one(exec
         )
         store = store_in(settings)
         submit(store, small_spec(steps=6000))
-        # It checks for preemption five times per second.
-        dispatcher = Dispatcher(store, where, settings, "d", monotonic=lambda: 5 * time.monotonic())
+        # It checks for preemption twice per second.
+        dispatcher = Dispatcher(store, where, settings, "d", monotonic=lambda: 2 * time.monotonic())
         run_until(dispatcher, lambda store=store: store.get_experiment("e").committed_steps > 0)
         for disturb in disturbances:
             disturb(store, dispatcher, where)

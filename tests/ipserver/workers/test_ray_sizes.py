@@ -26,7 +26,7 @@ def executor(ray_here):
 def case(executor, tmp_path):
     settings = settings_in(tmp_path, slice_seconds=0.1, lease_seconds=600, worker_start_seconds=600)
     store = store_in(settings)
-    return store, Dispatcher(store, executor, settings, "d", monotonic=lambda: 5 * time.monotonic())
+    return store, Dispatcher(store, executor, settings, "d", monotonic=lambda: 2 * time.monotonic())
 
 
 def ended(store, *names):
