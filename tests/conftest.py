@@ -134,3 +134,11 @@ def one_thread() -> Iterator[None]:
     yield
     if torch:
         torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_server_of_forks_is_left() -> Iterator[None]:
+    """The server that starts processes for pools ends with the tests, not some time after them."""
+    yield
+    if (module := sys.modules.get("multiprocessing.forkserver")) is not None:
+        module._forkserver._stop()

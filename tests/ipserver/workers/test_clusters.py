@@ -27,6 +27,8 @@ pytestmark = pytest.mark.ray
 RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 # Its nodes are processes here (other raylets on this machine), checked every second.
 NODES = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+# Whoever started them has a variable with which torch cannot be imported.
+NODES |= {"TORCH_LOGS": "nothing_of_this_name"}
 HEAD = "ray.head.default"  # Ray's name of the head if nodes are processes
 # The autoscaler requires all of them, although nothing is set up on other machines.
 COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ipcore.planning.machine import MachineProfile
 from ipserver.environment.loading import loading
+from ipserver.environment.surroundings import forget_other_torches
 from ipserver.request.resources import ResourceRequest
 from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason
@@ -83,6 +84,7 @@ class Trainer:
         """
         if self._unloadable is not None:
             raise self._unloadable
+        forget_other_torches(os.environ)  # on a cluster that was joined: of whoever started the node
         try:
             with loading():
                 return importlib.import_module("ipserver.workers.trainer")
