@@ -1,6 +1,7 @@
 """MLflow's database is created completely or not at all, even after kills, and by one process at a time."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,6 @@ import sqlalchemy as sa
 from ipserver.errors import NotReady
 from ipserver.forward import first
 from ipserver.forward.connect import connect
-from ipserver.forward.mlflow_sink import make_store
 from tests.ipserver.store.pooler import PGBOUNCER, own_database, pooling
 from tests.ipserver.support import settings_in
 
@@ -215,10 +215,10 @@ def test_mlflows_database_may_lie_behind_a_pooler(tmp_path):
         assert problems == []
 
 
-def test_an_empty_file_is_none_yet(tmp_path):
+def test_an_empty_file_is_none_yet(tmp_path, empty_mlflow):
     database = tmp_path / "mlflow" / "mlflow.db"
     database.parent.mkdir()
     database.touch()
     with first.taking_turns(f"sqlite:///{database}"):
-        first.make(database, lambda uri: make_store(uri, tmp_path), ours=False)
+        first.make(database, lambda uri: shutil.copy(empty_mlflow, first.sqlite_path(uri)), ours=False)
     first.require_finished(database)
