@@ -22,17 +22,15 @@ def main() -> None:
 @main.command("matrix")
 @click.option("--minutes", default=40.0, show_default=True, help="What is left then counts as failed.")
 @click.option("--only", default="", help="Cases with this regular expression in their description.")
-@click.option(
-    "--store", type=click.Choice(["sqlite", "postgresql"]), default="", help="Of all; a share each."
-)
-def matrix_command(minutes: float, only: str, store: str) -> None:
+@click.option("--store", type=click.Choice(["sqlite", "postgresql"]), help="Of all; without it a share each.")
+def matrix_command(minutes: float, only: str, store: str | None) -> None:
     """Inject every fault, before, during and after an operation, for 0, 5 and 30 s."""
     begin = time.monotonic()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     timer = threading.Timer(60 * minutes, stop.set)
     timer.start()
-    failed = matrix.run(stop, only, store)
+    failed = matrix.run(stop, only, store or "")
     timer.cancel()
     for failure in failed:
         print("failed:", failure.partition("\n")[0])
