@@ -130,7 +130,7 @@ def largest_stable_rate(
         calibrated: Whether the first rates of layers 2..L+1 are measured, so that every first update there
             adds order 1 whatever the base rate.
         epsilon: As in `analyze`.
-        alignment: As in `analyze`, but for bounds.
+        alignment: As in `analyze`, but one alignment, not two bounds.
         block_matrices: As in `analyze`; the depth is fixed.
         normalization: As in `analyze`; not together with `calibrated`.
 
@@ -167,6 +167,12 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
         analysis: With at most 200 hidden layers, 40 with sigmoid, softplus or powers of ReLU; beyond, call
             `largest_stable_rate`.
         calibrated: As in `largest_stable_rate`.
+
+    Returns:
+        The rate, or a sentence that says why it is not given.
+
+    Raises:
+        TheoryError: No analysis.
     """
     p = check_analysis(analysis).parameterization
     if len(analysis.assumed) > 1:
