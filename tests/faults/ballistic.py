@@ -38,6 +38,8 @@ CHANCES = {
 # Workers are killed so often that on a busy machine a pack may lose more of them in a row, before it commits
 # anything, than the default budget. That budget is for packs that end their workers themselves.
 SETTINGS = {"IPLAB_MAX_ATTEMPTS": "50", "IPLAB_MAX_ATTEMPTS_LEASE_LOST": "50"}
+# Its runs are long, so their slices are too.
+SETTINGS |= {"IPLAB_SLICE_SECONDS": "0.05", "IPLAB_CHECKPOINT_SECONDS": "0.15"}
 MEAN_GAP_SECONDS, LONGEST_DOWNTIME_SECONDS = 4.0, 8.0
 
 

@@ -25,13 +25,13 @@ from tests.faults.lab import Lab, wait_for
 from tests.ipserver.studies.cases import BASE
 
 SECONDS: Final = 300.0
-STEPS, INTERVAL = 400, 50
+STEPS, INTERVAL = 100, 10
 SPEC: Final[dict[str, Any]] = {
     "spec": {
         "dataset": "digits",
         "batch_size": 32,
         "steps": STEPS,
-        "evaluation_interval": 200,
+        "evaluation_interval": 50,
         "record": {"metrics_interval": INTERVAL},
         "grid": {
             "parameterizations": [{"preset": "mup"}],

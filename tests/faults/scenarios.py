@@ -20,14 +20,14 @@ from tests.faults.lab import Lab, wait_for
 from tests.faults.processes import kill
 
 PHASES = ("before", "during", "after")
-# At least two packs; about one second on two cores, in about twenty slices.
-STEPS, INTERVAL = 2000, 50
+# At least two packs, each of as many slices as steps.
+STEPS, INTERVAL = 120, 5
 SPEC: dict[str, Any] = {
     "spec": {
         "dataset": "digits",
         "batch_size": 32,
         "steps": STEPS,
-        "evaluation_interval": 500,
+        "evaluation_interval": 40,
         "record": {"metrics_interval": INTERVAL},
         "grid": {
             "parameterizations": [{"preset": "mup"}, {"preset": "ip-llr", "calibration": {}}],

@@ -21,6 +21,7 @@ class Balancer:
         self.taken = []
         self._turns = itertools.cycle(addresses)
         self._count = len(addresses)
+        self._open = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._server.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -31,6 +32,9 @@ class Balancer:
     def __exit__(self, *_):
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
+        for end in self._open:
+            _shut(end)
+            end.close()
 
     def _accept(self):
         with suppress(OSError):  # closed
@@ -40,6 +44,7 @@ class Balancer:
                 if far is None:
                     near.close()
                     continue
+                self._open += (near, far)
                 for source, target in ((near, far), (far, near)):
                     threading.Thread(target=_copy, args=(source, target), daemon=True).start()
 
@@ -59,6 +64,10 @@ def _copy(source, target):
     with suppress(OSError):
         while data := source.recv(1 << 16):
             target.sendall(data)
-    for end in (source, target):
-        with suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+    _shut(source)
+    _shut(target)
+
+
+def _shut(end):
+    with suppress(OSError):  # the other side was first
+        end.shutdown(socket.SHUT_RDWR)

@@ -20,6 +20,7 @@ from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 # Eight runs of one shape, of about 13 MB each. Threads that write files need memory too.
 WIDE = {"grid": {"widths": [1024], "seeds": list(range(4))}, "batch_size": 512, "steps": 2}
+WIDE |= {"dataset": "parity:d=64,k=2,n=512,test=64"}  # to evaluate it costs little
 ROOM = 80 << 20
 GIVE_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
 
@@ -79,6 +80,8 @@ def test_a_pack_that_does_not_fit_goes_on_in_halves(tmp_path):
     undisturbed, elsewhere = train(tmp_path / "plenty", small_spec(**WIDE))
     assert notices(undisturbed, "e") == []
     assert points(store).keys() == points(undisturbed).keys()
-    for run, weights in final_weights(undisturbed, elsewhere).items():
-        for name, values in final_weights(store, settings)[run].items():
+    found, expected = final_weights(store, settings), final_weights(undisturbed, elsewhere)
+    assert found.keys() == expected.keys()
+    for run, weights in expected.items():
+        for name, values in found[run].items():
             assert np.allclose(values, weights[name], rtol=1e-4, atol=1e-6)

@@ -231,14 +231,14 @@ def test_a_paused_and_preempted_pack_ends_bit_for_bit_as_an_undisturbed_one(exec
     for where, disturbances in ((undisturbed, []), (executor, [paused, preempted])):
         settings = settings_in(
             tmp_path / str(len(disturbances)),
-            slice_seconds=0.05,
+            slice_seconds=1e-6,  # one update each: no machine is so fast that it ends before it is disturbed
             checkpoint_seconds=1e9,
             lease_seconds=600,
             worker_start_seconds=600,
             max_attempts=1,
         )
         store = store_in(settings)
-        submit(store, small_spec(steps=6000))
+        submit(store, small_spec(steps=200))
         # It checks for preemption twice per second.
         dispatcher = Dispatcher(store, where, settings, "d", monotonic=lambda: 2 * time.monotonic())
         run_until(dispatcher, lambda store=store: store.get_experiment("e").committed_steps > 0)

@@ -37,23 +37,14 @@ def trains(store, name):
     return lambda: store.get_experiment(name).committed_steps > 0
 
 
-def test_a_large_pack_starts_when_a_small_one_ends_whose_worker_would_be_kept(case):
+def test_packs_of_several_sizes_take_turns(case):
+    """A large pack starts when a small one ends whose worker would be kept; smaller ones follow it."""
     store, dispatcher = case
     submit(store, small_spec(steps=2000), "small")
     run_until(dispatcher, trains(store, "small"))
     submit(store, small_spec(resources={"cpus": 2}), "large")
     run_until(dispatcher, ended(store, "small", "large"))
+    submit(store, small_spec(resources={"cpus": 0.5}), "half")
     submit(store, small_spec(), "later")
 
-    run_until(dispatcher, ended(store, "later"))
-
-
-def test_sizes_take_turns(case):
-    """Each follows each other one."""
-    store, dispatcher = case
-    cores = (1, 2, 0.5, 1)
-    names = [f"e{number}" for number in range(len(cores))]
-    for cpus, name in zip(cores, names, strict=True):
-        submit(store, small_spec(resources={"cpus": cpus}), name)
-
-    run_until(dispatcher, ended(store, *names))
+    run_until(dispatcher, ended(store, "half", "later"))
