@@ -28,7 +28,7 @@ from ipcore.theory.written import Written
 _HALF: Final = Fraction(1, 2)
 _ONE: Final = Fraction(1)
 ALIGNMENTS: Final = {
-    "full": "updates are aligned with their inputs, W_0 with no change, not even at the readout",
+    "full": "updates are aligned with their inputs; W_0 is not aligned with changes, even at the readout",
     "none": "nothing is aligned: every exponent is 1/2",
 }
 _NAMED: Final = {"full": (_ONE, _ONE, _HALF), "none": (_HALF, _HALF, _HALF)}

@@ -176,14 +176,12 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
     """
     p = check_analysis(analysis).parameterization
     if len(analysis.assumed) > 1:
-        return (
-            "the largest stable base rate is not said: alignment is given as two bounds; ask for each of them"
-        )
+        return "the largest stable base rate is not given for two bounds on alignment; ask for each of them"
     manifold = counts_often(rules(analysis.optimizer, analysis.activation, analysis.loss))
     most = MAX_SHOWN_MANIFOLD if manifold else MAX_SHOWN_LAYERS
     if p.hidden_layers > most:
         kind = f" with {analysis.activation}" if manifold else ""
-        return f"the largest stable base rate is said for at most {most} hidden layers{kind}"
+        return f"the largest stable base rate is given for at most {most} hidden layers{kind}"
     try:
         return largest_stable_rate(
             p,
@@ -197,7 +195,7 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
             normalization=analysis.normalization,
         )
     except TheoryError as error:
-        return f"the largest stable base rate is not said: {error.text}"
+        return f"the largest stable base rate is not given: {error.text}"
 
 
 def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:
