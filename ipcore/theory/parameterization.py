@@ -168,15 +168,27 @@ class Parameterization(Written):
         return len(self.a) - 1
 
     def phase_at(self, step: int) -> RatePhase:
-        """The phase of the update after `step` earlier updates (step >= 0)."""
+        """The phase of the update after `step` earlier updates.
+
+        Raises:
+            TheoryError: `step` is not an integer in 0..10^12.
+        """
         return _phase_at(self.phases, step)
 
     def c_at(self, step: int) -> Exponents:
-        """Rate exponents used by the update after `step` earlier updates (step >= 0)."""
+        """Rate exponents used by the update after `step` earlier updates.
+
+        Raises:
+            TheoryError: As `phase_at`.
+        """
         return self.phase_at(step).c
 
     def k_at(self, step: int) -> tuple[Fraction | None, ...]:
-        """How the initial matrices are re-weighted in the forward pass at `step`: m^{-k_l}, None: removed."""
+        """How the initial matrices are re-weighted in the forward pass at `step`: m^{-k_l}, None: removed.
+
+        Raises:
+            TheoryError: As `phase_at`.
+        """
         check_start(step, 0, "step")
         current: tuple[Fraction | None, ...] = (Fraction(0),) * len(self.a)
         for reweighting in self.reweightings:

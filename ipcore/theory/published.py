@@ -149,7 +149,12 @@ def in_gauge_of(name: str, parameterization: Parameterization, optimizer: str = 
         optimizer: Key of `OPTIMIZERS`; its gauge.
 
     Raises:
-        TheoryError: Unknown name or optimizer.
+        TheoryError: Unknown name or optimizer, or no parameterization.
+
+    >>> from ipcore.theory.presets import preset
+    >>> mup = preset("mup", 2, optimizer="adam")
+    >>> [str(c) for c in in_gauge_of("tp5-table-8", mup, "adam").c_at(0)]
+    ['0', '1', '0']
     """
     check_name(name, TABLES, "table")
     return gauge_of(parameterization, TABLES[name].a, optimizer=optimizer)

@@ -143,7 +143,7 @@ def depth_exponents(
         normalization: Normalization of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
 
     Raises:
-        TheoryError: Unknown optimizer or normalization, a negative alpha.
+        TheoryError: Unknown optimizer or normalization, or an alpha that is negative or not exact.
 
     >>> found = depth_exponents("1/2", "adam")
     >>> str(found.rate), str(found.in_block), found.published
