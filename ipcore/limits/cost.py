@@ -5,7 +5,7 @@ Numbers held, for L hidden layers, N particles (or width m), T updates of B exam
     particles         2 (L-1) N min(T B, N)              u and x of every example; W itself beyond N columns
     revival           min(T B, N) (N + N/10)             directions, and answers of the neurons that are off
     deferred weights  6 (L-1) m min(T B, m)              also directions and answers of both sides
-    kernel            n (n + ..)                         covariance of f_0 at all n inputs, if it is drawn
+    kernel            n (4 n + d)                        to draw f_0 at all n inputs: covariance, eigensolver
 
 The estimate is the peak size of all tensors: the memory of a process whose allocator returns large blocks at
 once. An allocator that keeps them, such as glibc's with its defaults, takes somewhat more. The interpreter
@@ -43,7 +43,8 @@ class Cost:
 
     Attributes:
         memory_bytes: At the largest moment.
-        work: Multiply-adds of all updates, without evaluations.
+        work: Multiply-adds of all updates, without evaluations; those with hidden matrices, whose products
+            are small and slower, count up to twice.
         evaluation_work: Multiply-adds of one evaluation after the last update.
         normals: Normals drawn before and in all updates, by one core on every device.
         evaluation_normals: Normals drawn in one evaluation.
@@ -209,17 +210,17 @@ def _kernel(config: PackConfig, info: DatasetInfo, *, drawn: bool) -> Cost:
 
 
 def largest_width(config: PackConfig, run: RunConfig, info: DatasetInfo, memory: int) -> int:
-    """The largest width, or number of particles, that fits; 0: none."""
+    """The largest width, or number of particles, that fits into `memory` bytes, up to the pack's; 0: none."""
     return _largest(lambda m: cost(replace(config, width=m), run, info).memory_bytes <= memory, config.width)
 
 
 def largest_steps(config: PackConfig, run: RunConfig, info: DatasetInfo, memory: int) -> int:
-    """The most updates that fit; 0: not even one."""
+    """The most updates that fit into `memory` bytes, up to the pack's; 0: not even one."""
     return _largest(lambda T: cost(replace(config, steps=T), run, info).memory_bytes <= memory, config.steps)
 
 
 def dense_width(config: PackConfig, info: DatasetInfo, memory: int) -> int:
-    """The largest width that fits when trained densely, up to that of the pack."""
+    """The largest width that fits into `memory` bytes when trained densely, up to the pack's; 0: none."""
     dense = replace(config, deferred=False, infinite_width=False)
     return _largest(
         lambda m: pack_memory_bytes(replace(dense, width=m), info, runs=1) <= memory, config.width
@@ -239,7 +240,8 @@ def deferring_width(examples: int, *, gpu: bool) -> int:
     """The least width from which a whole run takes less time with deferred weights than densely.
 
     Per hidden matrix of a network of width m that sees n = T B examples, a dense run takes 6 m^2 n
-    multiply-adds and draws m^2 normals; a deferred one takes 24 m n^2 in smaller products and draws 2 m n.
+    floating-point operations and draws m^2 normals; a deferred one takes 24 m n^2 in smaller products and
+    draws 2 m n.
     By the operations deferring pays from 4 n on. On a core its products are a third as fast and evaluations
     cost more, so that whole runs take the same time at 8 to 18 n (docs/limits.md); beside a GPU drawing takes
     most of the time.

@@ -1,6 +1,6 @@
 """A network whose initial hidden matrices are drawn only in the directions that training needs: exact in law.
 
-    W_t^l x = rho_t p_t (mu 1^T x + sigma G^l x) - sum_s g_s dh_s (x_s . x)
+    W_t^l x = rho_t p_t (mu 1 1^T x + sigma G^l x) - sum_s g_s dh_s^l (x_s^{l-1} . x)
 
 with G^l of i.i.d. normals (`ipcore.limits.deferred`), sigma and mu the initial size and mean, p_t and rho_t
 the factors of weight decay and re-weighting, and the updates as their factors (`ipcore.limits.growing`). The
@@ -146,6 +146,12 @@ class DeferredNetwork:
         Args:
             one: Inputs (B, d) and labels of the batch of the update.
             two: Inputs (B, d) of the batch on which its effect is measured.
+
+        Returns:
+            L+1 rates: the user's eta, and those of layers 2..L+1, at most the cap.
+
+        Raises:
+            ValueError: The run is not calibrated.
         """
         setting, eta = self._run.calibration, self._run.base_learning_rate
         if setting is None:

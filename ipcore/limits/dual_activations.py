@@ -1,12 +1,14 @@
 """E[phi(a) phi(b)] and E[phi'(a) phi'(b)] for Gaussians a, b: the effect of a layer on kernels.
 
-(a, b) ~ N(0, ((p, c), (c, q))). In closed form for phi = alpha h_+ - beta h_- (Cho & Saul,
-2009), erf (Williams, 1997) and sin. For other activations by Mehler's formula with rho = c/sqrt(pq),
+(a, b) ~ N(0, ((p, c), (c, q))). There are closed forms for phi = alpha h_+ - beta h_- (Cho & Saul, Kernel
+Methods for Deep Learning, NIPS 2009), erf (Williams, Computing with Infinite Networks, NIPS 1996) and sin.
+Other activations use Mehler's formula with rho = c/sqrt(pq),
 
     E[phi(a) phi(b)] = sum_k a_k(p) a_k(q) rho^k,   a_k(p) = E[phi(sqrt(p) z) He_k(z)] / sqrt(k!)
 
-and coefficients by quadrature, once for each p. The remainder of the series is largest at rho = 1, where
-the sum is E[phi^2]: the mean square that is missing there, times |rho|^K, estimates the remainder.
+with coefficients by quadrature, once for each p. The remainder of the series is largest at rho = 1, where
+the sum at p = q is E[phi^2]. The mean square that K terms lack there, times rho^K, estimates the remainder
+where rho > 0; where rho < 0 none is added.
 """
 
 from __future__ import annotations
@@ -65,8 +67,9 @@ class DualFunction(Protocol):
 def dual(activation: str) -> DualFunction:
     """The dual of an activation by its name; exact to about 1e-13 in closed form.
 
-    By the series exact to 1e-9 where phi is smooth. Where phi' or phi'' jumps (ELU, powers of ReLU) and rho
-    is near 1 or -1 the error is at most that of the rest's estimate, about 1e-4 of E[phi'^2].
+    Errors of the series are largest near rho = 1 and -1. At variances up to 4 they are at most 1e-12 for
+    GELU, SiLU, sigmoid and softplus. For tanh they are at most 1e-7 of E[phi^2] in `values` and 1e-5 of
+    E[phi'^2] in `slopes`. Where phi' or phi'' jumps (ELU, powers of ReLU) they are about 1e-6 and 1e-4.
     """
     if activation not in CLOSED_FORMS:
         return _Series(activation)

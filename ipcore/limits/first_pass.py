@@ -17,8 +17,8 @@ class First:
 
     Attributes:
         h: h_0^1 .. h_0^L on batch 0, (B, N) each.
-        x: xi, x_0^1 .. x_0^L.
-        u: u_0^1 .. u_0^L.
+        x: xi, (B, d + 1), or (B, d) without a bias, and x_0^1 .. x_0^L, (B, N) each.
+        u: u_0^1 .. u_0^L, (B, N) each.
         loss: Mean loss at f = 0.
         f: 0, (B, C).
         df: Derivative of the summed loss, (B, C).
@@ -33,7 +33,10 @@ class First:
 
 
 def initial_particles(problem: Problem, replica: int) -> tuple[Tensor, Tensor]:
-    """The weights w (N, d+1) ~ N(0, s^2/(d+1)), whose bias column is N(0, s^2), and v (C, N) ~ N(0, 1)."""
+    """The weights w (N, d+1) ~ N(0, s^2/(d+1)), whose bias column is N(0, s^2), and v (C, N) ~ N(0, 1).
+
+    Without a bias w is (N, d), and N(0, s^2/d).
+    """
     fan_in = problem.input_dim + problem.biased
     first = problem.normals(replica, "w").standard_normal((problem.particles, fan_in)) * problem.std
     first[:, : problem.input_dim] /= fan_in**0.5

@@ -1,7 +1,7 @@
 """Calibrated base rates of the first step at m = infinity (finite widths: `ipcore.training.calibration`).
 
-There the update of base rate 1 is computed on batch 1, and its mean effect |Delta W^l x^{l-1}| is measured on
-batch 2, layer by layer upwards, with each layer at its own uncapped rate. Two limits of it:
+At a finite width the update of base rate 1 is computed on batch 1, and its mean effect |Delta W^l x^{l-1}| is
+measured on batch 2, layer by layer upwards, with each layer at its own uncapped rate. There are two limits:
 
 - IP-LLR: the initial hidden matrices are m^{-1/2} smaller than the updates, so x^l = phi(r^l e^l) with
   e^l = -u^l (x_0^{l-1} . x^{l-1}) / (B N) and r^l = 1 / mean |e^l|.
@@ -33,16 +33,20 @@ def first_rates(
     *,
     keeps_initial: bool,
 ) -> tuple[float, ...]:
-    """Base rates of step 0, one per layer, averaged over replicas.
+    """Base rates of step 0, one per layer, from mean effects that are averaged over replicas.
 
     Args:
         problem: Definition of the system.
-        replicas: R; the mean effects are averaged over them.
+        replicas: R.
         one: Inputs (B, d) and labels of the batch of the update.
         two: Inputs (B, d) of the batch on which its effect is measured.
         base_rate: The user's eta, which the first layer keeps.
         setting: Target at the readout and cap.
         keeps_initial: Whether the initial matrices count (HP, HPZ) or not (IP-LLR).
+
+    Returns:
+        L+1 rates: `base_rate`, then, at most the cap, 1 over the mean effect of each hidden layer above the
+        first, and the readout's target over its mean effect.
     """
     walk = _with_initial if keeps_initial else _without_initial
     effects = []

@@ -19,7 +19,7 @@ _CUTOFF: Final = 1e-10
 
 
 def gram(one: Tensor, other: Tensor | None = None) -> Tensor:
-    """Inner products of rows divided by their length, (n, N) x (k, N) -> (n, k), double precision."""
+    """Inner products of rows divided by N, (n, N) x (k, N) -> (n, k), double precision."""
     left = one.double()
     right: Tensor = left if other is None else other.double()
     inner: Tensor = left @ right.T / one.shape[1]

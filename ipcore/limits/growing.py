@@ -3,7 +3,7 @@
     W = -scale sum_s g_s u_s x_s^T
 
 with one column s for every example of every batch so far. Plain gradient descent fixes g_s when column s is
-added; momentum keeps adding to it. As factors, a product with n vectors costs 2 n k (outputs + inputs)
+added; momentum keeps adding to it. As factors, a product with n vectors costs n k (outputs + inputs)
 multiply-adds for k columns. Once there are more columns than inputs, W itself is formed and used from
 then on: the same numbers, up to rounding. Rows u_s that are exactly 0 stay exactly 0 in both forms.
 """

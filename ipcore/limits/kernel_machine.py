@@ -23,7 +23,7 @@ from ipcore.randomness import generator
 
 
 class KernelMachine:
-    """f of some runs.
+    """The outputs f of R runs, which learn from the same batches.
 
     Attributes:
         rows: Training examples that some batch holds, ascending.
@@ -38,7 +38,7 @@ class KernelMachine:
         momentum: beta; 0: plain gradient descent.
         seed: Keys f_0.
         starts_at_zero: Whether f_0 = 0; else it is drawn from N(0, S^{L+1}), jointly at all inputs.
-        runs: R.
+        runs: R. They may differ in their rates and their f_0.
     """
 
     def __init__(

@@ -21,13 +21,15 @@ def limit_of(
 ) -> Limit | NoLimit:
     """The limit that a run has at m = infinity, or why none is computed.
 
+    It does not depend on the loss and the schedule.
+
     Args:
         parameterization: Exponents.
-        activation: Name.
+        activation: Name in the catalogue.
         optimizer: Name in `ipcore.catalogue.OPTIMIZERS`.
         calibrated: Whether first rates are calibrated.
         weight_decay: lambda.
-        model: What kind of network. The loss and the schedule do not matter.
+        model: What kind of network; only a multilayer perceptron has a limit here.
 
     Raises:
         ConfigError: Unknown activation.

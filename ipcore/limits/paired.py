@@ -51,14 +51,14 @@ class PairedMachines:
     """The machines of a pack.
 
     Args:
-        config: Of the pack.
-        runs: Of the pack.
-        seeds: Whose batches each run sees.
+        config: Configuration of the pack.
+        runs: Runs of the pack.
+        seeds: The seed whose batches each run sees, K of them.
         pack: The networks at step 0; only read.
         start: Their outputs on the test set, (K, n, C).
         dataset: Has the test set.
-        inputs: Of the training set, on the device.
-        labels: Of the training set, on the device.
+        inputs: Inputs of the training set, on the device.
+        labels: Labels of the training set, on the device.
     """
 
     def __init__(

@@ -1,13 +1,13 @@
 """IP-LLR, HP and HPZ at m = infinity: a causal system of N particles per layer (docs/limits.md).
 
-Of an infinitely wide network in these parameterizations the first step leaves
+After the first step an infinitely wide network in these parameterizations is
 
     h^1 = w xi,   h^l = -(1/N) sum_s g_s u_s^l (x_s^{l-1} . x^{l-1}),   f = (1/N) v . x^L,   xi = (x, 1)
 
-with averages over neurons in place of sums. N neurons drawn at random estimate them, with errors of order
-N^{-1/2} at random and 1/N on average. Quantities are in the units of muP, of order 1: u^l = m dh^l. Of the
-initial hidden matrices only step 0 sees anything: h_0^l and dx_0^{l-1}, Gaussians that are independent of
-each other given the layer below and above. At L = 1 there is no such matrix, and the particles are the
+with averages over neurons in place of sums. N neurons drawn at random estimate them, with a random error of
+order N^{-1/2} and a bias of order 1/N. Quantities are in the units of muP, of order 1: u^l = m dh^l. Only
+step 0 uses the initial hidden matrices: they give h_0^l and dx_0^{l-1}, Gaussians that are independent of
+each other given the layers below and above. At L = 1 there is no such matrix, and the particles are the
 two-layer mean-field limit.
 """
 
@@ -66,7 +66,11 @@ class Particles:
         return swept_outputs(p.inputs(inputs), self._w, factors, self._v, p.activation)
 
     def hidden(self, inputs: Tensor) -> list[Tensor]:
-        """h^1 .. h^L of inputs (n, d) after step >= 1 updates, (n, N) each."""
+        """h^1 .. h^L of inputs (n, d) after step >= 1 updates, (n, N) each.
+
+        Raises:
+            ValueError: No update is done yet.
+        """
         if self.step == 0:
             raise ValueError("h_0 beyond batch 0 is not kept: ask after the first update")
         return self._forward(inputs)[0]

@@ -56,7 +56,7 @@ class Problem:
 
     @property
     def std(self) -> float:
-        """S."""
+        """s, the root of `variance`: initial hidden matrices have entries of standard deviation s/sqrt(N)."""
         return math.sqrt(self.variance)
 
     def normals(self, replica: int, *what: str | int) -> np.random.Generator:
@@ -64,7 +64,7 @@ class Problem:
         return generator(self.seed, "limit", replica, self.particles, *what)
 
     def inputs(self, x: Tensor) -> Tensor:
-        """Xi = (x, 1), or x without a bias; (n, d) -> (n, d + 1)."""
+        """The inputs xi = (x, 1), (n, d) -> (n, d + 1); without a bias x itself, (n, d)."""
         x = x.to(self.dtype)
         return torch.cat([x, x.new_ones(len(x), 1)], dim=1) if self.biased else x
 

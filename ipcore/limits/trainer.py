@@ -1,9 +1,9 @@
 """Training of runs at m = infinity, or with deferred weights, slice by slice.
 
 It has the interface of `ipcore.training.trainer.Trainer` and records the same metrics, so that a limit is
-trained like any other run. Where f is an average over replicas, metrics are those of the average, and
-"limit_error" is their estimate of its error: the root mean square error of f on the test set, relative to
-|f|.
+trained like any other run. Where f is an average over replicas, metrics are those of the average. The metric
+"limit_error" is an estimate of its error from the differences between replicas: the root mean square error of
+f on the test set, relative to |f|.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class LimitTrainer:
         step: Updates done.
         learners: One per run.
         limits: Limit of each run; None for deferred weights.
+        calibrated_rates: First base rates of the layers 1..L+1, by position; of calibrated runs only.
 
     Raises:
         ConfigError: These runs have no limit, or cannot be trained as one pack on this dataset; names every
@@ -199,6 +200,9 @@ class LimitTrainer:
 
         Returns:
             The slice; empty if `finished`.
+
+        Raises:
+            ValueError: `max_steps` below 1.
         """
         if max_steps is not None and max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, not {max_steps}")

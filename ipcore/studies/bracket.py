@@ -44,7 +44,7 @@ class Bracket:
 
     Attributes:
         centre: The best point, with measured ones half an octave to both sides; None: not found yet.
-        wanted: Points to measure next; () with neither: there is no best rate within reach.
+        wanted: Points to measure next. () where the centre is None too: there is no best rate within reach.
     """
 
     centre: int | None
@@ -110,9 +110,10 @@ class Window:
     """The rates of one seed at one width.
 
     Attributes:
-        points: Finite ones below the first that diverges, ascending, at least four if `wanted` is ().
+        points: Finite ones below the first that diverges, ascending; at least four if `complete`.
         wanted: Points to measure next.
-        complete: Whether the optimum can be found; False with `wanted` (): the seed diverges at every rate.
+        complete: Whether the optimum can be found. False where `wanted` is (): the seed diverges at all but
+            fewer than four rates.
     """
 
     points: tuple[int, ...]

@@ -31,7 +31,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A number with the bounds that hold over all looks and cells, each with the error rate of the study.
+    """A number with a lower and an upper bound.
+
+    All lower bounds of a study, at every look and in every cell, hold together with a probability of at least
+    1 less the error rate, and so do all upper bounds.
 
     Attributes:
         value: The estimate; NaN before there is one.
@@ -131,7 +134,8 @@ class Answer:
 
     Attributes:
         subject: `str(Subject)`.
-        verdict: Agrees if all cells do; disagrees if one does and all before it are decided.
+        verdict: Disagrees if a cell does and all before it are decided; undecided if any cell is; agrees if
+            all cells with a prediction do; no prediction if none has one.
         sentence: With number, interval, what was spent and what theory predicted.
         cells: In order.
     """

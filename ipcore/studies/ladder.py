@@ -2,8 +2,8 @@
 
 A ladder trains one kind of network or several at widths that double from one to the next, at one base rate.
 At a look of n seeds the smallest width has 8 n runs, the next 2 n, the others n: the best split of costs that
-grow like m^2 (40 % less variance for 3 % more cost). *Moving* doubles all widths, which halves the next order
-in the width; runs are reused. Only complete looks count.
+grow like m^2 (40 % less variance for 3 % more cost). *Moving* doubles all widths, which makes terms of the
+next order, m^(-1/2), smaller by a factor of 1.4; runs are reused. Only complete looks count.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Ladder:
         widths = self._widths(first)
         why = f"the first look needs {first.seeds} seeds at widths {widths[0]}..{widths[-1]}"
         if self.times_wider:
-            why += f", and at width {self._reference(first):,}, which stands for infinite width"
+            why += f", and at width {self._reference(first):,}, used in place of infinite width"
         return State(self._open(), (Step(ledger.missing(requests), why),))
 
     # Complete looks

@@ -103,7 +103,7 @@ def _answers(
 
 
 def verdict_of(cells: Sequence[Cell]) -> Verdict:
-    """Disagrees if a cell does and all before it are decided; agrees if all do; else open."""
+    """The verdict of an answer with these cells (`Answer`)."""
     before = itertools.takewhile(lambda cell: cell.decided, cells)
     if any(cell.verdict is Verdict.DISAGREES for cell in before):
         return Verdict.DISAGREES

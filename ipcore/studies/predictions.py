@@ -84,12 +84,12 @@ def _analyze(exponents: theory.Parameterization, activation: str, setting: Setti
 
 
 def initial_size(analysis: theory.Analysis | str, layer: int) -> Band:
-    """Mean |h^l| at step 0; layer L+1 is f."""
+    """The exponent of mean |h^l| at step 0; layer L+1 is f."""
     return _size(analysis, layer, 0)
 
 
 def change(analysis: theory.Analysis | str, layer: int, step: int) -> Band:
-    """Mean |h_t^l - h_0^l|."""
+    """The exponent of mean |h_t^l - h_0^l|; layer L+1 is f."""
     return _size(analysis, layer, step)
 
 
@@ -105,7 +105,9 @@ def _size(analysis: theory.Analysis | str, layer: int, step: int) -> Band:
 
 
 def isolated_update(analysis: theory.Analysis | str, layer: int, step: int, *, bias: bool = False) -> Band:
-    """Mean |dh^l| after one update of matrix l (or its biases) alone from step 0 on, by the rates of step t.
+    """The exponent of mean |dh^l| by one update of matrix l (or its biases) alone, at the rates of step t.
+
+    The update starts from the weights of step 0.
 
     Args:
         analysis: Analysis of the subject.
@@ -148,7 +150,7 @@ def calibrated_rate(analysis: theory.Analysis | str, layer: int) -> Band:
 
 
 def alignment(analysis: theory.Analysis | str, layer: int, step: int) -> Band:
-    """Theta of the updates of matrix l with their inputs."""
+    """The exponent theta of the alignment of updates of matrix l, 2..L+1, with their inputs."""
     if isinstance(analysis, str):
         return Band.silent(analysis)
     bounds = derived_alignment(analysis, [step]).get(step)

@@ -131,7 +131,7 @@ class ActivationGap(Question):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseBoundary(Question):
-    """Where, along one exponent, does a layer's own update stop to count in the change of a size?
+    """Where, along one exponent, does a layer's own update stop counting in the change of a size?
 
     Attributes:
         exponent: The exponent that is moved: "a", "b" or "c".

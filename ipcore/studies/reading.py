@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def numbers(ledger: Ledger, subject: str, rate: float, metric: Metric) -> Values:
-    """The number itself."""
+    """The values of a metric, unchanged."""
 
     def values(width: int, seeds: int) -> Floats:
         return np.array(

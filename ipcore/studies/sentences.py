@@ -150,7 +150,7 @@ def _distance(question: InfiniteWidth, cells: Sequence[Cell], subject: str, leve
     whose = "those of infinite width"
     if subject in question.without_limit:
         reference = TIMES_WIDER * distance.widths[-1]
-        whose = f"those of networks of width {reference:,}, which stand for infinite width"
+        whose = f"those of networks of width {reference:,}, used in place of infinite width"
     if subject in question.paired:
         whose = "those of kernel machines of infinite width that start from the networks' own f_0"
     said = (

@@ -1,8 +1,8 @@
 """Activations in the calculus: their behaviour near 0 and far from it (from `ipcore.catalogue`).
 
-Sizes: x = phi(h) with coordinates of order m^e(h). Near 0 there are three local types, and they decide
-    whether activations of two steps are correlated when they vanish at initialization (see
-    `ipcore.theory.alignment`):
+e(h) is the exponent of h, whose coordinates are of order m^e(h), and e(x) that of x = phi(h) (docs/theory.md,
+section 2). Near 0 there are three local types. They decide whether activations of two steps are correlated
+when they vanish at initialization (see `ipcore.theory.alignment`):
 
     aligned   alpha h_+ - beta h_- with alpha != beta (ReLU, leaky ReLU, |h|), or its p-th power: x has a mean
     linear    phi(h) ~ phi'(0) h (tanh, GELU, ELU, identity): x is as centred as h
@@ -58,7 +58,7 @@ class Activation:
         return h if self.degree == 1 else self._powered(h)
 
     def _powered(self, h: Fraction, less: int = 0) -> Fraction:
-        """(p - less) e(h), which keeps an integer that counts in units an integer."""
+        """(p - less) e(h); an exponent that is counted as an integer (`Multiples`) stays an integer."""
         power = self.degree - less
         return h * (power.numerator if power.denominator == 1 else power)
 
@@ -69,7 +69,7 @@ class Activation:
         return None if h is None else self._powered(h, less=1)
 
     def slope_variation(self, h: Size) -> Size:
-        """Differences of phi'(h) between neurons, relative to its size; an upper bound."""
+        """Exponent of the differences of phi'(h) between neurons, relative to its size; an upper bound."""
         if not self.nonlinear or h is None:
             return None
         if self.kind == "aligned":
@@ -86,7 +86,7 @@ class Activation:
         return min(dh, _ZERO) if self.bounded else dh
 
     def change_needed(self, h0: Fraction, dx: Fraction) -> Fraction:
-        """The e(dh) that gives e(dx) <= 0: the inverse of `change`."""
+        """The e(dh) for which `change` is `dx`: its inverse. For a bounded activation only where dx <= 0."""
         if dx > self.degree * h0:
             return dx / self.degree
         return dx - (self.degree - 1) * h0

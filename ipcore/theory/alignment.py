@@ -32,8 +32,8 @@ def shared_product(
         bias: Likewise of the initial bias; None: there is none.
         kept: Exponent of the remainder of the initial matrix at step t; None: removed.
         below: I^{l-1}; 0 below the first layer, the inputs being the same.
-        skipped: The same of the layer whose preactivation a residual block adds to this one; None: no such
-            layer.
+        skipped: The result for the layer whose preactivation a residual block adds to this one; None: no
+            such layer.
     """
     shared = times(unit.one, weight, weight, kept, below)
     return largest(shared, times(unit.one, bias, bias), skipped)
@@ -44,8 +44,8 @@ def forward_product(unit: Unit, *, shared: Size, means: Size, x0: Size, x: Size,
 
         I^l = max( 1/2 + e(x_0) + e(x_t),  1 - 2(a_l+b_l) + I^{l-1},  1 + mean(x_0) + mean(x_t) )
 
-    at most 1 + e(x_0) + e(x_t): a random sum; what both steps share through the initial matrix (or a bias);
-    what the means over the neurons share.
+    and at most 1 + e(x_0) + e(x_t). The three terms are a random sum, the part that both steps share through
+    the initial matrix (or a bias), and the product of the means over the neurons.
 
     Args:
         unit: In which exponents are counted.

@@ -54,19 +54,20 @@ class Analysis(Written):
             last.
         hidden_bounded: Every hidden preactivation is shown to stay bounded at all steps. With regime
             "unstable": squared errors, and only the output grows.
-        marginal: "trivial", but the updates of two layers are exactly as large as their matrices, so that
-            constants decide whether they grow; leaving takes about log m steps (a conjecture).
+        marginal: Whether the regime is "trivial" while the updates of two layers are exactly as large as
+            their matrices. Then constants decide whether they grow; leaving the regime takes about log m
+            steps (a conjecture).
         steps: Sizes from step 0 on; a step left out is as the one before. After a hidden layer has grown only
             a few follow, and no more than `analyzing.MAX_ANSWER_DIGITS` allow (a note says so).
         features: Layers whose features move for certain, and from which step.
-        vanishing: Whether some hidden activation vanishes at initialization.
-        alignment: Alignment of the matrices W^2..W^{L+1} at step 1.
+        vanishing: Whether some hidden preactivation vanishes at initialization, e(h_0^l) < 0.
+        alignment: Alignment of the first updates of W^2..W^{L+1} with their inputs at step 1.
         reason: The inequality that decides, in words.
         source: Where its rule is from.
         advice: What would change a trivial, diverging or unsettled verdict; empty otherwise.
         notes: Remarks on validity.
-        epsilon: Adam's epsilon in layers 1..L+1 where it is not taken as its exponents say in the limit (see
-            `analyze`); () if it is in every layer.
+        epsilon: Adam's epsilon in layers 1..L+1, keys of `EPSILONS` (see `analyze`); (): "limit" in every
+            layer.
         assumed: Alignment that was given: (), one, or a lower and an upper bound. `alignment` follows from
             the last one.
         block_matrices: Matrices per residual block; 0: a perceptron without blocks.

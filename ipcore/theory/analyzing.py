@@ -53,11 +53,11 @@ def analyze(
         block_matrices: 1 or 2: residual blocks of so many matrices between W^1 and the readout, with the
             exponents of all matrices in their order (`ipcore.theory.residual`). 0: none.
         normalization: "rms": every preactivation is divided by its root mean square over the neurons before
-            it enters the activation (`ipcore.theory.normalization`). "none".
+            it enters the activation (`ipcore.theory.normalization`). "none": it is not.
 
     Raises:
-        TheoryError: Unknown names, limits, or settings that theory does not cover (with those that it
-            covers); names every problem.
+        TheoryError: Unknown names, numbers out of range, or settings that theory does not cover (the message
+            has those that it covers); names every problem.
 
     >>> from ipcore.theory.presets import preset
     >>> analyze(preset("ip", 3)).regime.value, analyze(preset("mup", 3)).regime.value

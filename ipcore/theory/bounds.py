@@ -16,7 +16,8 @@ def bounds(
     """Upper and lower bounds of the sizes of all steps; they are equal if alignment is not in doubt.
 
     Sizes grow with every exponent of alignment: nothing is divided, and sums keep the largest term. So with
-    alignment that is given, `least` bounds them from below.
+    alignment that is given, `least` bounds them from below. With normalized preactivations sizes are divided,
+    and the two are no bounds (`ipcore.theory.normalization`).
     """
     upper = trajectory(p, setting, aligned=True, steps=steps)
     if setting.alignment is not None:

@@ -32,8 +32,8 @@ def custom(
         d_first_step: Those of step 0; empty: as `d`.
 
     Raises:
-        TheoryError: `d_first_step` without `d`; else as `expand_layers`; `problems` names all lists and
-            entries that are wrong.
+        TheoryError: A number of hidden layers out of range, `d_first_step` without `d`, or as
+            `expand_layers`; `problems` names all lists and entries that are wrong.
 
     >>> naive_ip = custom(4, a=["0", "1", "1"], b=["0", "0", "0"], c=["-1", "-2", "-1"])
     >>> naive_ip.hidden_layers

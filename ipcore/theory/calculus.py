@@ -49,6 +49,8 @@ class Propagation:
             that `forward` returns are in fractions whatever the unit.
 
     Attributes:
+        initial: Exponents of the entries of the initial matrices, -(a_l + b_l), L+1 entries.
+        h0: e(h_0^l) and, last, e(f_0), L+1 entries.
         x: e(x_t^l) of the last forward pass, L entries.
         dh: e(dh_t^l) of the last backward pass, L entries and, last, the loss derivative e(df_t).
         products: e(x_0^l . x_t^l) of the last forward pass, L entries; of an upper bound at step 1 only.
@@ -175,7 +177,7 @@ class Propagation:
         return self.initial[i] + (self.unit.one if aligned else self.unit.half)
 
     def _weights(self, step: int) -> list[Size]:
-        """Weights of the initial matrices at a step: m^{-k_l}; None: removed."""
+        """k_l at a step, where initial matrices count m^{-k_l}; None: removed."""
         return self.unit.counted(self.p.k_at(step)) if self.p.reweightings else self._whole
 
     def _without_updates(self, k: list[Size]) -> list[Size]:

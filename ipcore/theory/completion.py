@@ -4,9 +4,9 @@
                every layer at once
     balanced   all hidden layers change by the same m^{-r}, with r >= 0 as small as possible
 
-and the output by order 1. Solved layer by layer for c at step 0, and again from step 1 on, when the first
-update has changed the sizes. The two are the same for muP, IP and IP-LLR (r = 0), SP and NTK (r = 1/2). The
-changes are unique; the rates are not: others may be stable too, and larger in some layer
+In both the output changes by order 1. The rates c are solved layer by layer at step 0, and again from step 1
+on, when the first update has changed the sizes. The two are the same for muP, IP and IP-LLR (r = 0), SP and
+NTK (r = 1/2). The changes are unique; the rates are not: others may be stable too, and larger in some layer
 (`ipcore.theory.stable_rates`). Inside the class of Yang & Hu (arXiv:2011.14522) there is a closed form, see
 docs/theory.md; beyond it, completion gives the large first rates of Hajjar et al. (arXiv:2110.15596) from
 IP's (a, b). For Adam the epsilon exponents are completed too: those that keep epsilon as large as the
@@ -126,7 +126,7 @@ def complete(
         pareto: Find all stable rates of step 0 too, and Pareto points among them.
         hidden_layers: L; None: one less than the entries of `a`.
         optimizer: Key of `OPTIMIZERS`; with "adam" the epsilon exponents d are completed too.
-        activation: Name of the activation.
+        activation: Name in `ACTIVATIONS`, or "relu^p".
         loss: Key of `LOSSES`.
         biases: Biases with exponents of their own; their rates are completed, those given are not used.
         mean: As in `Parameterization`.

@@ -35,7 +35,7 @@ class Derived:
 
 
 def derived_alignment(analysis: Analysis, steps: Collection[int]) -> dict[int, Derived]:
-    """All exponents of alignment as lower and upper bounds, by step.
+    """All exponents of alignment as lower and upper bounds, by step (ours).
 
     Updates are aligned, theta = theta' = 1, unless activations are linear at 0 and vanish, or means cancel:
     then the first update of gradient descent is known (the recursion of `ipcore.theory.alignment`), later
@@ -45,10 +45,11 @@ def derived_alignment(analysis: Analysis, steps: Collection[int]) -> dict[int, D
 
     Args:
         analysis: Its alignment is derived anew where another one was given.
-        steps: Updates done.
+        steps: Numbers of updates done, each at least 1.
 
     Returns:
-        No entry for steps from which on something grows with the width: sizes are bounds only there.
+        An entry for every step, but none from the first step on at which something grows with the width:
+        sizes are only bounds there.
 
     >>> from ipcore.theory import analyze, preset
     >>> found = derived_alignment(analyze(preset("ip-llr", 3), activation="tanh"), [1])

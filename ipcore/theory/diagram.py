@@ -180,8 +180,8 @@ def phases(
             smallest, so it is small.
 
     Raises:
-        TheoryError: As `analyze`; free exponents that are not two, overlap or do not exist; ranges that are
-            empty or not exact.
+        TheoryError: As `analyze`; more than 20 hidden layers; a degree that is not an integer; free exponents
+            that are not two, overlap, do not exist or have no effect; ranges that are empty or not exact.
 
     >>> from ipcore.theory.presets import preset
     >>> plane = phases(preset("mup", 3), {"b_last": ("-1/2", "1"), "c": ("-2", "1")})

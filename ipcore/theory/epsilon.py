@@ -31,7 +31,7 @@ def gradient_exponents(analysis: Analysis, step: int) -> tuple[Size, ...]:
         step: Updates done before, 0..20.
 
     Raises:
-        TheoryError: A step out of range.
+        TheoryError: No analysis, or a step out of range.
 
     >>> from ipcore.theory import analyze, preset
     >>> sp = analyze(preset("sp", 2, optimizer="adam"), optimizer="adam")
@@ -68,7 +68,8 @@ def epsilon_crossovers(
         gradient), a gradient or epsilon is 0, or the parameterization has no d.
 
     Raises:
-        TheoryError: As `gradient_exponents`; numbers that are not finite or too small.
+        TheoryError: As `gradient_exponents`; another number of gradients than L+1; numbers that are not
+            finite or below 0; a width of 0.
 
     >>> from ipcore.theory import analyze, preset
     >>> sp = analyze(preset("sp", 2, optimizer="adam"), optimizer="adam", epsilon="negligible")

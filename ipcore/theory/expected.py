@@ -43,7 +43,7 @@ class MeasuredParts:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedChange:
-    """The size of one layer's change at some widths, up to a constant factor, and its parts.
+    """The size of one layer's change at some widths, and its parts.
 
     Attributes:
         sizes: Sizes of the change, by width.
@@ -76,14 +76,18 @@ def expected_changes(
     itself and is taken to follow its largest term.
 
     Args:
-        layers: Result of `parts_of`, from layer 1 up; it stops at the first that is not measured.
-        measured: By layer.
-        width: The width of the measurement.
-        widths: Widths of the expected sizes.
+        layers: Result of `parts_of`, from layer 1 up.
+        measured: Sizes of the parts by layer, 1..L+1.
+        width: The width of the measurement, > 0.
+        widths: Widths of the expected sizes, > 0.
+
+    Returns:
+        One entry per layer, from layer 1 up to the last before the first that is not measured.
 
     Raises:
-        TheoryError: Arguments of another kind, sizes and widths that are not numbers above 0; a change of
-            size 0, or one that `below` and `own` do not give.
+        TheoryError: Arguments of another kind; sizes that are not finite or below 0; widths that are not
+            above 0; a change of size 0; a layer without updates of its own, or one whose bias and matrix have
+            updates of different exponents, which are measured together.
 
     A part m^{-1/2} that is as large as a part m^0 at m = 100: the slope there is -1/4.
 

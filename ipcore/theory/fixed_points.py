@@ -130,7 +130,10 @@ def entries_at(entries: Sequence[Size], change: Sequence[Law], fixed: FixedPoint
 
 
 def offset_fixed_point(V: Sequence[Fraction], change: Sequence[Law], df: Fraction = _ZERO) -> Factors:
-    """Their fixed point, reached after L+1 updates at most: each layer depends only on those above it."""
+    """The fixed point of `offset_step`.
+
+    Reached after L+1 updates at most: each layer depends only on those above it.
+    """
     above = df
     found = []
     for v, law in zip(reversed(V), reversed(change), strict=True):

@@ -44,7 +44,8 @@ class Future:
         limit: Sizes after so many steps that nothing changes, or that they approach; None unless bounded.
         entries: U*_l at the limit; empty unless bounded.
         reason: Why they grow beyond every bound, in words; empty otherwise.
-        marginal: Two layers whose updates are exactly as large as their factors keep each other there.
+        marginal: Whether two layers, whose updates are exactly as large as their factors, keep each other
+            there.
         signs: Whether the size of some update at the limit does not depend on the gradient (a sign, or
             orthogonalized).
     """
@@ -81,7 +82,7 @@ def future(run: Propagation, step: int, faster: Sequence[Fraction] | None = None
 
 
 def pressure(run: Propagation, step: int, faster: Sequence[Fraction] | None = None) -> Fraction | None:
-    """The least value of G(S*), of which the total at the fixed point is a root: there is none iff it is > 0.
+    """The least value of G(S*). The total at the fixed point is a root of G; there is none iff this is > 0.
 
     G(S*) = S - S* + sum_l w_l max(0, (k_l + S*) / 2 - V_l) with e(df) = 0; at degree 1 half the largest
     rho_j + rho_k. Arguments are as for `future`, which covers the network.

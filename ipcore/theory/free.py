@@ -36,7 +36,8 @@ class Free:
         low: Smallest value.
         high: Largest value, > low.
         kind: "a", "b", "c" or "d".
-        first_step: Whether it belongs to the first phase of rates (step 0) rather than to later ones.
+        first_step: Whether it belongs to the first phase of rates (from step 0 on) rather than to later
+            ones.
         layers: Indices 0..L of the matrices that have it.
     """
 

@@ -43,7 +43,8 @@ def shift(
         bias_by: Shifts of the biases, likewise; empty: none.
 
     Raises:
-        TheoryError: A wrong length, an unknown optimizer, or `bias_by` without biases of their own.
+        TheoryError: No parameterization, a wrong length, an unknown optimizer, or `bias_by` without biases of
+            their own.
 
     >>> from ipcore.theory.presets import preset
     >>> shift(preset("mup", 3), ["-1/2", "-1/2", "-1/2"]) == preset("mup-yang-hu", 3)
@@ -74,7 +75,11 @@ def canonical(parameterization: Parameterization, optimizer: str = "sgd") -> Par
     """The gauge b = 0 (weights of order 1), phases without repetition; equal for equal networks.
 
     Raises:
-        TheoryError: Unknown optimizer.
+        TheoryError: No parameterization, or an unknown optimizer.
+
+    >>> from ipcore.theory.presets import preset
+    >>> canonical(preset("mup-yang-hu", 2)) == preset("mup", 2)
+    True
     """
     p = check_parameterization(parameterization)
     bias_by = () if p.biases is None else p.biases.b
@@ -96,7 +101,7 @@ def equivalent(left: Parameterization, right: Parameterization, optimizer: str =
     """Whether two descriptions are the same network at every step, up to constants without m.
 
     Raises:
-        TheoryError: Unknown optimizer.
+        TheoryError: No parameterization, or an unknown optimizer.
 
     >>> from ipcore.theory.presets import preset
     >>> equivalent(preset("mup", 1), preset("ip", 1)), equivalent(preset("mup", 2), preset("ip", 2))
@@ -116,7 +121,11 @@ def gauge_of(
         optimizer: Key of `OPTIMIZERS`.
 
     Raises:
-        TheoryError: A wrong length or an unknown optimizer.
+        TheoryError: No parameterization, a wrong length or an unknown optimizer.
+
+    >>> from ipcore.theory.presets import preset
+    >>> [str(c) for c in gauge_of(preset("ntk", 2), ["0", "0", "0"]).c_at(0)]
+    ['0', '1', '1']
     """
     check_parameterization(parameterization)
     wanted = expand_layers(a, parameterization.hidden_layers, "a")

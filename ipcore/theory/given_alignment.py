@@ -28,7 +28,7 @@ from ipcore.theory.written import Written
 _HALF: Final = Fraction(1, 2)
 _ONE: Final = Fraction(1)
 ALIGNMENTS: Final = {
-    "full": "updates are aligned with their inputs, W_0 with no change, not even at the readout",
+    "full": "updates are aligned with their inputs; W_0 is not aligned with changes, even at the readout",
     "none": "nothing is aligned: every exponent is 1/2",
 }
 _NAMED: Final = {"full": (_ONE, _ONE, _HALF), "none": (_HALF, _HALF, _HALF)}
@@ -96,12 +96,15 @@ class Alignment(Written):
 
     @property
     def derived(self) -> bool:
-        """Whether factors are the same forward and backward, as the rules for all steps need."""
+        """Whether theta = theta' = 1, and omega = 1/2 below the readout, as where nothing vanishes.
+
+        Then factors are the same forward and backward, as the rules for all steps need.
+        """
         hidden = self.initial[:-1]
         return all(entry == _ONE for entry in (*self.forward, *self.backward)) and set(hidden) <= {_HALF}
 
     def at_most(self, other: Alignment) -> bool:
-        """Whether no entry is larger than that of another."""
+        """Whether no entry is larger than that of another alignment of the same depth."""
         pairs = zip(self._entries, other._entries, strict=True)
         return all(mine <= theirs for mine, theirs in pairs)
 

@@ -119,8 +119,8 @@ def growth(network: Network, delta: Fraction, quantity: Quantity | None = None) 
     """The growth if all rates are m^delta times as large.
 
     Args:
-        network: What is looked at.
-        delta: Exponent.
+        network: The network and what may not grow in it.
+        delta: Exponent of the factor m^delta.
         quantity: The number to give; None: the first that is above 0, or the last that decides.
     """
     return _followed(network, delta, aligned=True, decide=network.by_factors, quantity=quantity)
@@ -130,8 +130,8 @@ def iterated(network: Network, delta: Fraction, *, aligned: bool, rounds: int | 
     """As `growth`, for one of the bounds on alignment, and only by iteration.
 
     Args:
-        network: What is looked at.
-        delta: Exponent.
+        network: The network and what may not grow in it.
+        delta: Exponent of the factor m^delta.
         aligned: Upper or lower bound on alignment (`Propagation`).
         rounds: Updates to look at; None: 4(L+2) after every change of rates, as far as `MAX_WORK` allows.
     """

@@ -1,7 +1,7 @@
 """Isolated updates: changes by one update of one layer alone, from the weights of step 0.
 
-At step 0 let e(dh^l) be the derivative of the loss by h^l, and e(x^l) the activations. One update of W^l by
-the rate of step t changes its entries by m^u, with (docs/theory.md, section 2)
+Let e(dh^l) and e(x^l) be the exponents at step 0 of the derivative of the loss by h^l and of the activations.
+One update of W^l by the rate of step t changes its entries by m^u, with (docs/theory.md, section 2)
 
     u = -c_l(t) - 2 a_l + e(dh^l) + e(x^{l-1})    gradient descent
     u = -c_l(t) - a_l                             signs (Adam with a negligible epsilon)
@@ -11,7 +11,8 @@ inputs of different examples are aligned with each other at initialization, so
 
     e(change of h^l) = u + [l > 1] (1 + e(x^{l-1})),     by its bias alone u with the bias's exponents.
 
-That is a single term, which no other term hides (ours).
+Where alignment is given, theta_l takes the place of the 1. That is a single term, which no other term hides
+(ours).
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class IsolatedChanges:
 
     Attributes:
         by_matrix: L+1 exponents; None: exactly zero.
-        by_bias: Likewise by the layer's bias; of biases that share their layer's exponents the first alone.
+        by_bias: Likewise by the layer's bias: L+1 exponents if biases have exponents of their own, else only
+            that of the first layer.
         exact: False: upper bounds, since the loss derivative of an output that grows is only bounded.
     """
 

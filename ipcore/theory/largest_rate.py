@@ -130,7 +130,7 @@ def largest_stable_rate(
         calibrated: Whether the first rates of layers 2..L+1 are measured, so that every first update there
             adds order 1 whatever the base rate.
         epsilon: As in `analyze`.
-        alignment: As in `analyze`, but for bounds.
+        alignment: As in `analyze`, but one alignment, not two bounds.
         block_matrices: As in `analyze`; the depth is fixed.
         normalization: As in `analyze`; not together with `calibrated`.
 
@@ -167,17 +167,21 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
         analysis: With at most 200 hidden layers, 40 with sigmoid, softplus or powers of ReLU; beyond, call
             `largest_stable_rate`.
         calibrated: As in `largest_stable_rate`.
+
+    Returns:
+        The rate, or a sentence that says why it is not given.
+
+    Raises:
+        TheoryError: No analysis.
     """
     p = check_analysis(analysis).parameterization
     if len(analysis.assumed) > 1:
-        return (
-            "the largest stable base rate is not said: alignment is given as two bounds; ask for each of them"
-        )
+        return "the largest stable base rate is not given for two bounds on alignment; ask for each of them"
     manifold = counts_often(rules(analysis.optimizer, analysis.activation, analysis.loss))
     most = MAX_SHOWN_MANIFOLD if manifold else MAX_SHOWN_LAYERS
     if p.hidden_layers > most:
         kind = f" with {analysis.activation}" if manifold else ""
-        return f"the largest stable base rate is said for at most {most} hidden layers{kind}"
+        return f"the largest stable base rate is given for at most {most} hidden layers{kind}"
     try:
         return largest_stable_rate(
             p,
@@ -191,7 +195,7 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
             normalization=analysis.normalization,
         )
     except TheoryError as error:
-        return f"the largest stable base rate is not said: {error.text}"
+        return f"the largest stable base rate is not given: {error.text}"
 
 
 def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:

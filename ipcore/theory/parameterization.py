@@ -30,6 +30,9 @@ class RatePhase:
         start: First step (number of updates done before it) at which they hold, >= 0.
         c: One exponent per layer; the rate of layer l is eta m^{-c_l}.
         d: Adam's epsilon, eps m^{-d_l}; None: epsilon is negligible (sign-like). SGD ignores it.
+
+    Raises:
+        TheoryError: `start` is no step in 0..10^12, or entries are not exact numbers; all of them are named.
     """
 
     start: int
@@ -55,6 +58,9 @@ class Biases:
         a: Multipliers, L+1 exponents; 0 where a bias is never multiplied.
         b: Initial standard deviations.
         phases: Learning rates, as in `Parameterization`.
+
+    Raises:
+        TheoryError: As `Parameterization`.
     """
 
     a: Exponents
@@ -83,6 +89,9 @@ class Reweighting:
     Attributes:
         start: First step at which it holds, >= 1 (at step 0 the initial matrices are what they are).
         k: One exponent per layer; 0 keeps the matrix, None removes it.
+
+    Raises:
+        TheoryError: `start` is no step in 1..10^12, or entries are not exact numbers; all of them are named.
     """
 
     start: int
@@ -107,7 +116,8 @@ class Parameterization(Written):
         phases: Learning rates, by start; the first starts at step 0.
         biases: Biases with their own exponents. None: no biases, or one in the first layer that shares the
             exponents of that layer (then it counts as one more input and changes no exponent).
-        mean: Exponent of the mean of w^l, m^{-mean_l}, per layer; None in it, or for the whole: centred.
+        mean: Exponent of the mean of w^l, m^{-mean_l}, per layer; an entry None: the layer is centred. None:
+            all are.
         reweightings: Later re-weightings of the initial matrices, by start.
 
     Raises:
@@ -158,15 +168,27 @@ class Parameterization(Written):
         return len(self.a) - 1
 
     def phase_at(self, step: int) -> RatePhase:
-        """The phase of the update after `step` earlier updates (step >= 0)."""
+        """The phase of the update after `step` earlier updates.
+
+        Raises:
+            TheoryError: `step` is not an integer in 0..10^12.
+        """
         return _phase_at(self.phases, step)
 
     def c_at(self, step: int) -> Exponents:
-        """Rate exponents used by the update after `step` earlier updates (step >= 0)."""
+        """Rate exponents used by the update after `step` earlier updates.
+
+        Raises:
+            TheoryError: As `phase_at`.
+        """
         return self.phase_at(step).c
 
     def k_at(self, step: int) -> tuple[Fraction | None, ...]:
-        """How the initial matrices are re-weighted in the forward pass at `step`: m^{-k_l}, None: removed."""
+        """How the initial matrices are re-weighted in the forward pass at `step`: m^{-k_l}, None: removed.
+
+        Raises:
+            TheoryError: As `phase_at`.
+        """
         check_start(step, 0, "step")
         current: tuple[Fraction | None, ...] = (Fraction(0),) * len(self.a)
         for reweighting in self.reweightings:

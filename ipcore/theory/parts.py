@@ -31,7 +31,7 @@ class LayerParts:
     Attributes:
         layer: l, 1..L; L+1 is the output f.
         step: t, updates done.
-        start: e(W_0 x_0), the size at initialization.
+        start: e(h_0), the size at initialization: W_0 x_0 and the initial bias.
         below: e(W_0 (x_t - x_0)), passed on by the initial matrix.
         update: e((W_t - W_0) x_t), the updates of the layer's own matrix.
         bias: e(b_t - b_0) of a bias with exponents of its own.
@@ -82,7 +82,8 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
         step: Updates done, >= 1.
 
     Raises:
-        TheoryError: A step below 1; re-weighted initial matrices, which do not keep W_0 x_0; residual blocks.
+        TheoryError: No analysis; a step below 1; re-weighted initial matrices, which do not keep W_0 x_0;
+            residual blocks.
 
     >>> from ipcore.theory import analyze, preset
     >>> f = parts_of(analyze(preset("mup", 2)), step=1)[-1]
@@ -109,7 +110,7 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
 
 @functools.lru_cache(maxsize=256)
 def _parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
-    """The same for all base rates of an experiment."""
+    """Cached: all base rates of an experiment ask for the same parts."""
     p = analysis.parameterization
     setting = analysis.setting
     aligned = step > 1 or setting.entrywise

@@ -110,7 +110,8 @@ def sp_adam(hidden_layers: int) -> Parameterization:
 def faithful_adam(build: Build) -> Build:
     """Rates and epsilons for Adam with the same a and b, inside the class of arXiv:2011.14522.
 
-    Yang & Littwin (arXiv:2308.01814): the largest stable rates and faithful epsilons, in closed form.
+    Faithful epsilons are those of Yang & Littwin (arXiv:2308.01814). The closed form of the largest stable
+    rates is ours; it meets their conditions for stability.
 
     r = max(0, 1 - a_{L+1} - b_{L+1}),  c_l = r + 1(l > 1) - a_l,  d_l = a_l + a_{L+1} + b_{L+1} for l <= L,
     c_{L+1} = 1 - a_{L+1},  d_{L+1} = a_{L+1}.
@@ -134,7 +135,8 @@ Adjust = Callable[[Parameterization, tuple[Fraction, Fraction, Fraction]], Param
 def per_layer(p: Parameterization, entries: tuple[Fraction, Fraction, Fraction]) -> Parameterization:
     """Rates under which the updates of every layer are as large as Adam's, without epsilon.
 
-    c_l more by the exponent of the entries: c_l = -a_l + q_l + .. has q_l = e_l + [l > 1] (docs/theory.md).
+    c_l grows by the exponent e_l of the entries, since c_l = -a_l + q_l + .. with q_l = e_l + [l > 1]
+    (docs/theory.md).
     """
     first, hidden, last = entries
     more = (first, *[hidden] * (p.hidden_layers - 1), last)
@@ -142,7 +144,7 @@ def per_layer(p: Parameterization, entries: tuple[Fraction, Fraction, Fraction])
 
 
 def one_rate(p: Parameterization, entries: tuple[Fraction, Fraction, Fraction]) -> Parameterization:
-    """As `per_layer` with the rate of hidden matrices everywhere: for exponents that are the same in all."""
+    """As `per_layer`, but every layer has what the hidden matrices have: for presets with one rate."""
     return _without_epsilon(p, (entries[1],) * len(p.a))
 
 
@@ -163,7 +165,9 @@ def _without_epsilon(p: Parameterization, more: Exponents) -> Parameterization:
 def ip_adam(hidden_layers: int) -> Parameterization:
     """Sign-like updates do not vanish with activations: c = 0 at every step; epsilon follows the gradients.
 
-    At step 0 these are m^{-(L+1)/2}, from step 1 on, when activations are of order 1, they are those of muP.
+    Gradients with respect to w^l are of order m^{-(L+1)/2} at step 0 and m^{-(L+2)/2} in hidden matrices;
+    from step 1 on, when activations are of order 1, of order m^{-1} and m^{-2}. (Ours: Hajjar et al. train by
+    gradient descent.)
     """
     naive = ip(hidden_layers)
     zeros = (_ZERO,) * (hidden_layers + 1)
@@ -194,7 +198,7 @@ def ip_bias(hidden_layers: int) -> Parameterization:
 
 
 def ip_non_centered(hidden_layers: int) -> Parameterization:
-    """Integrable with weights of mean of order 1 from the second layer on."""
+    """Integrable, with weights whose mean is of order 1 from the second layer on."""
     naive = ip(hidden_layers)
     return Parameterization(naive.a, naive.b, naive.phases, mean=(None, *[_ZERO] * hidden_layers))
 

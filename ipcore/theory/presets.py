@@ -80,9 +80,10 @@ class Preset:
 
         Args:
             hidden_layers: L >= 1.
-            optimizer: Name in `ipcore.catalogue.KNOWN_OPTIMIZERS`. Those whose updates are nearly signs of
-                the gradient have the exponents for Adam (without an epsilon no d), those with orthogonalized
-                updates rates under which updates are as large, all others those for gradient descent.
+            optimizer: Name in `ipcore.catalogue.KNOWN_OPTIMIZERS`. Optimizers whose updates are nearly signs
+                of the gradient have the exponents for Adam; without an epsilon they have no d. Those with
+                orthogonalized updates have rates under which updates are as large as Adam's. All others have
+                the exponents for gradient descent.
 
         Raises:
             TheoryError: Unknown optimizer, a depth at which it is not defined, or a preset without exponents

@@ -120,7 +120,7 @@ def published(name: str, hidden_layers: int, optimizer: str = "sgd") -> Paramete
         optimizer: "sgd" or "adam": which column of rates.
 
     Raises:
-        TheoryError: Unknown name, or a table without rates for this optimizer.
+        TheoryError: Unknown name, L outside its range, or a table without rates for this optimizer.
 
     >>> from ipcore.theory.gauge import equivalent
     >>> equivalent(published("tp5-table-3", 3, "adam"), published("tp5-table-8", 3, "adam"), "adam")
@@ -146,10 +146,15 @@ def in_gauge_of(name: str, parameterization: Parameterization, optimizer: str = 
     Args:
         name: Key of `TABLES`.
         parameterization: Any.
-        optimizer: Key of `OPTIMIZERS`.
+        optimizer: Key of `OPTIMIZERS`; its gauge.
 
     Raises:
-        TheoryError: Unknown name.
+        TheoryError: Unknown name or optimizer, or no parameterization.
+
+    >>> from ipcore.theory.presets import preset
+    >>> mup = preset("mup", 2, optimizer="adam")
+    >>> [str(c) for c in in_gauge_of("tp5-table-8", mup, "adam").c_at(0)]
+    ['0', '1', '0']
     """
     check_name(name, TABLES, "table")
     return gauge_of(parameterization, TABLES[name].a, optimizer=optimizer)

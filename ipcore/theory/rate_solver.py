@@ -83,7 +83,7 @@ def solve(p: Parameterization, setting: Rules, changes: Sequence[Fraction]) -> t
 
 
 def unit_rates(run: Propagation) -> tuple[Fraction, ...]:
-    """k_l: with rate exponent c_l the next update of W^l changes h^l by k_l - c_l, times the size of x^{l-1}.
+    """k_l: the next update of W^l, at rate m^{-c_l}, changes h^l by m^{k_l - c_l} times the size of x^{l-1}.
 
     Args:
         run: After `backward`.

@@ -8,9 +8,10 @@ arXiv:2110.15596):
     controlled_divergence  some e(f_t) > 0 alone: the derivative of the loss is bounded, hidden layers stay so
     trivial                e(f_t - f_0) < 0 at all t >= 1
     feature_learning       some hidden e(h_t - h_0) >= e(h_0)
-    kernel, operator       every hidden layer stays below (operator: Adam, with signs of gradients in it)
+    kernel, operator       every hidden layer stays below (operator: some update is a sign, or orthogonalized)
 
-Controlled divergence: Haas et al., arXiv:2505.22491; its conditions for any exponents are ours.
+Controlled divergence: Haas et al., arXiv:2505.22491; its conditions for any exponents are ours. A change does
+not count the part that re-weighting the initial matrices takes away.
 
 Where alignment is in doubt there are two sets of sizes, an upper and a lower bound; if their regimes differ,
 the regime is "measure".

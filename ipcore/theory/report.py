@@ -78,7 +78,7 @@ def _stable_rates(found: StableRates) -> list[str]:
         first = point.parameterization.phases[0]
         lines.append(f"  {'  '.join(folded(point.changes))}: c = {'  '.join(folded(first.c))}")
     if not found.all_points:
-        lines.append(f"  ... the first {len(found.points)}; every layer has a choice of two, and all between")
+        lines.append(f"  ... and more than these {len(found.points)}, and those with changes between")
     elif len(found.points) > 1:
         lines.append("  and those with changes between")
     return lines

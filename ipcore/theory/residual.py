@@ -11,9 +11,10 @@ A sum has the larger of two sizes. With V_j the factor by which matrix j multipl
     e(h^{l+k}) = e(h^l) + max(0, B),   and backward alike
     e(grad W^j) = S - max(0, B) + B - V_j,   S = V_1 + V_n + the sum of max(0, B) over blocks + e(df)
 
-so the start is stable only if B <= 0 in every block [ours: the gradient is what enters the block, times the
-other matrices of its branch, times what leaves it]. `ipcore.theory.calculus` applies the sum itself, layer
-by layer, so updates and other activations are covered too; the tests hold it to these formulas.
+[ours]: the gradient is the product of what enters the block, the other matrices of its branch, and the
+derivative by what leaves it. So the start is stable only if B <= 0 in every block. `ipcore.theory.calculus`
+applies the sum itself, layer by layer, so updates and other activations are covered too; the tests hold it
+to these formulas.
 
 **Depth.** With N blocks and beta = N^{-alpha}, at fixed width (published: Depth-muP, alpha = 1/2,
 arXiv:2310.02244; CompleteP, alpha = 1, arXiv:2505.01618):
@@ -142,7 +143,7 @@ def depth_exponents(
         normalization: Normalization of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
 
     Raises:
-        TheoryError: Unknown optimizer or normalization, a negative alpha.
+        TheoryError: Unknown optimizer or normalization, or an alpha that is negative or not exact.
 
     >>> found = depth_exponents("1/2", "adam")
     >>> str(found.rate), str(found.in_block), found.published

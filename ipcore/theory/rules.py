@@ -88,7 +88,7 @@ class Rules:
         return update_entry(self.optimizer, layer, hidden_layers)
 
     def bias_entry(self, layer: int, hidden_layers: int) -> Fraction:
-        """The same for a bias: a matrix with one input, of which the outputs grow in hidden layers."""
+        """The same for a bias, a matrix with one input: as for W^1 in hidden layers, 0 at the output."""
         return update_entry(self.optimizer, 0, hidden_layers) if layer < hidden_layers else Fraction(0)
 
     @property

@@ -9,7 +9,7 @@ from ipcore.theory.maxplus import Size, largest
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """A forward pass. Each tuple has L+1 entries: h^1..h^L and, last, the output f.
+    """A forward pass. Each tuple has L+1 entries: h^1..h^L and, last, the output f. None: exactly zero.
 
     Attributes:
         step: Updates done before it.

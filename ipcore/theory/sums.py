@@ -67,7 +67,11 @@ class Power:
         return math.exp(log) if log < _LARGEST_LOG else math.inf
 
     def log_at(self, width: float) -> float:
-        """The logarithm of the size at another width; -inf for size 0."""
+        """The natural logarithm of the size at another width > 0; -inf for size 0.
+
+        Raises:
+            TheoryError: No such width.
+        """
         ratio = math.log(number(width, "width", positive=True)) - math.log(self.width)
         return math.log(self.size) + ratio * float(self.exponent) if self.size else -math.inf
 

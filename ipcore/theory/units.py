@@ -76,7 +76,7 @@ class Multiples:
         """Multiples of 1/D.
 
         Raises:
-            ArithmeticError: One of them is none.
+            ArithmeticError: An exponent that is not a multiple of 1/D.
         """
         return [None if e is None else self._count(e) for e in row]
 

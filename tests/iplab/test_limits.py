@@ -151,7 +151,7 @@ def test_of_mup_a_far_wider_network_stands_for_the_limit(service, client):
     report = experiment.refresh().check()
     (check,) = (check for check in report.checks if check.kind == "LIMIT")
     assert (check.subject.parameterization, check.step, check.widths) == ("mup", 4, (8, 16, 32))
-    assert "from those of width 512, which stands for infinite width" in check.sentence
+    assert "from those of width 512, used in place of infinite width" in check.sentence
     assert any(note.startswith("sp, ") and "distance to the limit: " in note for note in report.notes)
 
 
@@ -164,7 +164,7 @@ def test_of_two_widths_there_are_distances_but_no_figure(service, client):
     report = experiment.refresh().check()
     (said,) = report.measurements
     assert said.startswith("mup, ")
-    assert "at width 16 from those of width 256, which stands for infinite width" in said
+    assert "at width 16 from those of width 256, used in place of infinite width" in said
     assert not any("distance to the limit" in note for note in report.notes), "said once"
     with pytest.raises(PictureError, match="'limit' to draw: that needs inf, or a width"):
         experiment.plot("limit")

@@ -75,7 +75,7 @@ def test_wider_networks_stand_for_a_limit_that_is_not_computed(service, client):
     with driven(service):
         study = asked.wait(timeout=300)
     assert study.verdict is StudyVerdict.NO_PREDICTION, study.sentence
-    assert "from those of networks of width 512, which stand for infinite width" in study.sentence
+    assert "from those of networks of width 512, used in place of infinite width" in study.sentence
     specs = {experiment.spec.grid.widths[0]: experiment.spec for experiment in study.trained()}
     assert {width: one.deferred_weights for width, one in specs.items()} == {
         8: "",

@@ -132,7 +132,7 @@ def _of_outputs(
     own = max(limit.error for limit in limits.values())
     own_error = f"the particles' own error of f is {_percent(own)}" if own else ""
     if reference != INFINITE_WIDTH:
-        whose = f"those of width {reference:,}, which stands for infinite width"
+        whose = f"those of width {reference:,}, used in place of infinite width"
         own_error = f"its own distance from that, {_percent(own)} by a variance of order 1/m, is taken out"
     words = "the outputs on the test set are", whose, own_error
     return _distances(case, step, networks, limits, words)

@@ -1,4 +1,4 @@
-"""Phase boundary: at which value of one exponent a term stops to count in the change of a size."""
+"""Phase boundary: at which value of one exponent a term stops counting in the change of a size."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _observed(question: PhaseBoundary) -> tuple[int, int]:
 def theory_kinks(
     subject: Subject, setting: Setting, name: str, layer: int, observed: tuple[int, int]
 ) -> Mapping[Fraction, int] | str:
-    """Shifts of an exponent at which the predicted change stops to move, and the side on which it moves."""
+    """Shifts of an exponent at which the predicted change stops moving, and the side on which it moves."""
     sizes: list[tuple[Fraction, Fraction | None]] = []
     for i in range(-_REACH, _REACH + 1):
         by = i * _GRID

@@ -72,7 +72,7 @@ class Measure(Protocol):
 
 
 def finite(values: Values, widths: Sequence[int], counts: Sequence[int]) -> list[Floats] | str:
-    """The values of each width without gaps; a sentence if a width has none, or a size of exactly 0."""
+    """The values of each width without gaps; a sentence where fewer than two are left, or a size is 0."""
     found = []
     for width, count in zip(widths, counts, strict=True):
         sample = values(width, count)

@@ -16,7 +16,7 @@ from ipcore.studies.measures.judged import Floats, Judged, Values, finite
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean at one width: below a bound (U < below), or within tau (no prediction).
+    """A mean at one width: against a bound (agrees: U < below; disagrees: L > below), or measured to +- tau.
 
     Attributes:
         values: The number itself.

@@ -189,8 +189,9 @@ class Distance:
         gap = abs(found.value - eps)
         why = f"{percent(share)} of its square is bias, the rest variance over seeds"
         if self.outputs.times_wider:
-            own = line.found[-1].own
-            why += f"; what those are off themselves, {percent(own)} by a variance of order 1/m, is taken out"
+            own = percent(line.found[-1].own)
+            why += f"; those networks' own distance from the limit, {own} by a variance of order 1/m, is "
+            why += "taken out"
         return Judged(verdict, interval, found, gap, gap, self.unit, why, enough=_exp(high))
 
 

@@ -28,8 +28,9 @@ class Slope:
     """The exponent of a size against a prediction p_low .. p_high, within tau.
 
     agrees: p_low - tau < L, U < p_high + tau, and the interval of the exponent without the next order meets
-    the band. disagrees: L > p_high + tau + B, or L and the lower bound of the exponent without the next order
-    > p_high + tau; mirrored below.
+    p_low - tau .. p_high + tau. disagrees: L > p_high + tau + B, or L and the lower bound of the exponent
+    without the next order > p_high + tau; mirrored below. A slope that moves toward the prediction by more
+    than terms of the next order can bend it stays undecided. (B: `ipcore.analysis.welch.finite_width_bias`.)
 
     Attributes:
         values: Natural logs of the size.

@@ -35,7 +35,7 @@ def point(x: Fraction, y: Fraction) -> Point:
 
 
 def coordinates(at: Point) -> tuple[Fraction, Fraction]:
-    """X and y of a point."""
+    """The coordinates (x, y) of a point."""
     return Fraction(at[0], at[2]), Fraction(at[1], at[2])
 
 

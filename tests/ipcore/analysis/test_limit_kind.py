@@ -206,7 +206,7 @@ def test_a_network_sixteen_times_wider_stands_for_infinite_width_and_its_varianc
     assert [point.width for point in check.points] == [*WIDTHS]
     assert [point.value for point in check.points] == pytest.approx([2 * m**-0.5 for m in WIDTHS], rel=0.04)
     assert check.points[-1].value < 0.98 * (4 / 1024 + 4 / far) ** 0.5
-    assert "from those of width 16,384, which stands for infinite width" in check.sentence
+    assert "from those of width 16,384, used in place of infinite width" in check.sentence
     assert re.search(r"its own distance from that, 1\.[56] %", check.sentence)  # 2 / 128
     near = replace(trained(), widths=(*WIDTHS, 8192))
     assert not make_report(near, Measured({HPZ: runs}, {}, (), outputs={HPZ: {10: outputs}})).checks

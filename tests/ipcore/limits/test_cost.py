@@ -63,7 +63,7 @@ def test_weights_are_deferred_from_fewer_neurons_on_where_drawing_takes_the_time
 
 
 def test_work_of_particles_is_the_sum_over_updates():
-    """4 (L-1) N (T B)^2 multiply-adds, and less once matrices are formed."""
+    """4 (L-1) N (T B)^2 operations, and less once matrices are formed."""
     info = ipcore.load_dataset("digits").info
     config, run = case("hpz", 3, 10_000, 50)
     factored = 4 * 2 * 10_000 * (50 * 32) ** 2 * 2

@@ -375,7 +375,7 @@ def test_of_mup_networks_sixteen_times_wider_stand_for_infinite_width(eps, expec
     mup = subject("mup", 3)
     question = InfiniteWidth(subjects=(mup,), budget=PLENTY, tolerance=eps, without_limit=(str(mup),))
     first = plan(question, Results())
-    assert first.why.endswith("at widths 64..1024, and at width 16,384, which stands for infinite width")
+    assert first.why.endswith("at widths 64..1024, and at width 16,384, used in place of infinite width")
     assert {(r.width, r.deferred) for r in first.requests if r.width > 1024} == {(16_384, True)}
     assert not any(r.deferred for r in first.requests if r.width <= 1024)
     ended = study(question, beside_wider(3.0))
@@ -386,9 +386,9 @@ def test_of_mup_networks_sixteen_times_wider_stand_for_infinite_width(eps, expec
     assert distance.interval.value == pytest.approx(3 / 32, rel=0.02)
     assert needed.interval.low < expected < needed.interval.high
     assert (
-        "from those of networks of width 16,384, which stand for infinite width; " in ended.decision.sentence
+        "from those of networks of width 16,384, used in place of infinite width; " in ended.decision.sentence
     )
-    own = re.search(r"what those are off themselves, ([\d.]+) % by a variance", ended.decision.sentence)
+    own = re.search(r"own distance from the limit, ([\d.]+) % by a variance", ended.decision.sentence)
     assert float(own[1]) == pytest.approx(100 * 3 / 128, rel=0.1)
     assert {run.seed for run in ended.runs} == {run.seed for run in ended.runs if run.width == 16_384}
 
@@ -410,7 +410,7 @@ def test_what_stands_for_infinite_width_moves_with_the_widths():
     assert widest > 16
     assert deferred <= {256, 512, 1024, 2048}
     assert 16 * widest in deferred
-    assert f"networks of width {16 * widest:,}, which stand for" in ended.decision.sentence
+    assert f"networks of width {16 * widest:,}, used in place of" in ended.decision.sentence
 
 
 def test_what_references_cost_is_counted_before_any_has_ended():

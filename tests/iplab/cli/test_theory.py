@@ -116,7 +116,7 @@ def test_how_the_largest_stable_base_rate_moves_is_said():
     assert tanh["largest_rate"] is None
     assert any("calibrated rates with tanh" in note for note in tanh["notes"])
     deep = theory_says("analyze", "--preset", "mup", "--hidden-layers", "201")
-    assert "said for at most 200 hidden layers" in deep.replace("\n", " ")
+    assert "given for at most 200 hidden layers" in deep.replace("\n", " ")
 
 
 def test_stable_rates_are_shown_on_request():
