@@ -135,9 +135,10 @@ def largest_stable_rate(
         normalization: As in `analyze`; not together with `calibrated`.
 
     Raises:
-        TheoryError: No parameterization, unknown names, too many layers, what `analyze` does not cover, or
-            calibrated rates where the first update is not aligned with its input, biases have exponents of
-            their own, alignment is given, there are residual blocks or preactivations are normalized.
+        TheoryError: No parameterization, unknown names, too many layers, what `analyze` does not cover, two
+            bounds on alignment, or calibrated rates where the first update is not aligned with its input,
+            biases have exponents of their own, alignment is given, there are residual blocks or
+            preactivations are normalized.
 
     >>> from ipcore.theory.presets import preset
     >>> found = largest_stable_rate(preset("sp", 3))
@@ -147,7 +148,9 @@ def largest_stable_rate(
     if not isinstance(parameterization, Parameterization):
         raise TheoryError(f"must be a Parameterization, not {shown(parameterization)}", "parameterization")
     p, found = parameterization, rules(optimizer, activation, loss)
-    setting, *_ = checked_setting(p, found, optimizer, epsilon, alignment, block_matrices, normalization)
+    setting, assumed = checked_setting(p, found, optimizer, epsilon, alignment, block_matrices, normalization)
+    if len(assumed) > 1:
+        raise TheoryError("must be one of them, not two bounds; ask for each of the bounds", "alignment")
     _check(p, setting, calibrated)
     if calibrated:
         p = calibrated_rates(p, setting)

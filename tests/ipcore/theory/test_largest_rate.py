@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ipcore.theory import Parameterization, RatePhase, Regime, TheoryError, analyze, custom, preset
+from ipcore.theory import Alignment, Parameterization, RatePhase, Regime, TheoryError, analyze, custom, preset
 from ipcore.theory.growth import Network, growth, iterated
 from ipcore.theory.largest_rate import largest_stable_rate
 from ipcore.theory.rules import rules
@@ -19,6 +19,7 @@ from tests.ipcore.theory.brute_force import brute_force, stable
 from tests.ipcore.theory.test_stable_rates import eighths, starts
 
 EIGHTH = Fraction(1, 8)
+FULL = Alignment.of(3)
 GROWS = {Regime.UNSTABLE, Regime.CONTROLLED_DIVERGENCE}
 
 
@@ -251,6 +252,7 @@ def faster_biases(p: Parameterization, delta: Fraction):  # type: ignore[no-unty
         ({"calibrated": "yes"}, "calibrated", "must be True or False"),
         ({"calibrated": True, "activation": "tanh"}, "calibrated", "not aligned"),
         ({"calibrated": True, "parameterization": preset("ip-bias", 3)}, "calibrated", "biases of their own"),
+        ({"alignment": [FULL, FULL]}, "alignment", "ask for each of the bounds"),
         ({"parameterization": preset("mup", 1001)}, "hidden_layers", "at most 1000 hidden layers, not 1001"),
         ({"parameterization": preset("hp", 101)}, "hidden_layers", "at most 100 hidden layers with biases"),
         (
