@@ -19,7 +19,7 @@ from tests.ipcore.theory.brute_force import brute_force, stable
 from tests.ipcore.theory.test_stable_rates import eighths, starts
 
 EIGHTH = Fraction(1, 8)
-FULL = Alignment.of(3)
+BOUNDS = [Alignment.of(3, forward="1/2"), Alignment.of(3)]
 GROWS = {Regime.UNSTABLE, Regime.CONTROLLED_DIVERGENCE}
 
 
@@ -252,7 +252,7 @@ def faster_biases(p: Parameterization, delta: Fraction):  # type: ignore[no-unty
         ({"calibrated": "yes"}, "calibrated", "must be True or False"),
         ({"calibrated": True, "activation": "tanh"}, "calibrated", "not aligned"),
         ({"calibrated": True, "parameterization": preset("ip-bias", 3)}, "calibrated", "biases of their own"),
-        ({"alignment": [FULL, FULL]}, "alignment", "ask for each of the bounds"),
+        ({"alignment": BOUNDS}, "alignment", "ask for each of the bounds"),
         ({"parameterization": preset("mup", 1001)}, "hidden_layers", "at most 1000 hidden layers, not 1001"),
         ({"parameterization": preset("hp", 101)}, "hidden_layers", "at most 100 hidden layers with biases"),
         (
