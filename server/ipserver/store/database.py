@@ -60,15 +60,15 @@ class Transaction:
     def now(self) -> float:
         """The store's time in seconds since 1970-01-01 UTC, the same throughout the transaction.
 
+        To the microsecond, as times are shown: who filters by a time that was shown means that very time.
         Read it after locks are taken; a time read before waiting for a lock would shorten leases.
         """
         if self._now is None:
             if self._clock is not None:
-                self._now = self._clock()
+                now = self._clock()
             else:
-                self._now = float(
-                    self.connection.exec_driver_sql(_NOW[self.connection.dialect.name]).scalar_one()
-                )
+                now = self.connection.exec_driver_sql(_NOW[self.connection.dialect.name]).scalar_one()
+            self._now = round(float(now), 6)
         return self._now
 
     def insert_many(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -342,6 +342,8 @@ async def test_experiments_are_filtered_by_their_times(api):
 
     found = (await listed(f"create_time < {later} AND create_time > 2020-01-01")).experiments
     assert [one.name for one in found] == ["experiments/a"]
+    found = (await listed(f"create_time >= {later} AND create_time <= {later}")).experiments
+    assert [one.name for one in found] == ["experiments/b"], "the time that was shown is the very time"
     none = await listed("create_time < 2020-01-01")
     assert none.unmatched.startswith("no experiment has create_time < 2020-01-01T00:00:00Z; there are 20")
     assert (await listed("end_time > 2020-01-01")).unmatched == (

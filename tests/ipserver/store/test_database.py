@@ -63,6 +63,14 @@ def test_a_file_that_is_no_database_is_an_outage(tmp_path: Path) -> None:
         store.idle()
 
 
+def test_times_are_those_that_are_shown(store: Store) -> None:
+    """To the microsecond; SQLite's clock alone gives numbers beside it, such as 7.122999907 for 7.123."""
+    with store.database.engine.connect() as connection:
+        assert Transaction(connection, lambda: 7.1229999065).now() == 7.123
+        now = Transaction(connection, None).now()
+    assert now == round(now, 6)
+
+
 def test_what_is_no_json_is_refused_on_every_database(store: Store) -> None:
     """PostgreSQL knows no Infinity: what SQLite took would end a dispatcher elsewhere."""
     for number in (math.inf, math.nan):
