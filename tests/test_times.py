@@ -18,6 +18,17 @@ def test_phases_of_a_test_add_up():
     assert round(watch.times["t"], 6) == 0.3
 
 
+def test_tests_of_files_that_are_gone_are_forgotten(tmp_path, monkeypatch):
+    (tmp_path / "here.py").touch()
+    monkeypatch.setattr(times, "ROOT", tmp_path)
+    monkeypatch.setattr(times, "FILE", tmp_path / "times.txt")
+    times.FILE.write_text(times.written({"gone.py::a": 1, "here.py::not run": 2, "here.py::run": 3}))
+    watch = times.Stopwatch()
+    watch.times = {"here.py::run": 4.0}
+    watch.pytest_sessionfinish()
+    assert times.known(times.FILE) == {"here.py::not run": 2.0, "here.py::run": 4.0}
+
+
 def test_the_file_names_only_tests_of_files_that_exist():
-    files = {nodeid.partition("::")[0] for nodeid in times.known()}
-    assert [file for file in sorted(files) if not (times.FILE.parents[1] / file).is_file()] == []
+    files = {times.file_of(nodeid) for nodeid in times.known()}
+    assert [file for file in sorted(files) if not (times.ROOT / file).is_file()] == []

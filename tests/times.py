@@ -10,15 +10,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+ROOT: Final = Path(__file__).parents[1]
 FILE: Final = Path(__file__).with_name("times.txt")
 # Seconds of a short test, which is not in the file.
 SHORT: Final = 0.25
 
 
-def known(file: Path = FILE) -> dict[str, float]:
+def known(file: Path | None = None) -> dict[str, float]:
     """Seconds of tests that are not short, by id."""
+    file = file or FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return {nodeid: float(seconds) for seconds, _, nodeid in (line.partition("\t") for line in lines)}
+
+
+def file_of(nodeid: str) -> str:
+    """The file of a test, from the project's root."""
+    return nodeid.partition("::")[0]
 
 
 def written(times: Mapping[str, float]) -> str:
@@ -37,5 +44,6 @@ class Stopwatch:
         self.times[report.nodeid] = self.times.get(report.nodeid, 0.0) + report.duration
 
     def pytest_sessionfinish(self) -> None:
-        """Called by pytest at the end. What did not run keeps the time that it had."""
-        FILE.write_text(written({**known(), **self.times}), encoding="utf-8")
+        """Called by pytest at the end. What did not run keeps the time that it had, if its file is there."""
+        there = {nodeid: seconds for nodeid, seconds in known().items() if (ROOT / file_of(nodeid)).exists()}
+        FILE.write_text(written(there | self.times), encoding="utf-8")
