@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from ipcore.theory.errors import Findings, TheoryError, shown
-from ipcore.theory.exponents import exact, read_row, sequence
+from ipcore.theory.exponents import each, exact, read_row, sequence
 
 MAX_HIDDEN_LAYERS: Final = 10_000
 MAX_STEP: Final = 10**12  # at which a phase may start
@@ -78,17 +78,11 @@ def exact_row(row: Any, field: str, *, optional: bool = False) -> tuple[Any, ...
     Raises:
         TheoryError: No list, or entries that are not exact; all of them are named.
     """
-    entries = sequence(row, field)
-    try:
-        return tuple([None if optional and entry is None else exact(entry) for entry in entries])
-    except TheoryError:  # rarely: then all that are refused are named
-        findings = Findings()
-        for i, entry in enumerate(entries):
-            with findings.noted():
-                if entry is not None or not optional:
-                    exact(entry, f"{field}[{i}]")
-        findings.check()
-        raise
+    return each(row, _exact_or_none if optional else exact, field)
+
+
+def _exact_or_none(entry: Any, field: str) -> Fraction | None:
+    return None if entry is None else exact(entry, field)
 
 
 def values_of(entries: Any, kind: type, field: str) -> tuple[Any, ...]:

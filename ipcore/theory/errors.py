@@ -78,7 +78,7 @@ class Findings:
         return self
 
     def __enter__(self) -> None:
-        """Nothing: `with findings` may be used within itself."""
+        """Begin a block, which may lie in another one."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         """Keep the error; anything else is raised."""

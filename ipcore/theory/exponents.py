@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from ipcore.theory.errors import Findings, TheoryError, shown
 
+Value = TypeVar("Value")
 _EXPONENT = re.compile(r"[+-]?(\d{1,9}(/\d{1,9})?|\d{1,9}\.\d{1,9})", re.ASCII)
 MAX_DIGITS = 30
 _TOO_LONG = 10**MAX_DIGITS
@@ -147,14 +148,23 @@ def read_row(entries: Sequence[str | Fraction | int], field: str) -> tuple[Fract
     >>> read_row(["0", 1, "1/2"], "a")
     (Fraction(0, 1), Fraction(1, 1), Fraction(1, 2))
     """
+    return each(entries, as_exponent, field)
+
+
+def each(entries: object, read: Callable[[Any, str], Value], field: str) -> tuple[Value, ...]:
+    """What `read(entry, name)` gives for each entry of a list.
+
+    Raises:
+        TheoryError: Not a list, or entries that `read` refuses; all are named, "a[1]".
+    """
     found = sequence(entries, field)
     try:
-        return tuple([as_exponent(entry) for entry in found])
-    except TheoryError:  # rarely: then all that are refused are named
+        return tuple([read(entry, field) for entry in found])  # without names, which take time
+    except TheoryError:
         findings = Findings()
         for i, entry in enumerate(found):
             with findings.noted():
-                as_exponent(entry, f"{field}[{i}]")
+                read(entry, f"{field}[{i}]")
         findings.check()
         raise
 

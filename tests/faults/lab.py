@@ -24,7 +24,7 @@ RELAY = Path(__file__).parent.parent / "cluster" / "relay.py"
 # Short, so that tests do not wait for the end of a dead process's lease, for a checkpoint, ...
 TIMES = {
     "LEASE_SECONDS": "3",
-    "SLICE_SECONDS": "0.0001",  # a slice is one update, so that no machine ends before a fault happens
+    "SLICE_SECONDS": "0.0001",  # a slice is one update, so that no pack ends before its fault
     "CHECKPOINT_SECONDS": "0.05",
     "SWEEP_SECONDS": "1",
     "WAIT_SECONDS": "120",

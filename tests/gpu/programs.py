@@ -28,7 +28,7 @@ def run(module: str, words: Sequence[str], timeout: float) -> int | None:
 
 
 def _main(module: str, words: Sequence[str]) -> None:
-    # Programs collect garbage after every pack; a million objects of torch are none.
+    # Programs collect garbage after every pack; torch's million objects need no look.
     gc.freeze()
     sys.argv[1:] = words
     runpy.run_module(module, run_name="__main__", alter_sys=True)

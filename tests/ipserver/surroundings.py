@@ -27,7 +27,7 @@ NAMELESS = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
 
 # New files would be closed to their own user, and open files are few.
 ODD_SHELL = ["sh", "-c", 'umask 0777 && ulimit -Sn 256 && exec "$0" "$@"']
-# What other programs leave: proxies, jobs of MPI and Slurm, certificates, threads, telemetry, destinations.
+# Other values of the same kinds, and more: certificates, numbers of threads, ports, levels of logs.
 FOREIGN = {
     **dict.fromkeys(("http_proxy", "HTTPS_PROXY", "ALL_PROXY", "grpc_proxy"), "http://127.0.0.1:9"),
     **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "XDG_CACHE_HOME", "PYTHONPATH"), "/nonexistent"),
