@@ -234,9 +234,9 @@ class Lab:
         """
         wait_for((self.failpoints / f"{point}.reached").exists, seconds, lambda: f"{point} is not reached")
 
-    def release(self) -> None:
-        """Disarm all points and let all processes continue."""
-        for path in self.failpoints.iterdir():
+    def release(self, point: str = "") -> None:
+        """Disarm a point, or all, and let all processes continue that wait there."""
+        for path in self.failpoints.glob(f"{point}*"):
             path.unlink(missing_ok=True)
 
     # Actions of users.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import time
@@ -212,7 +213,7 @@ def play(scene: Scene, *events: tuple[str, str], downtime: float = 0.0) -> None:
 
     Args:
         scene: The lab.
-        events: Faults with their phases, in order.
+        events: Faults with their phases, in order. No two in a row are at the same point.
         downtime: Duration of each fault in seconds.
     """
     lab = scene.lab
@@ -225,10 +226,8 @@ def play(scene: Scene, *events: tuple[str, str], downtime: float = 0.0) -> None:
     lab.arm(*_point(*first))
     extends = any(FAULTS[name].extends for name, _ in events)
     with submitting(lab, experiment, LATER if extends else {}):
-        for number, (name, phase) in enumerate(events):
-            if number:
-                lab.arm(*_point(name, phase))
-            suffer(scene, name, phase, downtime)
+        for (name, phase), then in itertools.zip_longest(events, others):
+            suffer(scene, name, phase, downtime, then)
     verify(scene, experiment)
     checks.check_attempts(lab.store, experiment, len(events))
 
@@ -250,17 +249,23 @@ def interrupt(scene: Scene, name: str, phase: str, thing: str) -> None:
     checks.check_nothing_left(lab)
 
 
-def suffer(scene: Scene, name: str, phase: str, downtime: float) -> None:
-    """Wait until an armed fault happens, carry it out, and repair it."""
+def suffer(scene: Scene, name: str, phase: str, downtime: float, then: tuple[str, str] | None = None) -> None:
+    """Wait until an armed fault happens, carry it out, and repair it.
+
+    The fault that comes `then` is armed before the repair: what is left of an experiment may take no longer.
+    """
     lab, fault = scene.lab, FAULTS[name]
-    lab.await_reached(f"{fault.point}.{phase}")
+    point = f"{fault.point}.{phase}"
+    lab.await_reached(point)
     fault.begin(scene)
+    if then is not None:
+        lab.arm(*_point(*then))
     if not fault.action.startswith("full"):
-        lab.release()
+        lab.release(point)
     fault.follow(scene)
     time.sleep(downtime)
     fault.end(scene)
-    lab.release()
+    lab.release(point)
     for part in fault.ends:
         lab.await_end(part, 120)
     revived = lab.revive()

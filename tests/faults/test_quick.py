@@ -25,7 +25,7 @@ def test_every_part_may_be_killed_in_turn(scene: Scene) -> None:
         ("trainer killed", "during"),
         ("trainer killed at a checkpoint", "during"),
         ("dispatcher killed", "after"),
-        ("forwarder killed", "before"),
+        ("forwarder killed at its first marks", "before"),
     )
     play(scene, ("API killed while it deletes", "after"))
 
