@@ -13,6 +13,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests import scratch
 from tests.parallel import in_order, together, workers
 from tests.times import Stopwatch, known
 
@@ -41,6 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--quick", action="store_true", help="leave out tests of Ray and tests that are not short"
     )
     group.addoption("--write-times", action="store_true", help="measure the tests, and write tests/times.txt")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if (folder := scratch.folder()) is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))  # pytest's own variable for `tmp_path`
 
 
 @pytest.hookimpl(tryfirst=True)

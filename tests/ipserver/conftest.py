@@ -1,5 +1,6 @@
 """Fixtures of all tests of the server."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,9 +28,12 @@ def schemas() -> Iterator[Iterator[str]]:
 
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database with its schema, made once, since that takes a second; tests copy it."""
-    from mlflow.tracking import MlflowClient
+    """MLflow's database with its schema, made once for all workers; tests copy it."""
+    from ipserver.forward import first
+    from ipserver.forward.mlflow_sink import make_store
 
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    ours = tmp_path_factory.getbasetemp()
+    path = (ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / "empty-mlflow" / "mlflow.db"
+    with first.taking_turns(f"sqlite:///{path}"):
+        first.make(path, lambda uri: make_store(uri, path.parent), ours=True)
     return path

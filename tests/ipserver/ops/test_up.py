@@ -300,8 +300,8 @@ def test_a_home_backed_up_while_it_works_goes_on_elsewhere(service, experiment, 
 
 @pytest.fixture(scope="module")
 def unfinished(service):
-    """An experiment that trains longer than all that happens to it in the tests below, on any machine."""
-    grid = SPEC["spec"]["grid"] | {"widths": [64]}
+    """A run that trains longer than all that happens to it in the tests below, on any machine."""
+    grid = SPEC["spec"]["grid"] | {"parameterizations": [{"preset": "mup"}], "widths": [64], "seeds": [0]}
     long = {"spec": SPEC["spec"] | {"steps": 200_000, "evaluation_interval": 100_000, "grid": grid}}
     with iplab.connect(service["address"]) as client:
         client.create(long, experiment_id="unfinished")

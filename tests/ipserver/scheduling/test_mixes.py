@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import collections
 import random
-import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -41,15 +38,6 @@ CLUSTERS = {
 ONE_RUN = {"parameterizations": [{"preset": "mup"}], "seeds": [0]}
 
 
-@pytest.fixture
-def home():
-    """A store in memory if there is such a folder, since the disk does not matter here."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="mixes-", dir=memory if memory.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder)
-
-
 def leased(board, known):
     """Experiments with a new lease, with their nodes; updates `known`."""
     claims = {claim.lease: claim for claim in board.claims}
@@ -62,9 +50,9 @@ def leased(board, known):
 @pytest.mark.parametrize("kind", CLUSTERS)
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("seed", range(1))
-def test_what_fits_starts_and_the_most_urgent_first(home, kind, count, seed):
+def test_what_fits_starts_and_the_most_urgent_first(tmp_path, kind, count, seed):
     draw = random.Random(f"{kind} {count} {seed}")
-    settings, store, clock = clocked(home, lease_seconds=5, max_attempts=1, max_attempts_lease_lost=1000)
+    settings, store, clock = clocked(tmp_path, lease_seconds=5, max_attempts=1, max_attempts_lease_lost=1000)
     nodes, sizes = CLUSTERS[kind]
     cluster, monotonic = FakeCluster(nodes), Clock()
     # The last of several dispatchers is killed meanwhile, and another one replaces it.

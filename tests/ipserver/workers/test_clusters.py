@@ -102,6 +102,7 @@ def cluster(folder):
         f"--temp-dir={folder}",
         f"--autoscaling-config={folder / 'autoscaler.json'}",
         "--include-dashboard=false",
+        f"--ray-client-server-port={free_port()}",  # instead of a fixed one
         "--object-store-memory=100000000",
         "--disable-usage-stats",
     ]
