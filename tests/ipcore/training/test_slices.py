@@ -67,7 +67,7 @@ def test_a_slice_names_the_runs_that_diverged_in_it_and_drops_their_later_points
 def test_a_trainer_whose_runs_are_all_masked_has_finished(tiny):
     trainer = Counting(CONFIG, tiny)
     trainer.advance(max_steps=4)
-    with pytest.raises(IndexError, match="the pack has positions 0..1, not 2"):
+    with pytest.raises(IndexError, match=r"the pack has positions 0\.\.1, not 2"):
         trainer.stop([0, 2])
     assert not trainer.finished
     trainer.stop([0])
