@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1 import study_service_pb2, study_service_pb2_grpc
 from ipserver.api import access
+from ipserver.api.gate import MOST_BYTES
 from ipserver.api.server import SERVICES
 from ipserver.store import open_store
 from ipserver.store.records.accounts import Role
@@ -165,6 +166,47 @@ async def test_guesses_count_as_requests(running):
             call = api.experiments.GetExperiment(pb.GetExperimentRequest(name=name), metadata=eve)
             codes.append((await api.fails(call)).code)
     assert codes == [NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.RESOURCE_EXHAUSTED]
+
+
+@pytest.fixture
+async def slow(running):
+    """A service on which eve may send one request, and the headers of eve and bob, of the same project."""
+    async with running(auth=True) as api:
+        accounts = api.store.accounts
+        for user in ("eve", "bob"):
+            accounts.grant("default", user, Role.READER)
+        accounts.set_quota("default", "eve", "requests_per_second", 1e-6)
+        api.eve, api.bob = (headers(accounts.create_token(user, 3600)) for user in ("eve", "bob"))
+        yield api
+
+
+BAD_REQUESTS = {
+    "malformed": b"\xff",
+    "too long": b"\x0a" * (MOST_BYTES + 1),
+    "unknown field": b"\xf8\x3e\x07",
+    "NUL": pb.GetExperimentRequest(name="\0").SerializeToString(),
+}
+
+
+@pytest.mark.parametrize("data", BAD_REQUESTS.values(), ids=BAD_REQUESTS)
+async def test_requests_that_the_gate_refuses_count_as_requests(slow, data):
+    get = slow.channel.unary_unary("/iplab.v1.ExperimentService/GetExperiment")
+    query = slow.channel.unary_stream("/iplab.v1.RunService/QueryMetrics")
+    codes = [(await slow.fails(method(data, metadata=slow.eve))).code for method in (get, get, query)]
+    assert codes == [
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ]
+    assert (await slow.fails(get(data, metadata=slow.bob))).code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_messages_of_reflection_count_as_requests(slow):
+    stub = reflection_pb2_grpc.ServerReflectionStub(slow.channel)
+    asked = reflection_pb2.ServerReflectionRequest(list_services="")
+    answers = stub.ServerReflectionInfo(iter([asked, asked]), metadata=slow.eve)
+    assert (await answers.read()).list_services_response.service
+    assert (await slow.fails(answers.read())).code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_listings_hints_and_request_ids_show_nothing_foreign(lab):
