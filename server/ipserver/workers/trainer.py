@@ -26,7 +26,8 @@ from ipcore.planning.machine import MachineProfile
 from ipcore.training import profiling
 from ipcore.training.checkpoint import Snapshot
 from ipcore.training.recording import weights_due
-from ipcore.training.trainer import Slice, Trainer
+from ipcore.training.slices import Slice
+from ipcore.training.trainer import Trainer
 from ipserver import failpoints
 from ipserver.artifacts import Stored, open_artifacts
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
