@@ -6,7 +6,7 @@ from functools import reduce
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pool, message_factory
+from google.protobuf import descriptor_pool, json_format, message_factory
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -207,6 +207,25 @@ async def test_messages_of_reflection_count_as_requests(slow):
     answers = stub.ServerReflectionInfo(iter([asked, asked]), metadata=slow.eve)
     assert (await answers.read()).list_services_response.service
     assert (await slow.fails(answers.read())).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_changes_of_anothers_experiment_are_held_against_the_limits_of_the_caller(lab):
+    accounts = lab.store.accounts
+    accounts.set_quota("lab", "admin", "priority", 2)
+    admin, writer = headers(lab.tokens["admin"]), headers(lab.tokens["writer"])
+    urgent = json_format.ParseDict(
+        {"experiment": {"name": "experiments/e", "priority": 3}, "updateMask": "priority"},
+        pb.UpdateExperimentRequest(),
+    )
+    failed = await lab.fails(lab.experiments.UpdateExperiment(urgent, metadata=admin))
+    assert "user 'admin' in project 'lab' may ask for a priority of at most 2, not 3" in failed.message
+    assert (await lab.experiments.UpdateExperiment(urgent, metadata=writer)).priority == 3
+    accounts.set_quota("lab", "*", "queued_runs", 1000)
+    more = pb.ExtendExperimentRequest(name="experiments/e", seeds=[9])
+    failed = await lab.fails(lab.experiments.ExtendExperiment(more, metadata=admin))
+    assert (failed.code, failed.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED")
+    assert "count for its owner 'writer'" in failed.message
+    await lab.experiments.ExtendExperiment(more, metadata=writer)
 
 
 async def test_listings_hints_and_request_ids_show_nothing_foreign(lab):
