@@ -19,8 +19,9 @@ from ipcore.theory.plane.borders import Area, Border
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.path import Path
+
+    from ipcore.figures.layout import AnyFigure, Target
 
 # Face, hatch, colour of text and lines, dashes of lines.
 _STYLES: Final = {
@@ -125,12 +126,13 @@ class PhaseDiagram(Picture):
             place = {x: str(point.at[0]), y: str(point.at[1])}
             yield {"kind": "measured", **place, "name": point.name, "verdict": verdict}
 
-    def _draw(self) -> Figure:
+    def _draw(self, target: Target) -> AnyFigure:
         from ipcore.figures import layout  # noqa: PLC0415 - matplotlib
 
         x, y = self.phases.free
         depth = self.phases.parameterization.hidden_layers
         page = layout.sheet(
+            target,
             [self.setting],
             1,
             height=_HEIGHT,

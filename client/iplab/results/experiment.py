@@ -13,6 +13,9 @@ from iplab.results.experiment_view import Predictions
 from iplab.results.report import Report, check_experiment
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
     from ipcore.figures import Picture
 
 
@@ -74,6 +77,9 @@ class Experiment(ExperimentChanges, ExperimentData):
         by: str | Sequence[str] | None = None,
         metric: str | None = None,
         filter: str = "",
+        *,
+        ax: Axes | None = None,
+        figure: Figure | SubFigure | None = None,
     ) -> Picture:
         """A figure of its data. A notebook shows it; `save` writes it to a file.
 
@@ -89,15 +95,18 @@ class Experiment(ExperimentChanges, ExperimentData):
             metric: With curves, a metric ("train_loss"), or a quantity of probes ("h_change"); None: the
                 validation loss, or the test loss.
             filter: Which runs, as in `runs`; for what is drawn from runs and metrics.
+            ax: Axes of matplotlib to draw a figure of one panel into (`ipcore.figures.Picture.draw`).
+            figure: A figure or subfigure of matplotlib to fill, with any number of panels.
 
         Raises:
             InvalidRequestError: There is no such kind, axis or metric, or the filter is malformed.
-            PictureError: The experiment has no data of this kind; the message says which it has.
+            PictureError: The experiment has no data of this kind, and the message says which it has; or the
+                figure does not fit into `ax` or `figure`.
             ImportError: matplotlib is missing (when it is drawn); `pip install 'iplab[plot]'`.
         """
         from iplab.plotting import plot  # noqa: PLC0415 - only where it is drawn
 
-        return plot(self, kind, by, metric, filter)
+        return plot(self, kind, by, metric, filter).placed_in(ax, figure)
 
     def check(
         self,

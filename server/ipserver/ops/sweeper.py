@@ -12,6 +12,7 @@ import logging
 import threading
 
 from ipserver.artifacts import open_artifacts
+from ipserver.artifacts.locations import checkpoints_folder, weights_folder
 from ipserver.environment.settings import Settings
 from ipserver.errors import ArtifactsUnavailable, ServiceError
 from ipserver.store import Store
@@ -101,10 +102,10 @@ class Sweeper:
 
     def _sweep(self, pack: EndedPack) -> None:
         files = self._artifacts
-        weights = f"{pack.experiment}/weights/{pack.pack}"
+        weights = weights_folder(pack.experiment, pack.pack)
         left = [place for place in files.below(weights) if place not in pack.named]
         if left:
             _log.info("%s, pack %s: %d leftover files are removed", pack.experiment, pack.pack, len(left))
         files.delete(left)
         files.delete_empty(weights)
-        files.delete_folder(f"{pack.experiment}/checkpoints/{pack.pack}")
+        files.delete_folder(checkpoints_folder(pack.experiment, pack.pack))
