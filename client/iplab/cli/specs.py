@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _LONGEST = 60
 # So few digits that a difference with its interval and both means fit a terminal of 80 columns.
-_DIFFERENCE_DIGITS = 3
 _ALL_DIGITS = 15
 
 
@@ -203,7 +202,7 @@ def _print_specs(found: Comparison, names: tuple[str, str]) -> None:
 
 
 def _print_results(found: Comparison, names: tuple[str, str]) -> None:
-    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - as above
+    from iplab.display.tables import Ranged, print_table, table_of  # noqa: PLC0415 - as above
 
     if not found.pairs:
         return
@@ -223,7 +222,7 @@ def _print_results(found: Comparison, names: tuple[str, str]) -> None:
             *([] if alike else [pair.difference.count]),
             pair.left,
             pair.right,
-            _interval(pair),
+            Ranged(pair.difference.value, pair.difference.low, pair.difference.high),
         )
         for pair in found.pairs
     ]
@@ -238,14 +237,6 @@ def _print_results(found: Comparison, names: tuple[str, str]) -> None:
             f"without a partner or a result: {found.alone[0]} runs of {names[0]}, "
             f"{found.alone[1]} of {names[1]}"
         )
-
-
-def _interval(pair: Pair) -> str:
-    low, high = pair.difference.low, pair.difference.high
-    middle = number(pair.difference.value, _DIFFERENCE_DIGITS)
-    if low is None or high is None:
-        return middle
-    return f"{middle} ({number(low, _DIFFERENCE_DIGITS)} .. {number(high, _DIFFERENCE_DIGITS)})"
 
 
 def _short(value: object) -> str:
