@@ -51,6 +51,32 @@ class Service:
         return self.settings.artifact_root.folder / f"e/r00000/1/{step}.safetensors"
 
 
+def test_a_new_file_with_the_inode_of_a_deleted_one_is_copied(tmp_path):
+    links, source = {}, tmp_path / "source"
+    for number in range(2):
+        source.write_text(f"{number}")
+        os.utime(source, ns=(0, 1_000_000 * number))
+        module._copy(source, tmp_path / f"copy{number}", links)
+    assert [(tmp_path / f"copy{number}").read_text() for number in range(2)] == ["0", "1"]
+
+
+def test_a_file_of_several_names_is_copied_if_one_of_them_disappears(tmp_path, monkeypatch):
+    ours, theirs, links = tmp_path / "ours", tmp_path / "theirs", {}
+    ours.write_text("weights")
+    theirs.hardlink_to(ours)
+    copy = module.shutil.copy2
+
+    def copy_late(source, target):
+        ours.unlink(missing_ok=True)
+        copy(source, target)
+
+    monkeypatch.setattr(module.shutil, "copy2", copy_late)
+    for source in (ours, theirs):
+        module._copy(source, tmp_path / f"copy-{source.name}", links)
+    assert not (tmp_path / "copy-ours").exists()
+    assert (tmp_path / "copy-theirs").read_text() == "weights"
+
+
 @pytest.fixture
 def service(tmp_path):
     service = Service(settings_in(tmp_path / "home"))
