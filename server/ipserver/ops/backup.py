@@ -77,8 +77,13 @@ def backup(settings: Settings, destination: Path) -> Backup:
         if destination.exists():
             raise StartupError(f"{destination} exists already; name a new folder")
         beside.rename(destination)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
+        if isinstance(error, OSError | sqlite3.Error):
+            raise StartupError(
+                f"the backup could not be completed and was removed: {error}; check the disk of "
+                f"{destination}, and that all files of the home and the artifacts can be read"
+            ) from error
         raise
     return made
 
@@ -141,7 +146,14 @@ def _copy_tree(source: Path, target: Path, links: Links) -> None:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    return (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    found = os.walk(folder, onerror=_raise_unless_deleted)
+    return (Path(root) / name for root, _, names in found for name in names)
+
+
+def _raise_unless_deleted(error: OSError) -> None:
+    """For `os.walk`, which otherwise leaves out a folder that cannot be read."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _copy(source: Path, target: Path, links: Links) -> None:

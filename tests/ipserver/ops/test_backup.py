@@ -95,6 +95,22 @@ def read(home):
         return store.list_runs("e", limit=10)[0].committed_steps, sorted(file.location for file in named)
 
 
+def test_what_cannot_be_read_is_not_left_out(service, tmp_path, monkeypatch):
+    service.commit()
+    closed, scandir = service.settings.artifact_root.folder / "e", os.scandir
+
+    def read_folder(path):
+        if str(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", read_folder)
+    with pytest.raises(StartupError, match=rf"was removed: .*Permission denied: '{closed}'; check the disk"):
+        backup(service.settings, tmp_path / "copy")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
 def test_a_backup_is_a_home(service, tmp_path):
     for _ in range(3):
         service.commit()
