@@ -161,6 +161,12 @@ class MlflowSink:
             _remember(self._folders, run.info.run_id, _local_folder(run), _KNOWN_FOLDERS)
         return run.info.run_id, True
 
+    def known(self, experiment: str, name: str) -> str:
+        """The MLflow id of one of our runs, if it was looked up or created here; else ""."""
+        with self._lock:
+            found = self._experiments.get(experiment)
+            return found.runs.get(name, "") if found else ""
+
     def discard(self, run_id: str) -> None:
         """Delete a duplicate run in MLflow."""
         self._client.delete_run(run_id)
