@@ -68,7 +68,7 @@ class LocalArtifacts:
 
     def below(self, location: str) -> Iterator[str]:
         """See `ArtifactStore.below`."""
-        for folder, _, names in os.walk(self._path(location)):
+        for folder, _, names in os.walk(self._path(location), onerror=_raise_unless_missing):
             for name in names:
                 yield (Path(folder) / name).relative_to(self._folder.resolve()).as_posix()
 
@@ -108,6 +108,12 @@ class LocalArtifacts:
         if not path.is_relative_to(self._folder.resolve()):
             raise ArtifactDamaged(f"{location!r} lies outside the artifact folder")
         return path
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    """For `os.walk`, which otherwise takes a folder that cannot be read for an empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _make_folder(path: Path) -> None:
