@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ipcore.training.evaluation import Evaluation as Evaluation
     from ipcore.training.evaluation import evaluate as evaluate
     from ipcore.training.holdout import split_training as split_training
-    from ipcore.training.trainer import Slice as Slice
+    from ipcore.training.slices import Slice as Slice
     from ipcore.training.trainer import Trainer as Trainer
 
 _HOMES = {
@@ -58,7 +58,7 @@ _HOMES = {
     "ResidualMlp": "models",
     "RunConfig": "config",
     "Schedule": "config",
-    "Slice": "training.trainer",
+    "Slice": "training.slices",
     "Trainer": "training.trainer",
     "custom": "theory",
     "evaluate": "training.evaluation",

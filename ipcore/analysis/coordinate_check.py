@@ -21,7 +21,7 @@ from typing import Final
 from ipcore.analysis.coordinate_report import _HIDDEN, Coordinate, CoordinateReport, Prediction, sentence_of
 from ipcore.analysis.finite_width import FiniteWidth, finite_width
 from ipcore.analysis.samples import Samples
-from ipcore.analysis.slopes import fit_slope
+from ipcore.analysis.slopes import fitted
 from ipcore.analysis.verdicts import TOLERANCE, Judgement, Verdict, judge
 from ipcore.errors import AnalysisError
 from ipcore.theory import Analysis, Parameterization, Regime, StepSizes
@@ -86,15 +86,12 @@ def check_coordinates(
             notes.append(f"{name} at step {step}: theory says exactly zero, which has no slope")
             gaps += bool(samples.values.any())
             continue
-        try:
-            fit = fit_slope(samples)
-        except AnalysisError as error:
-            notes.append(f"{name} at step {step}: {error}")
+        fit, note = fitted(samples, f"{name} at step {step}")
+        if note:
+            notes.append(note)
             gaps += 1
+        if fit is None:
             continue
-        if missing := samples.gaps():
-            notes.append(f"{name} at step {step}: {missing}")
-            gaps += 1
         allowed = readout_tolerance if readout else tolerance
         judged = judge(
             fit,

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from ipcore.analysis.coordinate_check import Key
 from ipcore.analysis.coordinate_report import counted
 from ipcore.analysis.samples import Samples
-from ipcore.analysis.slopes import Slope, fit_slope
-from ipcore.errors import AnalysisError
+from ipcore.analysis.slopes import Slope, fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +54,11 @@ def measure_coordinates(
             continue
         size = "f" if layer == layers else f"h^{layer}"
         name = f"{size if quantity == 'h' else f'change of {size}'} at step {step}"
-        try:
-            fit = fit_slope(samples)
-        except AnalysisError as error:
-            notes.append(f"{name}: {error}")
+        fit, note = fitted(samples, name)
+        if note:
+            notes.append(note)
+        if fit is None:
             continue
-        if gaps := samples.gaps():
-            notes.append(f"{name}: {gaps}")
         sentence = (
             f"{name}: slope {fit.slope}, no prediction, widths {fit.widths[0]}..{fit.widths[-1]}, "
             f"{counted(fit.seeds, 'seed')}"

@@ -104,6 +104,19 @@ def fit_slope(samples: Samples) -> Slope:
     )
 
 
+def fitted(samples: Samples, name: str) -> tuple[Slope | None, str]:
+    """The fit of a quantity, if there can be one, and a note for the report.
+
+    The note says why there is no fit, or which runs have no value; "" if nothing is missing.
+    """
+    try:
+        fit = fit_slope(samples)
+    except AnalysisError as error:
+        return None, f"{name}: {error}"
+    gaps = samples.gaps()
+    return fit, f"{name}: {gaps}" if gaps else ""
+
+
 def check(samples: Samples) -> None:
     """Refuse samples that no line can be fitted to.
 

@@ -74,10 +74,11 @@ class Rates:
             rows[-1] if self._decay else None,
         )
 
-    def mask(self, position: int) -> None:
-        """Stop a run from learning: its rates are 0 from now on."""
-        self._masked[position] = True
-        self._constant = self._current = None
+    def mask(self, masked: npt.NDArray[np.bool_]) -> None:
+        """Let these runs, (K,), learn nothing from now on: their rates are 0."""
+        if not np.array_equal(masked, self._masked):
+            self._masked = masked.copy()
+            self._constant = self._current = None
 
     def at(self, step: int) -> StepRates:
         """Rates of the update after `step` updates."""

@@ -11,9 +11,14 @@ from ipcore.figures.picture import Picture, PictureError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_ROW: Final = 0.17  # inches
+    from ipcore.figures.layout import AnyFigure, Target
+
+# Inches.
+_ROW: Final = 0.17
+_LEAST_ROW: Final = 0.13
+_SIDE: Final = 0.25
+_LEAST_WIDTH: Final = 1.0
 _MOST: Final = 80
 _SIGNS: Final = {"agrees": "✓", "disagrees": "✗", "undecided": "?"}
 
@@ -94,8 +99,8 @@ class Intervals(Picture):
                     "verdict": row.verdict,
                 }
 
-    def _draw(self) -> Figure:
-        from matplotlib.figure import Figure as NewFigure  # noqa: PLC0415 - matplotlib
+    def _draw(self, target: Target) -> AnyFigure:
+        from matplotlib.axes import Axes as UsersAxes  # noqa: PLC0415 - matplotlib
 
         from ipcore.figures import layout, style  # noqa: PLC0415 - matplotlib
 
@@ -103,11 +108,17 @@ class Intervals(Picture):
         if not any(row is not None for _, row in lines):
             raise PictureError("there are no numbers to draw")
         left = max(layout.text_width(text) for text, _ in lines) + 0.15
-        tall = len(lines) * _ROW + 0.45
-        figure = NewFigure(figsize=(style.PAGE, tall))
-        right = 0.25
-        box = (left / style.PAGE, 0.38 / tall, 1 - (left + right) / style.PAGE, len(lines) * _ROW / tall)
-        axes = figure.add_axes(box)
+        if isinstance(target, UsersAxes):
+            figure, axes = target.figure, target
+        else:
+            room = (left + _SIDE, 0.45)
+            figure, (wide, tall) = layout.canvas(target, (style.PAGE, len(lines) * _ROW + room[1]))
+            least = (room[0] + _LEAST_WIDTH, len(lines) * _LEAST_ROW + room[1])
+            if wide < least[0] or tall < least[1]:
+                raise layout.too_small(least, (wide, tall))
+            box = (left / wide, 0.38 / tall, 1 - room[0] / wide, 1 - room[1] / tall)
+            axes = figure.add_axes(box)
+        style.dress(axes)
         low, high = self._span([row for _, row in lines if row is not None])
         axes.set_xlim(low, high)
         axes.set_ylim(len(lines) - 0.5, -0.5)
@@ -115,10 +126,10 @@ class Intervals(Picture):
         axes.spines["left"].set_visible(False)
         layout.set_ticks(axes.xaxis, layout.linear_ticks(low, high))
         axes.grid(visible=True, axis="x", color="#E4E4E4", linewidth=0.5)
-        axes.set_xlabel(self.quantity)
+        axes.set_xlabel(self.quantity, fontsize=style.TEXT)
         for y, (text, row) in enumerate(lines):
             weight = "bold" if row is None else "normal"
-            x = -(left - 0.05) / (style.PAGE - left - right) if row is None else -0.02
+            x = -(left - 0.05) / layout.inches(axes)[0] if row is None else -0.02
             axes.text(
                 x, y, text, transform=axes.get_yaxis_transform(), ha="left" if row is None else "right",
                 va="center", fontsize=style.SMALL, fontweight=weight,

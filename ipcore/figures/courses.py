@@ -16,8 +16,8 @@ from ipcore.figures.series import Role, looks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+    from ipcore.figures.layout import AnyFigure, Target
     from ipcore.figures.style import Look
 
 _HEIGHT: Final = 1.45  # inches
@@ -120,7 +120,7 @@ class Courses(Picture):
                         "diverged": sum(x <= moment.x for x in course.diverged),
                     }
 
-    def _draw(self) -> Figure:
+    def _draw(self, target: Target) -> AnyFigure:
         from ipcore.figures import layout  # noqa: PLC0415 - matplotlib
 
         if not any(course.moments for course in self.courses):
@@ -133,6 +133,7 @@ class Courses(Picture):
         # A label of the horizontal axis may stand at its very end.
         across = layout.linear_ticks(min(places), max(places))
         page = layout.sheet(
+            target,
             [panel.title for panel in self.panels],
             self.columns,
             height=_HEIGHT,

@@ -10,13 +10,17 @@ import html
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipcore.errors import Brief
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+    from ipcore.figures.layout import AnyFigure, Target
 
 FORMATS: Final = (".svg", ".png", ".pdf", ".csv")
 _DPI: Final = 300  # of PNG; journals ask for this
@@ -34,10 +38,15 @@ class PictureError(Brief, ValueError):
     """Nothing to draw, or a file of an unknown kind; the message says which there are."""
 
 
+@dataclass(frozen=True, slots=True)
 class Picture(ABC):
-    """A figure as data. Drawing is a pure function of it: the same data give the same figure."""
+    """A figure as data. Drawing is a pure function of it: the same data give the same figure.
 
-    __slots__ = ()
+    Attributes:
+        placed: Whether it was drawn into a figure of the user's (`placed_in`).
+    """
+
+    placed: bool = field(default=False, kw_only=True, compare=False, repr=False)
 
     @property
     @abstractmethod
@@ -49,18 +58,44 @@ class Picture(ABC):
         """The numbers behind the figure: one mapping of columns to values for each mark."""
 
     @abstractmethod
-    def _draw(self) -> Figure:
-        """The figure, inside of the style."""
+    def _draw(self, target: Target) -> AnyFigure:
+        """Draw it inside of the style, and return the figure or subfigure that has its panels."""
 
-    def draw(self) -> Figure:
-        """A new matplotlib figure, at most 6.8 inches wide.
+    def draw(self, *, ax: Axes | None = None, figure: Figure | SubFigure | None = None) -> Figure:
+        """Draw it: by default into a new matplotlib figure, at most 6.8 inches wide.
+
+        It keeps its style, for white paper and letters of at least 7 points, whatever the settings of
+        matplotlib are; change it by the methods of the axes.
+
+        Args:
+            ax: Axes for a picture of one panel. Its legend stands below them, texts beside lines at their
+                right; `layout="constrained"` of the figure makes room for these.
+            figure: A figure or subfigure (`Figure.subfigures`) that it fills, with any number of panels.
+
+        Returns:
+            The whole figure.
 
         Raises:
             ImportError: matplotlib is missing; `pip install 'iplab[plot]'`.
-            PictureError: There is nothing to draw.
+            PictureError: There is nothing to draw; it has several panels and `ax` is given; `figure` is too
+                small (the message says what it needs).
         """
         with _style():
-            return self._draw()
+            from ipcore.figures.layout import target_of, whole  # noqa: PLC0415 - an extra
+
+            return whole(self._draw(target_of(ax, figure)))
+
+    def placed_in(self, ax: Axes | None, figure: Figure | SubFigure | None) -> Self:
+        """Draw it into one of the user's, if one is given. Arguments and errors as `draw`.
+
+        Returns:
+            Itself; after drawing a copy of which a notebook shows the caption alone, because it shows the
+            user's figure too.
+        """
+        if ax is None and figure is None:
+            return self
+        self.draw(ax=ax, figure=figure)
+        return replace(self, placed=True)
 
     def csv(self) -> str:
         """The numbers behind the figure as CSV with a header; empty cells where there is none."""
@@ -111,7 +146,9 @@ class Picture(ABC):
         return ("\n".join(lines) + "\n").encode()
 
     def _repr_html_(self) -> str:
-        """In a notebook: the picture above its caption."""
+        """In a notebook: the picture above its caption; the caption alone if it is in the user's figure."""
+        if self.placed:
+            return f"<p>{html.escape(self.caption)}</p>"
         from base64 import b64encode  # noqa: PLC0415 - notebooks alone
 
         png = b64encode(self.encoded(".png", dpi=2 * _SCREEN_DPI)).decode()

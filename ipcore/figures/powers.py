@@ -19,8 +19,8 @@ from ipcore.theory import format_exponent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+    from ipcore.figures.layout import AnyFigure, Target
     from ipcore.figures.style import Look
 
 MARKS: Final = {"agrees": "✓", "disagrees": "✗", "undecided": "?", "not yet": "…", "not bracketed": "↔"}
@@ -183,7 +183,7 @@ class PowerLaws(Picture):
                         **shared, "width": size.width, "value": size.value, "low": size.low, "high": size.high
                     }  # fmt: skip
 
-    def _draw(self) -> Figure:
+    def _draw(self, target: Target) -> AnyFigure:
         from ipcore.figures import layout  # noqa: PLC0415 - matplotlib
 
         if not any(law.sizes for law in self.laws):
@@ -193,6 +193,7 @@ class PowerLaws(Picture):
         ticks = [layout.log_ticks(*span, base=self.base) for span in spans]
         beside = max(layout.text_width(law.exponents) for law in self.laws)
         page = layout.sheet(
+            target,
             [panel.title for panel in self.panels],
             self.columns,
             height=_height(max(len(panel.laws) for panel in self.panels)),

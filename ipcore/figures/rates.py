@@ -13,8 +13,8 @@ from ipcore.figures.series import Role, looks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+    from ipcore.figures.layout import AnyFigure, Target
     from ipcore.figures.style import Look
 
 _ROW: Final = 0.085  # inches that the crosses of one curve take
@@ -139,7 +139,7 @@ class RateCurves(Picture):
                         "best_rate_at_edge": curve.edge,
                     }
 
-    def _draw(self) -> Figure:
+    def _draw(self, target: Target) -> AnyFigure:
         from ipcore.figures import layout  # noqa: PLC0415 - matplotlib
 
         if not any(curve.points for curve in self.curves):
@@ -152,6 +152,7 @@ class RateCurves(Picture):
         if not any(_known(curve) for curve in self.curves):
             ticks = {}  # a scale without data would mean nothing
         page = layout.sheet(
+            target,
             [panel.title for panel in self.panels],
             self.columns,
             height=1.55 + crosses * _ROW,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 
 # Widths of one and of two columns of a journal, in inches.
@@ -100,6 +101,23 @@ def style() -> Iterator[None]:
         mpl.rcdefaults()
         mpl.rcParams.update(_OURS)
         yield
+
+
+def dress(axes: Axes) -> None:
+    """Keep the style in axes that the user made, and in ticks, which matplotlib makes when it paints."""
+    for name, spine in axes.spines.items():
+        spine.set_linewidth(_OURS["axes.linewidth"])
+        spine.set_visible(_OURS.get(f"axes.spines.{name}", True))
+    axes.set_axisbelow(_OURS["axes.axisbelow"])
+    for axis in (axes.xaxis, axes.yaxis):
+        for which in ("major", "minor"):
+            axis.set_tick_params(
+                which=which,
+                width=_OURS[f"{axis.axis_name}tick.{which}.width"],
+                length=_OURS[f"{axis.axis_name}tick.{which}.size"],
+                labelsize=_OURS[f"{axis.axis_name}tick.labelsize"],
+                labelfontfamily=_OURS["font.family"],
+            )
 
 
 def ordered(position: int, count: int) -> Look:

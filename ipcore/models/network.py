@@ -1,15 +1,4 @@
-"""One network, trained or not: the content of a weight file.
-
-Format "iplab-weights/2": safetensors with tensors ``w1`` .. ``wn``, each (outputs, inputs), and ``b1``,
-(outputs,), ... for the layers that have a bias. They are the w^l of W^l = m^{-a_l} w^l, *not* multiplied by
-m^{-a_l}, and likewise the biases. The header maps text to text: `HEADER` names its keys. "parameterization"
-is the JSON text of `ipcore.theory.Parameterization.to_dict`: exact exponents ("-5/2"), with biases, mean and
-re-weightings where there are any. The tensors include the effect of re-weighting on the initial weights. The
-network is a multilayer perceptron: n = L+1.
-
-"iplab-weights/3" holds a network of another model: "model" is the JSON text of `ipcore.models.model_to`.
-"iplab-weights/1" is read too: it knows a bias in the first layer only and has exponents under "a", "b", "c".
-"""
+"""One network, trained or not: the content of a weight file (`ipcore.models.weight_header`)."""
 
 from __future__ import annotations
 
@@ -28,26 +17,18 @@ from ipcore.models import MLP, Architecture, Model, model_from, model_to, rms
 from ipcore.models.activations import activation
 from ipcore.models.files import read_tensors, write_tensors
 from ipcore.models.model import depth_of
-from ipcore.models.scales import bias_multipliers, biased_layers, multipliers
-from ipcore.theory import Parameterization, RatePhase, parse_exponent
-
-FORMAT: Final = "iplab-weights/2"
-MODEL_FORMAT: Final = "iplab-weights/3"
-HEADER: Final = (
-    "format", "hidden_layers", "width", "input_dim", "output_dim", "activation", "bias", "loss", "dataset",
-    "optimizer", "parameterization", "base_learning_rate", "seed", "step", "dtype",
-)  # fmt: skip
-_MODEL_HEADER: Final = (*HEADER, "model")
-_FIRST_FORMAT: Final = "iplab-weights/1"
-_FIRST_HEADER: Final = (
-    *(key for key in HEADER if key not in ("optimizer", "parameterization")),
-    "a",
-    "b",
-    "c",
+from ipcore.models.scales import bias_multipliers, multipliers
+from ipcore.models.weight_header import (
+    BIASES,
+    FORMAT,
+    MODEL_FORMAT,
+    MODEL_HEADER,
+    biased,
+    keys_of,
+    parameterization_of,
 )
-_HEADERS: Final = {MODEL_FORMAT: _MODEL_HEADER, FORMAT: HEADER, _FIRST_FORMAT: _FIRST_HEADER}
-# Layers with a bias, counted from the first, by the header's "bias".
-_BIASES: Final = ("none", "first", "every")
+from ipcore.theory import Parameterization
+
 _DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -141,7 +122,7 @@ class Network:
             "input_dim": str(self.input_dim),
             "output_dim": str(self.output_dim),
             "activation": self.activation,
-            "bias": _BIASES[min(len(self.biases), 2)],
+            "bias": BIASES[min(len(self.biases), 2)],
             "loss": self.loss,
             "dataset": self.dataset,
             "optimizer": self.optimizer,
@@ -162,14 +143,14 @@ class Network:
 
         Args:
             path: File to write; its folder must exist.
-            extra: Further header entries; they may not take the names in `HEADER`.
+            extra: Further header entries; they may not take the names of the header's own.
             durable: See `ipcore.models.files.write_tensors`.
 
         Raises:
             ValueError: `extra` takes such a name.
             OSError: The file cannot be written.
         """
-        taken = sorted({*_MODEL_HEADER, "sha256"} & set(extra or {}))
+        taken = sorted({*MODEL_HEADER, "sha256"} & set(extra or {}))
         if taken:
             raise ValueError(f"extra header entries may not be called {', '.join(taken)}")
         write_tensors(path, self.arrays(), {**self.header(), **(extra or {})}, durable=durable)
@@ -195,16 +176,9 @@ class Network:
         Raises:
             WeightsError: A header entry or tensor is missing, malformed or does not fit the others.
         """
-        keys = _HEADERS.get(metadata.get("format", ""))
-        if keys is None:
-            raise WeightsError(
-                f"format is {metadata.get('format')!r}; this version reads up to {MODEL_FORMAT!r}"
-            )
-        missing = [key for key in keys if key not in metadata]
-        if missing:
-            raise WeightsError(f"the header lacks {', '.join(missing)}")
+        keys = keys_of(metadata)
         try:
-            parameterization = _parameterization(metadata)
+            parameterization = parameterization_of(metadata)
             model = model_from(json.loads(metadata["model"])) if "model" in keys else MLP
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise WeightsError(f"the header is malformed: {error}") from error
@@ -216,7 +190,7 @@ class Network:
                 ),
                 biases=tuple(
                     torch.as_tensor(arrays[f"b{layer}"])
-                    for layer in range(1, _biased(metadata["bias"], parameterization) + 1)
+                    for layer in range(1, biased(metadata["bias"], parameterization) + 1)
                 ),
                 parameterization=parameterization,
                 activation=metadata["activation"],
@@ -259,30 +233,6 @@ class _Operations:
 
     def add(self, h: Tensor, branch: Tensor, scale: float) -> Tensor:
         return torch.add(h, branch, alpha=scale)
-
-
-def _exponents(text: str, name: str) -> tuple[Any, ...]:
-    return tuple(parse_exponent(entry, name) for entry in text.split(","))
-
-
-def _biased(bias: str, parameterization: Parameterization) -> int:
-    """Layers with a bias, counted from the first."""
-    if bias not in _BIASES or (bias == "every") != (parameterization.biases is not None):
-        raise ValueError(f"bias is {bias!r}, which does not fit the biases of the parameterization")
-    return biased_layers(parameterization, bias)
-
-
-def _parameterization(header: Mapping[str, str]) -> Parameterization:
-    if header["format"] != _FIRST_FORMAT:
-        data = json.loads(header["parameterization"])
-        if not isinstance(data, dict):
-            raise ValueError("parameterization is not a JSON object")
-        return Parameterization.from_dict(data)
-    phases = []
-    for phase in header["c"].split(";"):
-        start, _, exponents = phase.partition(":")
-        phases.append(RatePhase(int(start), _exponents(exponents, "c")))
-    return Parameterization(_exponents(header["a"], "a"), _exponents(header["b"], "b"), tuple(phases))
 
 
 def _check(network: Network, header: Mapping[str, str]) -> None:

@@ -98,6 +98,8 @@ def _layer_violations(config: PackConfig, probes: Probes) -> list[tuple[str, str
 
 
 def _step_violations(last: int, probes: Probes) -> list[tuple[str, str]]:
+    if last < 1:  # the number of updates is wrong itself
+        return []
     found = []
     if probes.interval < 0:
         found.append(("interval", f"must be 0 (only at steps) or at least 1, not {probes.interval}"))

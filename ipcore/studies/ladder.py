@@ -1,9 +1,8 @@
 """Ladders: slopes over widths. More seeds or wider networks, whichever decides at lower cost.
 
-A ladder trains one kind of network or several at widths that double from one to the next, at one base rate.
-At a look of n seeds the smallest width has 8 n runs, the next 2 n, the others n: the best split of costs that
-grow like m^2 (40 % less variance for 3 % more cost). *Moving* doubles all widths, which makes terms of the
-next order, m^(-1/2), smaller by a factor of 1.4; runs are reused. Only complete looks count.
+A ladder trains one kind of network or several at widths that double from one to the next, at one base rate
+(`ipcore.studies.design`). *Moving* doubles all widths, which makes terms of the next order, m^(-1/2), smaller
+by a factor of 1.4.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ipcore.catalogue.widths import INFINITE_WIDTH, width_of
+from ipcore.catalogue.widths import width_of
+from ipcore.studies.cells import cell_of
 from ipcore.studies.decision import Cell, Need, Reason, Request, Verdict
-from ipcore.studies.line import Ledger, State, Step, Trainee
+from ipcore.studies.design import Design, Look
+from ipcore.studies.line import Ledger, State, Step
 from ipcore.studies.looks import LOOKS, WINDOWS, error_per_look
 from ipcore.studies.measures.judged import Judged, Measure
 from ipcore.studies.predictions import Band
 from ipcore.studies.results import Metric
-from ipcore.studies.sentences import cell_sentence
 
-_SHARES: Final = (8, 2)
 _FIRST_AFTER_MOVE: Final = 6
 _MOST_DIVERGED: Final = 0.05
 _AHEAD: Final = 2
@@ -54,48 +53,22 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One look at the data: a number of seeds in one window of widths.
-
-    Attributes:
-        window: How often the widths have moved.
-        seeds: n.
-    """
-
-    window: int
-    seeds: int
-
-
-@dataclass(frozen=True, slots=True)
 class Ladder:
     """See the module.
 
     Attributes:
         subject: Subject of the answer.
-        trainees: Networks that are trained at the same widths and seeds.
-        rates: Base rate of each.
+        design: Its runs.
         rungs: In order of importance.
-        widths: Widths at the start.
         max_width: The widest network.
         ordered: Once a cell disagrees, later cells do not matter.
-        multiple: Runs that make one seed (2: pairs).
-        shares: Runs per seed of a look at the smallest widths; one at all others.
-        beside_limit: Whether every seed is trained at infinite width too.
-        times_wider: Networks this many times wider than the widest of a look, with deferred weights, take
-            the place of infinite width; 0: the limit is computed.
     """
 
     subject: str
-    trainees: tuple[Trainee, ...]
-    rates: tuple[float, ...]
+    design: Design
     rungs: tuple[Rung, ...]
-    widths: tuple[int, ...]
     max_width: int
     ordered: bool = False
-    multiple: int = 1
-    shares: tuple[int, ...] = _SHARES
-    beside_limit: bool = False
-    times_wider: int = 0
 
     @property
     def cell_count(self) -> int:
@@ -109,7 +82,7 @@ class Ladder:
 
     def least(self) -> tuple[Request, ...]:
         """The first look."""
-        return self._requests(Look(0, LOOKS[0]))
+        return self.design.requests(Look(0, LOOKS[0]))
 
     def state(self, ledger: Ledger, cells: int) -> State:
         """See `Line`."""
@@ -135,7 +108,7 @@ class Ladder:
         """One step per candidate that can still be trained, or why there is none."""
         steps, failures = [], []
         for candidate in candidates:
-            requests = self._requests(candidate)
+            requests = self.design.requests(candidate)
             if failed := ledger.failed(requests):
                 failures.append(failed)
             else:
@@ -144,58 +117,26 @@ class Ladder:
             return State(cells, tuple(steps))
         if failures:
             return State(cells, reason=Reason.FAILED, why=failures[0])
-        why = f"{look.seeds} seeds at widths up to {self._widths(look)[-1]} are as many as a study uses"
+        why = f"{look.seeds} seeds at widths up to {self.design.widths(look)[-1]} are as many as a study uses"
         return State(cells, reason=Reason.LIMIT, why=why)
 
     def _start(self, ledger: Ledger, first: Look) -> State:
-        requests = self._requests(first)
+        requests = self.design.requests(first)
         if failed := ledger.failed(requests):
             return State(self._open(), reason=Reason.FAILED, why=failed)
-        widths = self._widths(first)
+        widths = self.design.widths(first)
         why = f"the first look needs {first.seeds} seeds at widths {widths[0]}..{widths[-1]}"
-        if self.times_wider:
-            why += f", and at width {self._reference(first):,}, used in place of infinite width"
+        if self.design.times_wider:
+            why += f", and at width {self.design.reference(first):,}, used in place of infinite width"
         return State(self._open(), (Step(ledger.missing(requests), why),))
 
     # Complete looks
 
-    def _widths(self, look: Look) -> tuple[int, ...]:
-        return tuple(width << look.window for width in self.widths)
-
-    def _reference(self, look: Look) -> int:
-        """The width of the networks that others are compared with."""
-        return self._widths(look)[-1] * self.times_wider or INFINITE_WIDTH
-
-    def _counts(self, look: Look) -> tuple[int, ...]:
-        more = (*self.shares, *[1] * len(self.widths))
-        return tuple(look.seeds * share for share in more[: len(self.widths)])
-
-    def _requests(self, look: Look) -> tuple[Request, ...]:
-        """All runs of a look, measured or not."""
-        counts = dict(zip(self._widths(look), self._counts(look), strict=True))
-        reference = self._reference(look)
-        if self.beside_limit:
-            counts[reference] = max(counts.values())
-        return tuple(
-            Request(
-                trainee.name,
-                trainee.exponents,
-                trainee.activation,
-                trainee.calibrated,
-                width,
-                (rate,),
-                tuple(range(count * self.multiple)),
-                trainee.steps,
-                deferred=width == reference and self.times_wider > 0,
-            )
-            for width, count in counts.items()
-            for trainee, rate in zip(self.trainees, self.rates, strict=True)
-        )
-
     def _windows(self) -> range:
         kept = min((rung.reads for rung in self.rungs if rung.reads is not None), default=self.max_width)
         allowed = sum(
-            self.widths[-1] << window <= self.max_width and self.widths[0] << window <= kept
+            self.design.first_widths[-1] << window <= self.max_width
+            and self.design.first_widths[0] << window <= kept
             for window in range(len(WINDOWS))
         )
         return range(max(allowed, 1))
@@ -205,24 +146,15 @@ class Ladder:
         for window in reversed(self._windows()):
             for seeds in reversed(LOOKS):
                 look = Look(window, seeds)
-                if self._complete(ledger, look):
+                if self.design.complete(ledger, look):
                     return look
         return None
-
-    def _complete(self, ledger: Ledger, look: Look) -> bool:
-        # From the widest network on, which has the fewest runs.
-        for request in reversed(self._requests(look)):
-            for run in request.runs():
-                outcome = ledger.runs.get(run)
-                if outcome is None or outcome.failed:
-                    return False
-        return True
 
     # Cells
 
     def _judge(self, ledger: Ledger, look: Look, cells: int) -> list[Judged]:
         error = error_per_look(ledger.error_rate, cells, look.window)
-        widths, counts = self._widths(look), self._counts(look)
+        widths, counts = self.design.widths(look), self.design.counts(look)
         found = []
         for rung, diverged in zip(self.rungs, self._diverged(ledger, look), strict=True):
             judged = rung.measure(ledger).judge(widths, counts, error)
@@ -244,7 +176,7 @@ class Ladder:
     def _diverged(self, ledger: Ledger, look: Look) -> list[str]:
         """For each number a sentence if too many runs diverged before it was recorded."""
         found = [""] * len(self.rungs)
-        for request in self._requests(look):
+        for request in self.design.requests(look):
             runs = list(request.runs())
             lost = [outcome for outcome in (ledger.runs[run] for run in runs) if outcome.diverged]
             if len(lost) <= _MOST_DIVERGED * len(runs):
@@ -268,25 +200,21 @@ class Ladder:
         return tuple(found)
 
     def _cell(self, rung: Rung, one: Judged, look: Look | None, need: Need | None) -> Cell:
-        low, high = rung.band.low, rung.band.high
-        cell = Cell(
-            subject=self.subject,
-            name=rung.name,
+        return cell_of(
+            self.subject,
+            rung.name,
+            rung.band,
+            tolerance=rung.tolerance,
             verdict=one.verdict,
             interval=one.interval,
-            predicted_low=None if low is None else float(low),
-            predicted_high=None if high is None else float(high),
-            tolerance=rung.tolerance,
-            widths=() if look is None else self._widths(look),
+            widths=() if look is None else self.design.widths(look),
             seeds=0 if look is None else look.seeds,
-            sentence="",
-            why=one.why or rung.band.why,
             need=need,
+            why=one.why,
             layer=rung.layer,
             step=rung.step,
             unit=one.unit,
         )
-        return replace(cell, sentence=cell_sentence(cell))
 
     def _open(self) -> tuple[Cell, ...]:
         return tuple(self._cell(rung, Judged.nothing(), None, None) for rung in self.rungs)
@@ -300,7 +228,7 @@ class Ladder:
         stay, move = self._stay(look, judged, ledger, cells), self._move(look, judged, ledger, cells)
         looks: list[Look] = []
         if stay is not None and (
-            move is None or self._price(ledger, look, stay) <= self._price(ledger, look, move)
+            move is None or self.design.price(ledger, look, stay) <= self.design.price(ledger, look, move)
         ):
             looks.append(Look(look.window, _at_most_ahead(look.seeds, stay.seeds)))
         elif move is not None:
@@ -312,7 +240,7 @@ class Ladder:
         return tuple(dict.fromkeys(looks))
 
     def _why(self, look: Look, wanted: Look) -> str:
-        widths = self._widths(wanted)
+        widths = self.design.widths(wanted)
         if wanted.window == look.window:
             return f"{wanted.seeds} seeds shorten the intervals most for their cost"
         return f"wider networks ({widths[0]}..{widths[-1]}) have a smaller bias, for less than more seeds"
@@ -332,26 +260,16 @@ class Ladder:
         needed = [_enough(one, one.wider_gap, look.seeds, error, 0) for one in judged]
         return None if None in needed else Look(window, max(n for n in needed if n is not None))
 
-    def _price(self, ledger: Ledger, reached: Look, wanted: Look) -> float:
-        """Cost of what a look needs beyond one that is complete, in units of m^2; with limits in seconds."""
-        if self.beside_limit:
-            return ledger.cost(ledger.missing(self._requests(wanted))) or 0.0
-        have = dict(zip(self._widths(reached), self._counts(reached), strict=True))
-        return sum(
-            max(0, count - have.get(width, 0)) * float(width) ** 2
-            for width, count in zip(self._widths(wanted), self._counts(wanted), strict=True)
-        )
-
     def _need(self, ledger: Ledger, look: Look, one: Judged, cells: int) -> Need:
         options = [self._stay(look, [one], ledger, cells), self._move(look, [one], ledger, cells)]
         known = [option for option in options if option is not None]
         tolerance = one.enough
         if not known:
-            return Need(None, self._widths(look), None, None, tolerance)
-        best = min(known, key=lambda option: self._price(ledger, look, option))
-        requests = ledger.missing(self._requests(best))
+            return Need(None, self.design.widths(look), None, None, tolerance)
+        best = min(known, key=lambda option: self.design.price(ledger, look, option))
+        requests = ledger.missing(self.design.requests(best))
         runs = sum(len(request.seeds) for request in requests)
-        return Need(best.seeds, self._widths(best), runs, ledger.cost(requests), tolerance)
+        return Need(best.seeds, self.design.widths(best), runs, ledger.cost(requests), tolerance)
 
 
 def _enough(one: Judged, gap: float, seeds: int, error: float, least: int) -> int | None:

@@ -37,6 +37,22 @@ class Trainee:
     calibrated: bool
     steps: int
 
+    def request(
+        self, width: int, rates: tuple[float, ...], seeds: tuple[int, ...], *, deferred: bool = False
+    ) -> Request:
+        """Runs of these networks at a width, with every rate and seed."""
+        return Request(
+            self.name,
+            self.exponents,
+            self.activation,
+            self.calibrated,
+            width,
+            rates,
+            seeds,
+            self.steps,
+            deferred=deferred,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -76,9 +76,10 @@ class Budget:
     """Limits of a study. It stops before a round that would exceed one of them.
 
     Attributes:
-        runs: Number of runs > 0.
-        core_hours: > 0.
-        wall_seconds: > 0, from the study's start.
+        runs: Number of runs > 0; never exceeded.
+        core_hours: > 0. Measured for runs that have ended, estimated for those of the next round.
+        wall_seconds: > 0, from the study's start. Runs are asked for if the time that has passed and their
+            estimated duration fit into it: all cores of the question work on them, and on nothing else.
     """
 
     runs: int | None = None

@@ -16,7 +16,7 @@ from ipcore.catalogue import METRICS, PROBES
 from ipcore.config import PackConfig
 from ipcore.probes.quantities import probe_names
 
-# For a limit that is an average over systems of particles, its error (`ipcore.limits.trainer`).
+# For a limit that is an average over systems of particles, its error (`ipcore.limits.measurements`).
 LIMIT_ERROR: Final = "limit_error"
 
 

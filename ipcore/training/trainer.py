@@ -1,11 +1,9 @@
-"""Trains a pack slice by slice. Slice boundaries never influence numbers."""
+"""Training of the networks of a pack, all at once."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -13,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ipcore.catalogue import output_dim
-from ipcore.catalogue.settings import plain
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.engine.choice import engine_of
@@ -22,11 +19,10 @@ from ipcore.engine.extraction import extract
 from ipcore.engine.initialization import initialize
 from ipcore.engine.inputs import training_inputs
 from ipcore.engine.optimizers import make_optimizer
-from ipcore.engine.precision import compute_dtype, matmul_precision
+from ipcore.engine.precision import compute_dtype
 from ipcore.engine.rates import Rates
 from ipcore.engine.replay import replay_on
 from ipcore.engine.reweighting import reweight, reweighting_steps
-from ipcore.engine.threads import thread_count
 from ipcore.errors import ConfigError
 from ipcore.models.network import Network
 from ipcore.models.scales import biased_layers
@@ -36,38 +32,11 @@ from ipcore.training.batches import Batches
 from ipcore.training.calibration import calibrated_rates
 from ipcore.training.holdout import split_training
 from ipcore.training.measurements import Measurements
-from ipcore.training.recording import (
-    Points,
-    Recorder,
-    metric_names,
-    next_weights_due,
-    test_metrics_due,
-    training_metrics_due,
-)
-from ipcore.training.standing import Standing
-from ipcore.training.validation import check_pack
+from ipcore.training.recording import Recorder, test_metrics_due, training_metrics_due
+from ipcore.training.slices import SlicedTrainer
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Slice:
-    """Result of one call of `Trainer.advance`.
-
-    Attributes:
-        first_step: First update of the slice.
-        last_step: Last update; first_step - 1 if there was nothing to train.
-        points: Metrics recorded in it.
-        diverged: Position -> update, of runs found to have diverged in it.
-        seconds: Wall-clock time it took.
-    """
-
-    first_step: int
-    last_step: int
-    points: Points
-    diverged: Mapping[int, int]
-    seconds: float
-
-
-class Trainer:
+class Trainer(SlicedTrainer):
     """K runs trained together.
 
     Training metrics of step s are those of the batch of update s, before it; test and validation metrics are
@@ -76,12 +45,6 @@ class Trainer:
     is not: from there on it stays in the batch but nothing of it is recorded.
 
     Attributes:
-        config: Settings that the runs share.
-        runs: The runs, by position.
-        dataset: The dataset.
-        device: Device that trains.
-        threads: Threads inside an operation; None: torch's own setting.
-        step: Updates done.
         pack: The networks and their engine.
         measurements: Measurements of the networks between updates.
 
@@ -120,14 +83,10 @@ class Trainer:
         """
         if config.infinite_width or config.deferred:
             raise ConfigError(["infinite_width, deferred: are for ipcore.limits.trainer.trainer_of"])
-        check_pack(config, runs, dataset, dtype)
-        config, runs = plain(config), [plain(run) for run in runs]
-        self.config, self.runs, self.dataset = config, tuple(runs), dataset
-        self.device, self.threads = torch.device(device), threads
+        super().__init__(config, runs, dataset, device=device, threads=threads, dtype=dtype, clock=clock)
+        config, runs = self.config, self.runs
         if config.precision == "tf32" and self.device.type != "cuda":
             raise ConfigError(["precision: 'tf32' is for CUDA; on the CPU use 'fp32' or 'bf16'"])
-        self.step = 0
-        self._clock = clock
         train, validation = split_training(dataset, config.validation_size)
         outputs = output_dim(config.loss, dataset.info)
         biases = max(biased_layers(run.parameterization, config.bias) for run in runs)
@@ -145,7 +104,6 @@ class Trainer:
         self._update = replay_on(self.device, self._operations())
         self._reweightings = reweighting_steps(self.runs)
         self._history = torch.zeros((LOSS_WINDOW, shape.runs), dtype=dtype, device=self.device)
-        self._standing = Standing(shape.runs)
         with self._numerics():
             initialize(self.pack, config, self.runs)
             self.measurements = Measurements(
@@ -159,30 +117,6 @@ class Trainer:
     def dims(self) -> tuple[int, ...]:
         """Input dimension and the output dimension of each layer."""
         return self.pack.shape.dims
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Data type of the weights."""
-        return self.pack.dtype
-
-    @property
-    def finished(self) -> bool:
-        """Whether training is over: the last step is done, or every run is masked."""
-        return self.step >= self.config.steps or self._standing.all_masked
-
-    @property
-    def diverged(self) -> dict[int, int]:
-        """Position -> update, of all runs that have diverged."""
-        return dict(self._standing.diverged)
-
-    def stop(self, positions: Iterable[int]) -> None:
-        """Mask runs: they stay in the batch but learn and record nothing from now on.
-
-        Raises:
-            IndexError: No such position.
-        """
-        for position in self._standing.checked(positions):
-            self._mask(position, self.step)
 
     def network(self, position: int) -> Network:
         """The network of a run as it is now, on the CPU; holds w^l = m^{a_l} W^l."""
@@ -212,46 +146,20 @@ class Trainer:
         rates = tensors["calibrated_rates"].tolist()
         self.calibrated_rates = {p: tuple(rates[p]) for p in self.calibrated_rates}
         self._rates = Rates(self.config, self.runs, self.calibrated_rates, self.pack)
-        for position in np.flatnonzero(self._standing.masked):
-            self._rates.mask(int(position))
 
     def misfits(self, tensors: Mapping[str, Tensor]) -> list[str]:
         """Names of tensors that are missing, unknown, or of another shape or type than in `state`."""
         kinds = [{name: (t.shape, t.dtype) for name, t in d.items()} for d in (tensors, self.state())]
         return sorted({name for name, _ in kinds[0].items() ^ kinds[1].items()})
 
-    def advance(self, max_steps: int | None = None, max_seconds: float | None = None) -> Slice:
-        """Train until a limit, the next step at which weights are due, or the end; at least one update.
+    def _measure_start(self, recorder: Recorder) -> None:
+        self.measurements.held_out(recorder, self.step)
+        self.measurements.probes(recorder, self.step)
 
-        Args:
-            max_steps: Most updates, >= 1.
-            max_seconds: Ends after the first update beyond this time. The check waits for the device.
-
-        Returns:
-            The slice; empty if `finished`.
-        """
-        if max_steps is not None and max_steps < 1:
-            raise ValueError(f"max_steps must be at least 1, not {max_steps}")
-        begun, first, known = time.monotonic(), self.step + 1, set(self._standing.diverged)
-        end = next_weights_due(self.config, self.step)
-        if max_steps is not None:
-            end = min(end, self.step + max_steps)
-        recorder = Recorder(metric_names(self.config))
-        with self._numerics():
-            if self.step == 0 and not self.finished:
-                self.measurements.held_out(recorder, self.step)
-                self.measurements.probes(recorder, self.step)
-            while self.step < end and not self.finished:
-                self._train_window(min(end, self.step + LOSS_WINDOW), recorder, begun, max_seconds)
-                if max_seconds is not None and time.monotonic() - begun >= max_seconds:
-                    break
-        points = recorder.points(self._standing.last_step)
-        diverged = {p: step for p, step in self._standing.diverged.items() if p not in known}
-        return Slice(first, self.step, points, diverged, time.monotonic() - begun)
-
-    def _train_window(self, end: int, recorder: Recorder, begun: float, max_seconds: float | None) -> None:
-        """Train to `end` or the time limit, then look at the losses of all updates done."""
-        first = self.step + 1
+    def _train(self, end: int, recorder: Recorder, deadline: float | None) -> None:
+        """Train for a window, to `end` or to the deadline, then look at the losses of all updates done."""
+        first, end = self.step + 1, min(end, self.step + LOSS_WINDOW)
+        self._rates.mask(self._standing.masked)
         due: list[tuple[int, int, Tensor | None]] = []
         while self.step < end:
             step = self.step + 1
@@ -269,7 +177,7 @@ class Trainer:
             if step < self.config.steps and test_metrics_due(self.config, step):
                 self.measurements.held_out(recorder, step)
             self.measurements.probes(recorder, step, Newest(step, rates))
-            if max_seconds is not None and self._out_of_time(begun + max_seconds):
+            if deadline is not None and self._out_of_time(deadline):
                 break
         losses = self._history[: self.step - first + 1].to("cpu", torch.float64).numpy()
         for step, time_ms, correct in due:
@@ -279,16 +187,11 @@ class Trainer:
                 recorder.add("train_accuracy", step, time_ms, accuracy)
         bad = ~np.isfinite(losses)
         for position in np.flatnonzero(bad.any(axis=0) & ~self._standing.masked).tolist():
-            self._diverge(position, first + int(bad[:, position].argmax()))
+            self._standing.diverge(position, first + int(bad[:, position].argmax()))
         if self.step == self.config.steps:
             live = self._standing.live
             for position in self.measurements.final(recorder, self.step, live, self.network):
-                self._diverge(position, self.step)
-
-    @contextmanager
-    def _numerics(self) -> Iterator[None]:
-        with thread_count(self.threads), matmul_precision(self.config.precision), torch.inference_mode():
-            yield
+                self._standing.diverge(position, self.step)
 
     def _operations(self) -> Callable[[], None]:
         """One update, as `ipcore.engine.replay` runs it.
@@ -316,14 +219,3 @@ class Trainer:
     def _correct(self) -> Tensor | None:
         """Number of correctly classified examples of the batch, (K,); None if labels are not classes."""
         return None if self.dataset.target_dim else self.pack.correct()
-
-    def _diverge(self, position: int, step: int) -> None:
-        self._standing.diverge(position, step)
-        self._rates.mask(position)
-
-    def _mask(self, position: int, last_step: int) -> None:
-        self._standing.mask(position, last_step)
-        self._rates.mask(position)
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * 1000)

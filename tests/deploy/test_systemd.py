@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ipserver.environment.settings import Settings
-from ipserver.ops import up
+from ipserver.ops import processes
 from tests.deploy.manifests import DEPLOY
 
 UNIT = DEPLOY / "systemd" / "iplab.service"
@@ -62,7 +62,7 @@ def test_it_names_settings_that_there_are_and_the_folder_that_systemd_makes(unit
 
 
 def test_a_stop_takes_no_longer_than_systemd_waits(unit):
-    assert int(unit["Service"]["TimeoutStopSec"]) > sum(up._STOP_SECONDS.values()) + 10
+    assert int(unit["Service"]["TimeoutStopSec"]) > sum(processes._STOP_SECONDS.values()) + 10
     assert unit["Service"]["KillMode"] == "mixed"
     # If the kernel kills one worker, the service must continue.
     assert unit["Service"]["OOMPolicy"] == "continue"

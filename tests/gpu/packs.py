@@ -21,7 +21,8 @@ from ipcore.data import Dataset
 from ipcore.errors import DataError
 from ipcore.planning.machine import update_work
 from ipcore.planning.memory import pack_memory_bytes
-from ipcore.training.trainer import Slice, Trainer
+from ipcore.training.slices import Slice
+from ipcore.training.trainer import Trainer
 
 # A pack is not begun if it would take more than this fraction of the remaining time.
 _SAFE: Final = 0.9

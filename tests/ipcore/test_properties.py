@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ipcore.config import Calibration, PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.theory import Parameterization, RatePhase, preset
-from ipcore.training.trainer import Slice, Trainer
+from ipcore.training.slices import Slice
+from ipcore.training.trainer import Trainer
 
 CONFIG = PackConfig(
     "digits", 2, 12, "tanh", batch_size=8, steps=23, metrics_interval=5, evaluation_interval=10

@@ -36,7 +36,8 @@ def test_every_answer_of_the_guide_runs(training):
     assert len(names["experiment"].summary()) == 18
     assert names["experiment"].counts.total == 54
     assert names["outputs"].shape == (5, 10)
-    assert {path.name for path in training.iterdir()} == {"rates.svg", "coordinates.pdf", "coordinates.csv"}
+    saved = {"rates.svg", "coordinates.pdf", "coordinates.csv", "both.pdf", "panels.png"}
+    assert {path.name for path in training.iterdir()} == saved
 
 
 def test_the_tour_runs(training):

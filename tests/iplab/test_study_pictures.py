@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from iplab.results.states import StudyVerdict
 from iplab.studies.pictures import picture_of, rate_picture
@@ -22,8 +23,10 @@ def test_rates_are_drawn_where_they_were_tried(service, client, tmp_path):
     assert panel.title == "ntk (relu, 2 hidden layers)"
     assert panel.curves[0].name == "m = 8"
     assert len(panel.curves[0].points) >= 3
-    pytest.importorskip("matplotlib")
     assert picture.save(tmp_path / "rates.png").stat().st_size > 1000
+    axes = Figure().subplots()
+    assert study.plot(ax=axes).placed
+    assert axes.get_ylabel() == "final test loss"
 
 
 def test_networks_are_held_against_the_limits_of_their_seeds(service, client, tmp_path):
@@ -63,7 +66,6 @@ def test_networks_are_held_against_the_limits_of_their_seeds(service, client, tm
         row["width"]: row["value"] for row in picture.rows() if row["series"] == str(study.answers[0].subject)
     }
     assert drawn[32] == pytest.approx(distance)
-    pytest.importorskip("matplotlib")
     assert picture.save(tmp_path / "far.svg").read_text().startswith("<?xml")
 
 

@@ -69,6 +69,10 @@ def ask_command(question: str) -> click.Command:
     @click.pass_context
     def ask(context: click.Context, /, **options: Any) -> None:
         service: Service = context.obj
+        if extra := options.pop("extra"):
+            raise click.UsageError(
+                f"unexpected argument {extra[0]!r}; a spec's file is given as --spec {extra[0]}"
+            )
         own = {name: value for name in _own_names(question) if (value := options.pop(name)) not in (None, ())}
         if "references" in own:
             own["references"] = _pairs(own["references"])
@@ -118,6 +122,7 @@ def _own_names(question: str) -> list[str]:
 
 
 _COMMON: Final = (
+    click.argument("extra", nargs=-1, metavar=""),
     click.option(
         "--spec", "file", type=click.Path(), help="File with the spec; options below replace its parts."
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,14 +14,12 @@ import click
 from iplab.cli.app import Service, json_option, note, print_json
 from iplab.cli.submit import going_on, say_estimate, say_warnings
 from iplab.display.terminal import echo, folded, visible
-from iplab.results.numbers import counted, number
+from iplab.results.numbers import counted, number, with_interval
 
 if TYPE_CHECKING:
     from iplab.results.comparing import Comparison, Pair
 
 _LONGEST = 60
-# So few digits that a difference with its interval and both means fit a terminal of 80 columns.
-_DIFFERENCE_DIGITS = 3
 _ALL_DIGITS = 15
 
 
@@ -175,14 +174,29 @@ def _sentence(found: Comparison, names: tuple[str, str]) -> str:
         fields = "The specs are equal"
     if not found.pairs:
         return f"{fields}; there is no result of the same seed in both"
+    return f"{fields}; {_result(found, names)}"
+
+
+def _result(found: Comparison, names: tuple[str, str]) -> str:
+    """The mean difference with its interval, and in how many groups it is decided."""
     what = found.metric.replace("_", " ")
-    higher = sum(1 for pair in found.pairs if _sign(pair) > 0)
-    lower = sum(1 for pair in found.pairs if _sign(pair) < 0)
-    total = len(found.pairs)
-    return (
-        f"{fields}; {names[1]} has a higher {what} than {names[0]} in {higher} of {total} groups, "
-        f"a lower one in {lower} (by the 95 % interval over seeds)"
-    )
+    signs = [_sign(pair) for pair in found.pairs]
+    higher, lower = signs.count(1), signs.count(-1)
+    decided = f"higher in {higher}, lower in {lower}, undecided in {len(signs) - higher - lower}"
+    difference = f"the {what} of {names[1]} minus that of {names[0]}"
+    if found.overall is None:
+        return (
+            f"{difference} is, by the 95 % intervals over seeds of {counted(len(signs), 'group')}, {decided}"
+        )
+    mean = found.overall
+    interval = with_interval(mean.value, mean.low, mean.high).replace("(", "(95 %: ").replace(")", ", ")
+    seeds = counted(mean.count, "seed")
+    value = f"{interval}{seeds})" if mean.low is not None else f"{interval} ({seeds}, so no interval)"
+    total = len(signs) + found.left_out
+    if total == 1:
+        return f"{difference} is {value}"
+    left_out = f" of the first {len(signs)}" if found.left_out else ""
+    return f"{difference} is {value} on average over {total} groups:{left_out} {decided}"
 
 
 def _sign(pair: Pair) -> int:
@@ -203,7 +217,7 @@ def _print_specs(found: Comparison, names: tuple[str, str]) -> None:
 
 
 def _print_results(found: Comparison, names: tuple[str, str]) -> None:
-    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - as above
+    from iplab.display.tables import Ranged, print_table, table_of  # noqa: PLC0415 - as above
 
     if not found.pairs:
         return
@@ -223,7 +237,7 @@ def _print_results(found: Comparison, names: tuple[str, str]) -> None:
             *([] if alike else [pair.difference.count]),
             pair.left,
             pair.right,
-            _interval(pair),
+            Ranged(pair.difference.value, pair.difference.low, pair.difference.high),
         )
         for pair in found.pairs
     ]
@@ -238,14 +252,6 @@ def _print_results(found: Comparison, names: tuple[str, str]) -> None:
             f"without a partner or a result: {found.alone[0]} runs of {names[0]}, "
             f"{found.alone[1]} of {names[1]}"
         )
-
-
-def _interval(pair: Pair) -> str:
-    low, high = pair.difference.low, pair.difference.high
-    middle = number(pair.difference.value, _DIFFERENCE_DIGITS)
-    if low is None or high is None:
-        return middle
-    return f"{middle} ({number(low, _DIFFERENCE_DIGITS)} .. {number(high, _DIFFERENCE_DIGITS)})"
 
 
 def _short(value: object) -> str:
@@ -283,5 +289,6 @@ def _plain(found: Comparison) -> dict[str, object]:
             for pair in found.pairs
         ],
         "left_out": found.left_out,
+        "overall": None if found.overall is None else asdict(found.overall),
         "alone": list(found.alone),
     }

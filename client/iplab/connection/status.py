@@ -46,6 +46,13 @@ _BY_REASON: Final[dict[str, type[IplabError]]] = {
     "STORE_UNAVAILABLE": UnavailableError,
     "INTERNAL": ServerError,
 }
+# Causes of a failed connection that need no further words.
+_CAUSES: Final = (
+    "Connection refused",
+    "Domain name not found",
+    "No route to host",
+    "Network is unreachable",
+)
 _BY_CODE: Final[dict[grpc.StatusCode, type[IplabError]]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.NOT_FOUND: NotFoundError,
@@ -72,7 +79,7 @@ def from_call(error: grpc.Call, address: str) -> IplabError:
         return InvalidRequestError(violations or [Violation("", details)])
     if kind is UnavailableError and not reason:
         return UnavailableError(
-            f"no iplab service answers at {address} ({details}); "
+            f"no iplab service answers at {address} ({_cause(details)}); "
             "start one with `ipserver up`, or name another address "
             "(iplab.connect('HOST:PORT'), --address, IPLAB_ADDRESS)"
         )
@@ -88,6 +95,17 @@ def from_call(error: grpc.Call, address: str) -> IplabError:
         hint = older if code is grpc.StatusCode.UNIMPLEMENTED else ""
         return ServerError(f"{code.name}: {details}{hint}", incident)
     return kind(details)
+
+
+def _cause(details: str) -> str:
+    """The cause among gRPC's words about a connection; all of them if it is another.
+
+    >>> _cause("failed to connect to all addresses; last error: UNKNOWN: ipv4:[::1]:1: Connection refused")
+    'Connection refused'
+    """
+    if "http1.x server" in details:
+        return "what listens there answers like a web page, not like gRPC: is it another port?"
+    return next((cause for cause in _CAUSES if cause in details), details)
 
 
 def _quota(error: grpc.Call) -> tuple[str, float | None]:

@@ -2,13 +2,15 @@
 
 Numbers, ids and states are never cut. On a narrow terminal headings wrap first, then columns move together,
 then long headings give way to short ones, then labels wrap between words and after hyphens, then a mean and
-its deviation go on two lines, and at last labels break within words. Names given by people are cut with an
-ellipsis instead of being wrapped. What does not fit even so is left to the terminal to wrap.
+its deviation or interval go on two lines, and at last labels break within words and intervals in the middle.
+Names given by people are cut with an ellipsis instead of being wrapped. What does not fit even so is left to
+the terminal to wrap.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
@@ -21,7 +23,10 @@ _WIDE_GAP, _NARROW_GAP = 3, 1
 _LEAST_WIDTH = 8
 # Names are cut only down to this width.
 _LEAST_NAME = 12
-# Unbreakable parts: a word up to its hyphens, commas and the like; a number with its sign.
+# Headings, which may be ids, break within words only down to this width.
+_LEAST_HEADING: Final = 12
+# Unbreakable parts: an interval; a word up to its hyphens, commas and the like; a number with its sign.
+_INTERVAL: Final = r"\([^()\s]+ \.\. [^()\s]+\)"
 _PART: Final = r"[(\[]?-?[^\s,:/_-]+[,:/_-]*|[,:/_-]+"
 # Abbreviations of headings; filters, `--sort` and tables accept both.
 SHORT: Final = {
@@ -76,8 +81,10 @@ def fitted(table: Table, width: int, encoding: str = "utf-8") -> tuple[Table, in
 
 def abbreviations(table: Table, drawn: Table) -> dict[str, str]:
     """The abbreviations that `fitted` used, with the words that they replace."""
-    pairs = zip(table.columns, drawn.columns, strict=True)
-    headings = {str(new.header): str(old.header) for old, new in pairs if str(new.header) != str(old.header)}
+    pairs = [
+        (str(old.header), str(new.header)) for old, new in zip(table.columns, drawn.columns, strict=True)
+    ]
+    headings = {new: old for old, new in pairs if SHORT.get(old) == new}
     cells = {str(cell) for column in table.columns for cell in column.cells} if headings else set()
     return headings | {short: long for long, short in _SHORT_CELLS.items() if long in cells}
 
@@ -94,18 +101,24 @@ class _Sizes:
         if self._cuts:  # one line each
             self._cells = [" ".join(cell.split()) for cell in self._cells]
         self._numbers = column.justify == "right"
-        self.full, self._word = self._measure(self._cells)
+        self._measure()
 
-    def _measure(self, cells: list[str]) -> tuple[int, int]:
-        """Widths of the longest line and of the longest word."""
-        lines = [line for cell in cells for line in cell.splitlines()]
-        words = [word for line in lines for word in _words(line, hyphens=not self._numbers)]
-        return max(map(cell_len, lines), default=0), max(map(cell_len, words), default=0)
+    def _measure(self) -> None:
+        """Widths of the longest line, of the longest word, and of the longest word outside of intervals."""
+        lines = [line for cell in self._cells for line in cell.splitlines()]
+        self.full = max(map(cell_len, lines), default=0)
+        self._word, self._least = (
+            max((cell_len(word) for line in lines for word in self._words(line, intervals=whole)), default=0)
+            for whole in (True, False)
+        )
+
+    def _words(self, line: str, *, intervals: bool, spaces: bool = False) -> list[str]:
+        return _words(line, hyphens=not self._numbers, intervals=intervals, spaces=spaces)
 
     def shorten(self) -> None:
         """Replace long words by abbreviations."""
         self._cells = [_SHORT_CELLS.get(cell, cell) for cell in self._cells]
-        self.full, self._word = self._measure(self._cells)
+        self._measure()
 
     def heading(self, short: bool) -> str:
         """The heading, abbreviated if this saves room."""
@@ -114,29 +127,36 @@ class _Sizes:
 
     def floors(self, short: bool) -> tuple[int, int, int, int]:
         """Minimum widths: unwrapped, labels wrapped by words, spreads on two lines, labels within words."""
-        heading = max(map(cell_len, self.heading(short).split()), default=0)
+        heading = max(map(cell_len, _words(self.heading(short), hyphens=True)), default=0)
+        least_heading = min(heading, _LEAST_HEADING)
         whole, by_words = max(self.full, heading), max(self._word, heading)
         if self._cuts:
             least = max(min(self.full, _LEAST_NAME), heading)
             return whole, least, least, least
         if not self._folds:
-            return whole, whole, whole, whole
+            return whole, whole, whole, max(self.full, least_heading)
         if self._numbers:
-            return whole, whole, by_words, by_words
-        return whole, by_words, by_words, max(min(by_words, _LEAST_WIDTH), heading)
+            return whole, whole, by_words, max(self._least, least_heading)
+        return whole, by_words, by_words, max(min(by_words, _LEAST_WIDTH), least_heading)
 
     def drawn(self, short: bool, width: int) -> Column:
         """The column as it is shown."""
-        column = self._column
-        return Column(self.heading(short), justify=column.justify, overflow=column.overflow, width=width)
+        column, heading = self._column, self.heading(short)
+        if max(map(cell_len, heading.split()), default=0) > width:  # an id: rich breaks only at spaces
+            heading = _broken(_words(heading, hyphens=True, spaces=True), width)
+        return Column(heading, justify=column.justify, overflow=column.overflow, width=width)
 
     def wrapped(self, width: int) -> list[Text]:
-        """The cells, broken after hyphens where necessary, because rich wraps only at spaces."""
+        """The cells, broken between their parts where necessary, because rich wraps only at spaces."""
         if self._cuts:
             return [Text(_cut(cell, width, self._ellipsis)) for cell in self._cells]
-        if not self._folds or self._numbers or self.full <= width:
+        if not self._folds or self.full <= width:
             return [Text(cell) for cell in self._cells]
-        return [Text("\n".join(_broken(line, width) for line in cell.splitlines())) for cell in self._cells]
+        return [Text("\n".join(self._lines(cell, width))) for cell in self._cells]
+
+    def _lines(self, cell: str, width: int) -> Iterator[str]:
+        for line in cell.splitlines():
+            yield _broken(self._words(line, intervals=self._word <= width, spaces=True), width)
 
 
 def _has(character: str, encoding: str) -> bool:
@@ -147,15 +167,24 @@ def _has(character: str, encoding: str) -> bool:
     return True
 
 
-def _words(text: str, *, hyphens: bool) -> list[str]:
-    """Unbreakable parts: split at spaces and, on request, after hyphens, commas and the like.
+def _words(text: str, *, hyphens: bool, intervals: bool = True, spaces: bool = False) -> list[str]:
+    """Unbreakable parts.
+
+    Args:
+        text: One line.
+        hyphens: Whether it may be broken after hyphens, commas and the like too.
+        intervals: Whether intervals stay whole.
+        spaces: Whether the spaces between are listed too.
 
     >>> _words("ip-llr calibrated", hyphens=True)
     ['ip-', 'llr', 'calibrated']
     >>> _words("-0.21 (-0.263 .. -0.157)", hyphens=True)
-    ['-0.21', '(-0.263', '..', '-0.157)']
+    ['-0.21', '(-0.263 .. -0.157)']
+    >>> _words("0.94 ± 0.02", hyphens=False, spaces=True)
+    ['0.94', ' ', '±', ' ', '0.02']
     """
-    return re.findall(_PART if hyphens else r"\S+", text)
+    parts = [_INTERVAL] * intervals + [r"\s+"] * spaces + [_PART if hyphens else r"\S+"]
+    return re.findall("|".join(parts), text)
 
 
 def _cut(text: str, width: int, ellipsis: str) -> str:
@@ -169,10 +198,14 @@ def _cut(text: str, width: int, ellipsis: str) -> str:
     return set_cell_size(text, max(width - cell_len(ellipsis), 0)).rstrip() + ellipsis
 
 
-def _broken(line: str, width: int) -> str:
-    """Lines of at most a width, broken between the parts of `_words`, and within longer parts."""
+def _broken(parts: Sequence[str], width: int) -> str:
+    r"""Lines of at most a width, broken between the parts, and within longer parts.
+
+    >>> _broken(["0.94", " ", "±", " ", "0.02"], 6)
+    '0.94 ±\n0.02'
+    """
     lines, current = [], ""
-    for part in re.findall(rf"\s+|{_PART}", line):
+    for part in parts:
         if cell_len(current + part.rstrip()) <= width:
             current += part
             continue

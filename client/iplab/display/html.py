@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 _MOST_ROWS: Final = 40
 _CELL: Final = "padding:0.2em 0.6em;text-align:{align};vertical-align:top;white-space:{space}"
-# Names, times and numbers stay on one line; sentences are wrapped.
+# Names, times and numbers stay on one line; sentences are wrapped. Browsers would break ids at every hyphen.
 _LONGEST_LINE: Final = 30
+_LONGEST_NAME: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +115,5 @@ def _row(kind: str, cells: Sequence[str], aligned: Sequence[str]) -> str:
 
 
 def _space(kind: str, cell: str) -> str:
-    return "nowrap" if kind == "td" and len(cell) <= _LONGEST_LINE else "normal"
+    longest = _LONGEST_LINE if " " in cell else _LONGEST_NAME
+    return "nowrap" if kind == "td" and len(cell) <= longest else "normal"

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
 
 from rich import box
 from rich.console import Console
@@ -19,7 +19,7 @@ from iplab.display.fitting import abbreviations, fitted
 from iplab.display.sorting import column
 from iplab.display.terminal import folded, visible
 from iplab.results.frames import run_row
-from iplab.results.numbers import SETTING_DIGITS, number
+from iplab.results.numbers import SETTING_DIGITS, number, with_interval
 from iplab.results.settings import AXES, NETWORK
 from iplab.results.summary import Spread, SummaryRow, averaged, label
 
@@ -94,7 +94,7 @@ def table_of(
     for position, heading in enumerate(headings):
         column = [row[position] for row in listed]
         numbers = bool(column) and all(isinstance(value, int | float | Spread | None) for value in column)
-        spreads = any(isinstance(value, Spread) for value in column)
+        spreads = any(isinstance(value, Spread | Ranged) for value in column)
         may_fold = spreads or (not numbers if folding is None else heading in folding)
         justify: Literal["right", "left"] = "right" if numbers else "left"
         overflow: Literal["crop", "fold", "ellipsis"] = "fold" if may_fold else "ellipsis"
@@ -258,6 +258,22 @@ def _settings_and_results(
     )
 
 
+class Ranged(float):
+    """A number with an interval, which no line break separates; ends that are unknown are None."""
+
+    __slots__ = ("_text",)
+    _text: str
+
+    def __new__(cls, value: float, low: float | None, high: float | None) -> Self:
+        """See the class."""
+        made = super().__new__(cls, value)
+        made._text = with_interval(value, low, high)
+        return made
+
+    def __str__(self) -> str:
+        return self._text
+
+
 class _Measured(float):
     """A result, shown with fewer digits than a setting."""
 
@@ -270,7 +286,7 @@ def _shown(value: object) -> str:
     match value:
         case None:
             return "-"
-        case Spread():
+        case Spread() | Ranged():
             return str(value)
         case _Measured():
             return number(value)

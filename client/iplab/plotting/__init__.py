@@ -44,6 +44,16 @@ _NEEDS: Final = {
     "limit": "inf, or a width at least 16 times all others, beside three widths, and their outputs recorded "
     "(ntk: paired_outputs at three widths)",
     "alignment-exponents": "record.probes {quantities: [alignment], steps: [0, 1]} at three widths",
+    **{
+        kind: f"record.probes {{quantities: [{probe}], interval: 10}}"
+        for kind, probe in {
+            "ranks": "ranks",
+            "kernels": "kernels",
+            "alignment": "alignment",
+            "sizes": "coordinates",
+            "changes": "coordinates",
+        }.items()
+    },
 }
 
 
@@ -66,7 +76,18 @@ def plot(
     name = metric or _OVER_STEPS[chosen] or _loss(experiment)
     if "/" in name or chosen != "curves":
         quantity = name.partition("/")[0]
-        return layer_courses(experiment.metrics(filter, [f"{quantity}/*"]), quantity, groups)
+        try:
+            points = experiment.metrics(filter, [f"{quantity}/*"])
+        except InvalidRequestError as error:
+            if (
+                chosen in _NEEDS
+                and metric is None
+                and any(one.field.startswith("metrics") for one in error.violations)
+            ):
+                needs = f"{_NEEDS[chosen]}; curves and rates need no probes"
+                raise PictureError(f"{experiment.id} has no {chosen!r} to draw: that needs {needs}") from None
+            raise
+        return layer_courses(points, quantity, groups)
     return learning_curves(experiment.metrics(filter, [name]), name, groups)
 
 

@@ -56,6 +56,8 @@ class Comparison:
             second.
         pairs: At most `MOST_PAIRS` pairs, in the first experiment's order.
         left_out: Number of further pairs.
+        overall: Difference of the means over all pairs, with its interval over the seeds that all of them
+            have; None if they have none in common.
         alone: Number of runs of each without a partner of the same seed, or without a result in both.
         specs: Fields of the specs that differ: path, first's value, second's value.
     """
@@ -65,6 +67,7 @@ class Comparison:
     apart: tuple[str, ...]
     pairs: tuple[Pair, ...]
     left_out: int
+    overall: Mean | None
     alone: tuple[int, int]
     specs: tuple[tuple[str, object, object], ...]
 
@@ -93,6 +96,7 @@ def compare(left: Experiment, right: Experiment, metric: str = "") -> Comparison
         if first and second and not {key[place] for key in first} & {key[place] for key in second}
     )
     matched = [[(key, other) for other in second if _meet(key, other, apart)] for key in first]
+    differences: list[dict[int, float]] = []
     pairs, used = [], (set[tuple[_Key, int]](), set[tuple[_Key, int]]())
     for mine, theirs in (pair for of_key in matched for pair in of_key):
         common = [seed for seed in first[mine] if seed in second[theirs]]
@@ -102,12 +106,14 @@ def compare(left: Experiment, right: Experiment, metric: str = "") -> Comparison
             shown = tuple(_both(a, b) for a, b in zip(mine, theirs, strict=True))
             values = [first[mine][s] for s in common], [second[theirs][s] for s in common]
             pairs.append((shown, *values))
+            differences.append({seed: second[theirs][seed] - first[mine][seed] for seed in common})
     return Comparison(
         chosen,
         _AXES,
         apart,
         tuple(_pair(*pair) for pair in pairs[:MOST_PAIRS]),
         max(0, len(pairs) - MOST_PAIRS),
+        _overall(differences),
         (len(sides[0]) - len(used[0]), len(sides[1]) - len(used[1])),
         tuple(_differences(_given(to_plain(left.spec)), _given(to_plain(right.spec)))),
     )
@@ -188,6 +194,18 @@ def _pair(settings: tuple[object, ...], left: Sequence[float], right: Sequence[f
 
     differences = [b - a for a, b in zip(left, right, strict=True)]
     return Pair(settings, spread(left), spread(right), mean(differences))
+
+
+def _overall(differences: Sequence[Mapping[int, float]]) -> Mean | None:
+    """Mean over seeds of the mean over pairs, from each pair's differences by seed."""
+    from ipcore.figures import mean  # noqa: PLC0415 - as above
+
+    shared = (
+        [seed for seed in differences[0] if all(seed in one for one in differences)] if differences else []
+    )
+    if not shared:
+        return None
+    return mean([sum(one[seed] for one in differences) / len(differences) for seed in shared])
 
 
 def _differences(left: object, right: object, path: str = "") -> Iterator[tuple[str, object, object]]:

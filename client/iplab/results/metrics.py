@@ -17,6 +17,8 @@ from iplab.v1.run_service_pb2 import QueryMetricsResponse
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
     from ipcore.figures import Courses
 
@@ -100,7 +102,14 @@ class Metrics(Handle):
         made: pd.DataFrame = library.DataFrame(columns)
         return made
 
-    def plot(self, metric: str | None = None, by: str | Sequence[str] | None = None) -> Courses:
+    def plot(
+        self,
+        metric: str | None = None,
+        by: str | Sequence[str] | None = None,
+        *,
+        ax: Axes | None = None,
+        figure: Figure | SubFigure | None = None,
+    ) -> Courses:
         """Its curves over updates: mean and 95 % interval over seeds. A notebook shows the figure.
 
         Args:
@@ -108,14 +117,16 @@ class Metrics(Handle):
                 the first.
             by: Axis or axes of the grid with a line for each value ("parameterization", "width"); None: the
                 first that varies. The others have a panel for each value.
+            ax: Axes of matplotlib to draw into, as with `Experiment.plot`.
+            figure: A figure or subfigure to fill.
 
         Raises:
             InvalidRequestError: There is no such axis.
-            PictureError: The metric has no points.
+            PictureError: The metric has no points, or the figure does not fit into `ax` or `figure`.
         """
         from iplab.plotting.curves import curves  # noqa: PLC0415 - only where it is drawn
 
-        return curves(self, metric, by)
+        return curves(self, metric, by).placed_in(ax, figure)
 
     def _repr_html_(self) -> str:
         from iplab.display import html  # noqa: PLC0415 - notebooks alone

@@ -72,5 +72,19 @@ def mean_and_deviation(mean: float, deviation: float | None) -> str:
     return f"{text} ± {decimals(deviation, 4) if aligned and not fine else number(deviation)}"
 
 
+def with_interval(value: float, low: float | None, high: float | None) -> str:
+    """A number of order 1 with an interval, four decimals each; a small or large one as by `number`.
+
+    >>> with_interval(0.0528, -0.124, 0.22961), with_interval(0.5, None, None)
+    ('0.0528 (-0.1240 .. 0.2296)', '0.5000')
+    >>> with_interval(2e-5, -1.234e-5, 5e-5), with_interval(310.0, 120.04, 500.0)
+    ('2e-05 (-1.23e-05 .. 5e-05)', '310 (120 .. 500)')
+    """
+    most = max(abs(x) for x in (value, low, high) if x is not None)
+    aligned = most == 0 or _ALIGNED[0] <= most < _ALIGNED[1]
+    middle, *ends = (decimals(x, 4) if aligned else number(x, 3) for x in (value, low, high) if x is not None)
+    return f"{middle} ({' .. '.join(ends)})" if ends else middle
+
+
 def _stripped(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text

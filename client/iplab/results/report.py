@@ -12,6 +12,9 @@ from iplab.results.reading import computed, read
 from iplab.v1 import report_pb2, report_service_pb2
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
     from ipcore.figures import PowerLaws
 
 
@@ -216,18 +219,27 @@ class Report:
 
         return report_pictures(self.checks, self.conclusions)
 
-    def plot(self, kind: str | None = None) -> PowerLaws:
+    def plot(
+        self,
+        kind: str | None = None,
+        *,
+        ax: Axes | None = None,
+        figure: Figure | SubFigure | None = None,
+    ) -> PowerLaws:
         """One of its figures, which shows itself in a notebook; `save` writes it to a file.
 
         Args:
             kind: A key of `pictures`; None: the first.
+            ax: Axes of matplotlib to draw into, as with `Experiment.plot`.
+            figure: A figure or subfigure to fill.
 
         Raises:
-            PictureError: There is no figure of that kind; the message names the existing ones.
+            PictureError: There is no figure of that kind, and the message names the existing ones; or it does
+                not fit into `ax` or `figure`.
         """
         from ipcore.figures.reports import choose  # noqa: PLC0415 - as above
 
-        return choose(self.pictures(), kind)
+        return choose(self.pictures(), kind).placed_in(ax, figure)
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as `iplab check --json` prints them."""

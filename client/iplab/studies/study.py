@@ -15,6 +15,9 @@ from iplab.studies.study_view import StudyView
 from iplab.v1 import experiment_service_pb2, study_pb2, study_service_pb2
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
     from ipcore.figures import Picture
 
 
@@ -163,12 +166,17 @@ class Study(StudyView):
         follow_study(partial(self._watch, timeout), show=progress)
         return self
 
-    def plot(self) -> Picture:
+    def plot(self, *, ax: Axes | None = None, figure: Figure | SubFigure | None = None) -> Picture:
         """Its figure: losses over the rate for a rate transfer, else all numbers with their intervals.
+
+        Args:
+            ax: Axes of matplotlib to draw into, as with `Experiment.plot`.
+            figure: A figure or subfigure to fill.
 
         Raises:
             NothingToDraw: It has measured nothing yet.
+            PictureError: The figure does not fit into `ax` or `figure`.
         """
         from iplab.studies.pictures import picture_of  # noqa: PLC0415 - numpy only for pictures
 
-        return picture_of(self)
+        return picture_of(self).placed_in(ax, figure)

@@ -173,7 +173,9 @@ class ExperimentServiceServicer:
         existing ones and get the same numbers as if the whole grid had been submitted at once. An
         experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
         paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
-        being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+        being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+        RESOURCE_EXHAUSTED (a limit is reached, or the experiment is another user's and a limit of one of the two users
+        applies: the runs would count for its owner).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

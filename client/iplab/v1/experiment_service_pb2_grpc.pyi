@@ -65,7 +65,9 @@ class ExperimentServiceStub:
     existing ones and get the same numbers as if the whole grid had been submitted at once. An
     experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
-    being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+    being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+    RESOURCE_EXHAUSTED (a limit is reached, or the experiment is another user's and a limit of one of the two users
+    applies: the runs would count for its owner).
     """
     RetryFailedRuns: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.RetryFailedRunsRequest, _experiment_pb2.Experiment]
     """Trains all failed runs again, from where they stopped. Recorded points, numbers and indices stay; steps after the
@@ -139,7 +141,9 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     existing ones and get the same numbers as if the whole grid had been submitted at once. An
     experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
-    being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+    being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+    RESOURCE_EXHAUSTED (a limit is reached, or the experiment is another user's and a limit of one of the two users
+    applies: the runs would count for its owner).
     """
     RetryFailedRuns: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.RetryFailedRunsRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """Trains all failed runs again, from where they stopped. Recorded points, numbers and indices stay; steps after the
@@ -258,7 +262,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         existing ones and get the same numbers as if the whole grid had been submitted at once. An
         experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
         paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
-        being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+        being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+        RESOURCE_EXHAUSTED (a limit is reached, or the experiment is another user's and a limit of one of the two users
+        applies: the runs would count for its owner).
         """
 
     @_abc_1.abstractmethod

@@ -241,7 +241,10 @@ Global___StudySpec: _TypeAlias = StudySpec  # noqa: Y015
 
 @_typing.final
 class StudyBudget(_message.Message):
-    """The budget of a study, which ends before a round that would exceed one of the limits. At least one must be set."""
+    """The budget of a study, which ends before a round that would exceed one of the limits. A round that has begun is always
+    finished, since a part of its runs decides nothing. At least one limit must be set. `runs` is never exceeded; the others
+    are, if the last round costs more than was estimated when it began.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -251,9 +254,13 @@ class StudyBudget(_message.Message):
     runs: _builtins.int
     """Number of runs, >= 1."""
     core_hours: _builtins.float
-    """Hours of work on one core, > 0."""
+    """Hours of work on one core, > 0: measured for runs that have ended, estimated for those of the next round."""
     wall_seconds: _builtins.float
-    """Seconds since its acceptance, > 0."""
+    """Seconds since its acceptance, > 0. Bounds the beginning of rounds: one begins only if the seconds that have passed and
+    the estimated core-seconds of its runs that have not ended, divided by the cluster's cores, do not exceed it. The
+    estimate assumes that all cores work on this study. Time in the queue, other work on the same cores, and packs that
+    leave cores idle make the last round, and so the study, take longer.
+    """
     def __init__(
         self,
         *,

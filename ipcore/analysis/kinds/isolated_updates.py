@@ -16,9 +16,8 @@ from ipcore.analysis.coordinate_report import Prediction, counted, sentence_of
 from ipcore.analysis.kinds.coordinates import with_epsilon
 from ipcore.analysis.report import Check, Conclusion, Report
 from ipcore.analysis.samples import Samples
-from ipcore.analysis.slopes import Slope, fit_slope
+from ipcore.analysis.slopes import Slope, fitted
 from ipcore.analysis.verdicts import Judgement, Verdict, judge
-from ipcore.errors import AnalysisError
 from ipcore.theory.maxplus import Size
 
 _NAME: Final = "ISOLATED_UPDATE"
@@ -44,15 +43,12 @@ def _find(case: Case) -> Report:
         if step == 1 and short:
             continue
         what = name_of(quantity, layer, case.subject.layers, step)
-        try:
-            fit = fit_slope(samples)
-        except AnalysisError as error:
-            notes.append(f"{what}: {error}")
+        fit, note = fitted(samples, what)
+        if note:
+            notes.append(note)
             gaps += 1
+        if fit is None:
             continue
-        if missing := samples.gaps():
-            notes.append(f"{what}: {missing}")
-            gaps += 1
         checks.append(_check(case, key, what, fit, predictions, numbers))
     conclusions = () if predictions is None else _conclusions(case, checks, gaps)
     return Report(tuple(checks), conclusions, tuple(notes))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from ipcore.analysis.best_rates import NotBracketed
 from ipcore.analysis.case import Case, Kind
 from ipcore.analysis.predicted_drift import PredictedDrift, predicted_drift
-from ipcore.analysis.rate_transfer import NotBracketed, check_rate_transfer
+from ipcore.analysis.rate_transfer import check_rate_transfer
 from ipcore.analysis.report import Check, Report, WidthValue, finite
 from ipcore.analysis.verdicts import Verdict
 from ipcore.errors import AnalysisError

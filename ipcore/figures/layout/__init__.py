@@ -5,8 +5,10 @@ beside lines can be kept from touching. Figures import this package when they dr
 """
 
 from ipcore.figures.layout.beside import labels_beside
-from ipcore.figures.layout.sheets import Margins, Sheet, legend_handle, sheet
-from ipcore.figures.layout.texts import text_width
+from ipcore.figures.layout.legends import legend_handle
+from ipcore.figures.layout.sheets import Margins, Sheet, sheet
+from ipcore.figures.layout.targets import AnyFigure, Target, canvas, target_of, too_small, whole
+from ipcore.figures.layout.texts import inches, text_width
 from ipcore.figures.layout.ticks import (
     Ticks,
     fitting,
@@ -18,10 +20,14 @@ from ipcore.figures.layout.ticks import (
 )
 
 __all__ = [
+    "AnyFigure",
     "Margins",
     "Sheet",
+    "Target",
     "Ticks",
+    "canvas",
     "fitting",
+    "inches",
     "labels_beside",
     "legend_handle",
     "linear_ticks",
@@ -29,6 +35,9 @@ __all__ = [
     "room_for",
     "set_ticks",
     "sheet",
+    "target_of",
     "text_width",
+    "too_small",
+    "whole",
     "width_ticks",
 ]

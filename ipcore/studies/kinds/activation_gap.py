@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ipcore.studies import predictions
+from ipcore.studies.design import Design
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
@@ -29,10 +30,12 @@ def activation_gap(question: ActivationGap) -> tuple[Line, ...]:
     return tuple(
         Ladder(
             f"{group[0].label} ({', '.join(s.activation for s in group)}, L={group[0].hidden_layers})",
-            tuple(trainee_of(subject, question.setting.steps) for subject in group),
-            tuple(subject.rate for subject in group),
+            Design(
+                tuple(trainee_of(subject, question.setting.steps) for subject in group),
+                tuple(subject.rate for subject in group),
+                question.first_widths,
+            ),
             tuple(_rungs(question, group)),
-            question.first_widths,
             question.max_width,
         )
         for group in groups(question.subjects)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ipcore.studies import predictions
+from ipcore.studies.design import Design
 from ipcore.studies.kinds.common import READOUT_FACTOR, slope_rung, trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Line
@@ -18,10 +19,10 @@ def calibrated_rates(question: CalibratedRates) -> tuple[Line, ...]:
     return tuple(
         Ladder(
             str(subject),
-            (replace(trainee_of(subject, 1), calibrated=True),),
-            (subject.rate,),
+            Design(
+                (replace(trainee_of(subject, 1), calibrated=True),), (subject.rate,), question.first_widths
+            ),
             _rungs(question, subject),
-            question.first_widths,
             question.max_width,
         )
         for subject in question.subjects

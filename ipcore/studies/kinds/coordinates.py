@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from ipcore import theory
 from ipcore.studies import predictions
+from ipcore.studies.design import Design
 from ipcore.studies.kinds.common import size, slope_rung, tolerance_of, trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Line
@@ -23,10 +24,8 @@ def coordinate_check(question: CoordinateCheck) -> tuple[Line, ...]:
     return tuple(
         Ladder(
             str(subject),
-            (trainee_of(subject, _steps(question, subject)),),
-            (subject.rate,),
+            Design((trainee_of(subject, _steps(question, subject)),), (subject.rate,), question.first_widths),
             tuple(_rungs(question, subject)),
-            question.first_widths,
             question.max_width,
             ordered=True,
         )

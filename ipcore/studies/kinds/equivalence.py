@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ipcore.studies.design import Design
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
@@ -24,10 +25,12 @@ def equivalence(question: Equivalence) -> tuple[Line, ...]:
     return tuple(
         Ladder(
             f"{left.label} and {right}",
-            (trainee_of(left, max(question.step, 1)), trainee_of(right, max(question.step, 1))),
-            (left.rate, right.rate),
+            Design(
+                (trainee_of(left, max(question.step, 1)), trainee_of(right, max(question.step, 1))),
+                (left.rate, right.rate),
+                question.first_widths,
+            ),
             tuple(_rungs(question, left, right)),
-            question.first_widths,
             question.max_width,
         )
         for left, right in pairs(question.subjects)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipcore.catalogue.widths import TIMES_WIDER
+from ipcore.studies.design import Design
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
@@ -25,14 +26,16 @@ def infinite_width(question: InfiniteWidth) -> tuple[Line, ...]:
     return tuple(
         Ladder(
             str(subject),
-            (trainee_of(subject, question.setting.steps),),
-            (subject.rate,),
+            Design(
+                (trainee_of(subject, question.setting.steps),),
+                (subject.rate,),
+                question.first_widths,
+                shares=(),
+                beside_limit=str(subject) not in question.paired,
+                times_wider=_times_wider(question, subject),
+            ),
             _rungs(question, subject),
-            question.first_widths,
             question.max_width,
-            shares=(),
-            beside_limit=str(subject) not in question.paired,
-            times_wider=_times_wider(question, subject),
         )
         for subject in question.subjects
     )

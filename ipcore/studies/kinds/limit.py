@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
+from ipcore.studies.design import Design
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
@@ -26,12 +27,14 @@ def limit(question: Limit) -> tuple[Line, ...]:
     return tuple(
         Ladder(
             str(subject),
-            (trainee_of(subject, max(question.step, 1)),),
-            (subject.rate,),
+            Design(
+                (trainee_of(subject, max(question.step, 1)),),
+                (subject.rate,),
+                question.first_widths,
+                multiple=1 if centre else 2,
+            ),
             tuple(_rungs(question, subject, centre)),
-            question.first_widths,
             question.max_width,
-            multiple=1 if centre else 2,
         )
         for subject, centre in zip(
             question.subjects, question.limit or ((),) * len(question.subjects), strict=True

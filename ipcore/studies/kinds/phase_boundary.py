@@ -10,6 +10,7 @@ from typing import Final
 
 from ipcore.analysis.coordinate_check import sizes_at
 from ipcore.studies import predictions
+from ipcore.studies.design import Design
 from ipcore.studies.kinds.common import size, trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
@@ -129,9 +130,7 @@ def _ladder(question: PhaseBoundary, subject: Subject, place: Place | str) -> La
     )
     return Ladder(
         str(subject),
-        tuple(trainees),
-        (subject.rate,) * 3,
+        Design(tuple(trainees), (subject.rate,) * 3, question.first_widths),
         (rung,),
-        question.first_widths,
         question.max_width,
     )

@@ -7,6 +7,7 @@ from ipcore.studies.drift import Drift
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.line import Line
 from ipcore.studies.question import DRIFT_TOLERANCE, RateTransfer
+from ipcore.studies.rate_grid import RateGrid
 
 
 def rate_transfer(question: RateTransfer) -> tuple[Line, ...]:
@@ -15,11 +16,9 @@ def rate_transfer(question: RateTransfer) -> tuple[Line, ...]:
     return tuple(
         Drift(
             str(subject),
-            trainee_of(subject, question.setting.steps),
-            subject.rate,
+            RateGrid(trainee_of(subject, question.setting.steps), subject.rate, question.first_widths),
             predictions.drift(predictions.analyze(subject, question.setting), calibrated=subject.calibrated),
             tolerance,
-            question.first_widths,
         )
         for subject in question.subjects
     )

@@ -7,6 +7,7 @@ from fractions import Fraction
 from ipcore import theory
 from ipcore.analysis.coordinate_check import sizes_at
 from ipcore.studies import predictions
+from ipcore.studies.design import Design
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
@@ -24,10 +25,8 @@ def stationarity(question: Stationarity) -> tuple[Line, ...]:
     return tuple(
         Ladder(
             str(subject),
-            (trainee_of(subject, question.step),),
-            (subject.rate,),
+            Design((trainee_of(subject, question.step),), (subject.rate,), question.first_widths),
             (_rung(question, subject),),
-            question.first_widths,
             question.max_width,
         )
         for subject in question.subjects

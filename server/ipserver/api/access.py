@@ -20,7 +20,7 @@ from iplab.v1 import options_pb2
 from ipserver import names
 from ipserver.api.authentication import Authenticator
 from ipserver.api.blocking import Blocking
-from ipserver.api.caller import Caller, caller, set_caller
+from ipserver.api.caller import Caller, caller, peer_host, set_caller
 from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.api.rates import Rates
 from ipserver.environment.log_scope import scope
@@ -98,15 +98,15 @@ class Authenticate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
 
     def _unary(self, method: Any) -> Any:
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
-            set_caller(await self._authenticator.caller(_authorization(context)))
+            set_caller(await self._authenticator.caller(_authorization(context), _host(context)))
             return await method(request, context)
 
         return call
 
     def _streaming(self, method: Any) -> Any:
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            authorization = _authorization(context)
-            first = await self._authenticator.caller(authorization)
+            authorization, host = _authorization(context), _host(context)
+            first = await self._authenticator.caller(authorization, host)
             set_caller(first)
             responses = method(request, context)
             if not self._authenticator.required:
@@ -118,7 +118,7 @@ class Authenticate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
             try:
                 while True:
                     done, _ = await asyncio.wait({waiting}, timeout=self._authenticator.trust_seconds)
-                    who = await self._authenticator.caller(authorization)
+                    who = await self._authenticator.caller(authorization, host)
                     if any(who.role(project) < role for project, role in first.roles.items()):
                         raise PermissionDenied("one of your roles was revoked; call again with the others")
                     if done:
@@ -142,12 +142,10 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         store: Finds the projects of resources.
         blocking: Thread pool for calls of the store.
         rules: Rules of all methods, by path.
-        rates: Limits requests per second; None: no limit.
+        rates: Limits requests per second.
     """
 
-    def __init__(
-        self, store: Store, blocking: Blocking, rules: Mapping[str, Rule], rates: Rates | None = None
-    ) -> None:
+    def __init__(self, store: Store, blocking: Blocking, rules: Mapping[str, Rule], rates: Rates) -> None:
         self._accounts = store.accounts
         self._blocking = blocking
         self._rules = rules
@@ -186,17 +184,12 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         try:
             project = await self._allowed(who, rule, request)
         except (Concealed, PermissionDenied, InvalidRequest):
-            await self._count(who.project(Role.READER), who)  # guessed names count as requests
+            await self._rates.take_for_caller()  # guessed names count as requests
             raise
-        await self._count(project, who)
-
-    async def _count(self, project: str, who: Caller) -> None:
-        """Count a request. Raises RateExceeded."""
-        if self._rates is not None:
-            await self._rates.take(project, who.user)
+        await self._rates.take(project, who.user)
 
     async def _allowed(self, who: Caller, rule: Rule, request: Message) -> str:
-        """The project of a request, or the caller's default project if the request names none."""
+        """The project that a request concerns, or counts for; fills in the one that is left out."""
         if rule.project:
             holder, last = _place(request, rule.project)
             if not getattr(holder, last):
@@ -217,7 +210,7 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
             _require(who.role(found), rule.role, f"the project {found!r}", name)
             return found
         _require(who.highest(), rule.role, "any project")
-        return who.project(Role.READER)
+        return who.charged()
 
     def _project_of(self, name: str, field: str) -> str | None:
         kind, _, rest = name.partition("/")
@@ -268,6 +261,10 @@ def _listed(who: Caller) -> str:
     if own == []:
         return "you have none yet: an operator grants a role by `ipserver project grant PROJECT USER ROLE`"
     return f"yours are: {'all' if own is None else ', '.join(own)}"
+
+
+def _host(context: aio.ServicerContext[Any, Any]) -> str:
+    return peer_host(context.peer() or "")
 
 
 def _authorization(context: aio.ServicerContext[Any, Any]) -> str:

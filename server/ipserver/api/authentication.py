@@ -1,17 +1,23 @@
-"""Finds the user of a token: tokens of this service, and of an identity provider."""
+"""Finds the user of a token: tokens of this service, and of an identity provider.
+
+Checking a token costs a query or a signature, which anyone can cause. So an address that has shown many wrong
+tokens is refused before its next token is checked, except for tokens that were valid before.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from ipserver.api.blocking import Blocking
+from ipserver.api.buckets import TokenBuckets
 from ipserver.api.caller import ANYONE, Caller
-from ipserver.errors import StoreUnavailable, Unauthenticated
+from ipserver.errors import RateExceeded, StoreUnavailable, Unauthenticated
 from ipserver.store.transactions.tokens import PREFIX
 
 if TYPE_CHECKING:
@@ -22,7 +28,11 @@ _log = logging.getLogger(__name__)
 # and roles lose access within twice this time.
 TRUST_SECONDS: Final = 15.0
 _MOST_KNOWN: Final = 10_000
+# Wrong tokens that an address may show at once, and per second. A token counts once in `trust_seconds`.
+WRONG_TOKENS: Final = 60.0
+_WRONG_PER_SECOND: Final = 1.0
 _SCHEME: Final = "bearer "
+Value = TypeVar("Value")
 
 
 class Provider(Protocol):
@@ -58,16 +68,20 @@ class Authenticator:
         self._blocking = blocking
         self._provider = provider
         self._monotonic = monotonic
-        self._known: OrderedDict[str, tuple[float, Caller]] = OrderedDict()
+        # By digest, with the time of the check: callers, and messages and users of tokens that were refused.
+        self._known: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._wrong: OrderedDict[bytes, tuple[float, str, str]] = OrderedDict()
+        self._addresses = TokenBuckets[str](monotonic=monotonic)
         self._writing: set[asyncio.Task[None]] = set()
         self.required = required
         self.trust_seconds = trust_seconds
 
-    async def caller(self, authorization: str) -> Caller:
-        """The caller with this value of the header "authorization".
+    async def caller(self, authorization: str, host: str) -> Caller:
+        """The caller with this value of the header "authorization", whose address is `host`.
 
         Raises:
             Unauthenticated: There is no token, or it is unknown, expired or revoked.
+            RateExceeded: The address has shown too many wrong tokens; this one was not checked.
             StoreUnavailable: Tokens cannot be checked now.
         """
         if not self.required:
@@ -79,17 +93,34 @@ class Authenticator:
                 "its operator makes one by `ipserver token create`"
             )
         token = authorization[len(_SCHEME) :].strip()
-        known, now = self._known.get(token), self._monotonic()
+        key, now = hashlib.sha256(token.encode()).digest(), self._monotonic()
+        known, wrong = self._known.get(key), self._wrong.get(key)
         if known is not None and now - known[0] < self.trust_seconds:
             return known[1]
-        self._known.pop(token, None)
-        who = await self._blocking.run(self._check, token)
-        self._known[token] = now, who
-        if len(self._known) > _MOST_KNOWN:
-            self._known.popitem(last=False)
+        if wrong is not None and now - wrong[0] < self.trust_seconds:
+            raise Unauthenticated(*wrong[1:])
+        if known is None:
+            self._require_patience(host)
+        try:
+            who = await self._blocking.run(self._check, token)
+        except Unauthenticated as error:
+            self._known.pop(key, None)
+            self._addresses.take(host, _WRONG_PER_SECOND, WRONG_TOKENS)
+            _keep(self._wrong, key, (now, str(error), error.user))
+            raise
+        _keep(self._known, key, (now, who))
         if token.startswith(PREFIX):
             self._write_use(token)
         return who
+
+    def _require_patience(self, host: str) -> None:
+        """Raise RateExceeded if the address has shown too many wrong tokens."""
+        if seconds := self._addresses.wait(host, _WRONG_PER_SECOND, WRONG_TOKENS):
+            text = (
+                f"the address {host} has shown {WRONG_TOKENS:g} wrong tokens, and may show "
+                f"{_WRONG_PER_SECOND:g} per second; correct them, and ask again in {seconds:.2g} s"
+            )
+            raise RateExceeded(text, f"address:{host}", "wrong_tokens_per_second", seconds, project="")
 
     def _check(self, token: str) -> Caller:
         if not token.startswith(PREFIX):
@@ -118,3 +149,11 @@ class Authenticator:
         task = asyncio.get_running_loop().create_task(write())
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
+
+
+def _keep(memory: OrderedDict[bytes, Value], key: bytes, value: Value) -> None:
+    """Set an entry as the newest; drop the oldest one beyond the largest number."""
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > _MOST_KNOWN:
+        memory.popitem(last=False)

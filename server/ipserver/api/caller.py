@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 from ipserver.environment.log_scope import scope
 from ipserver.names import DEFAULT_PROJECT
@@ -49,6 +50,16 @@ class Caller:
         allowed = [project for project, has in self.roles.items() if has >= role]
         return allowed[0] if len(allowed) == 1 and allowed != [EVERY] else DEFAULT_PROJECT
 
+    def charged(self) -> str:
+        """The project that a request counts for if it concerns none, or is refused before that is known.
+
+        It is a project of the caller, so nobody uses up the limits of others: the default project, or else
+        the first by name. "" if there is none.
+        """
+        if self.role(DEFAULT_PROJECT):
+            return DEFAULT_PROJECT
+        return min(self.roles, default="")
+
 
 # The caller when the service has no authentication.
 ANYONE: Final = Caller("", {EVERY: Role.ADMIN})
@@ -72,3 +83,13 @@ def set_caller(who: Caller) -> None:
     """Set the caller of the running request, also for its log lines."""
     _current.set(who)
     scope().principal = who.user
+
+
+def peer_host(peer: str) -> str:
+    """The IP address of a peer, as gRPC writes it, without the port; "unix" for a socket file.
+
+    >>> peer_host("ipv4:10.0.0.7:51112"), peer_host("ipv6:%5B::1%5D:51112"), peer_host("unix:")
+    ('10.0.0.7', '::1', 'unix')
+    """
+    kind, _, rest = unquote(peer).partition(":")
+    return rest.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else kind

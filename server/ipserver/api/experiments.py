@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -233,8 +234,16 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
 
     def _extend(self, experiment: str, request: pb.ExtendExperimentRequest) -> experiment_pb2.Experiment:
         if not request.validate_only:
+            asked_by, require_room = caller().user, self._room.require
             return self._warned(
-                extend(self._store, experiment, request, self._limits, require_room=self._room.require)
+                extend(
+                    self._store,
+                    experiment,
+                    request,
+                    self._limits,
+                    asked_by=asked_by,
+                    require_room=require_room,
+                )
             )
         record = self._store.get_experiment(experiment)
         message = convert.experiment(record)
@@ -250,7 +259,9 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
 
     def _update(self, experiment: str, request: pb.UpdateExperimentRequest) -> experiment_pb2.Experiment:
         revision = check_update(request, self._store.get_experiment(experiment), self._limits)
-        return self._answer(self._store.update_experiment(experiment, revision))
+        return self._answer(
+            self._store.update_experiment(experiment, replace(revision, asked_by=caller().user))
+        )
 
     def _preview(self, request: pb.CreateExperimentRequest) -> experiment_pb2.Experiment:
         if first := repeated(self._store, request):

@@ -68,7 +68,8 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d(?P<clock>[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?
 _LABEL_KEY = re.compile(r"labels\.[a-z][a-z0-9_-]{0,62}")
 _MOST_CHARACTERS = 4000
 _MOST_DEPTH = 50
-_EXAMPLE = "example: width >= 128"
+# Of these the first whose field a listing has.
+_EXAMPLES: Final = ("width >= 128", "state = RUNNING", "user = alice")
 _NO_COMMA = "comparisons are joined by AND, not by a comma"
 # Operators of other languages, with a hint for each.
 _JOINED = {"&&": "write AND", "&": "write AND", "||": "write OR", "|": "write OR"}
@@ -167,8 +168,10 @@ class _Reader:
         term = rest[words : words + 2]
         if not words or [kind for kind, _ in term] not in (["op", "word"], ["op", "quoted"]):
             told = " ".join(value for _, value in rest[: max(3, words + 1)])
-            several = words > 1 and rest[1][1].upper() == "IN"
-            hint = "for one of several values write (width = 64 OR width = 128)" if several else _EXAMPLE
+            hint = f"example: {next(e for e in _EXAMPLES if e.partition(' ')[0] in self._fields)}"
+            if words > 1 and rest[1][1].upper() == "IN":
+                field = rest[0][1][:40]
+                hint = f"for one of several values write ({field} = A OR {field} = B)"
             raise _wrong(f"expected FIELD OPERATOR VALUE at {told[:80]!r}; {hint}")
         self._at += words + 2
         (_, op), (kind, raw) = term

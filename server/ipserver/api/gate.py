@@ -33,8 +33,19 @@ UNARY_SECONDS: Final = 60.0
 Continuation = Callable[[grpc.HandlerCallDetails], "Awaitable[grpc.RpcMethodHandler[Any, Any]]"]
 
 
+async def _uncounted() -> None: ...
+
+
 class Gate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Decodes and checks requests, so that methods get messages instead of bytes."""
+    """Decodes and checks requests, so that methods get messages instead of bytes.
+
+    Args:
+        count: Counts a request for the limits of its caller; raises RateExceeded. Called for requests that no
+            later interceptor counts: refused ones, before the refusal is answered, and those of reflection.
+    """
+
+    def __init__(self, count: Callable[[], Awaitable[None]] = _uncounted) -> None:
+        self._count = count
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -45,26 +56,34 @@ class Gate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the s
             return handler
         parse = cast(Callable[[bytes], Message], handler.request_deserializer)
         if not handler_call_details.method.startswith("/iplab."):
-            streaming = _health if handler_call_details.method.startswith(HEALTH) else _reflection
-            return rewrapped(
-                handler,
-                lambda method: _health(method, parse),
-                lambda method: streaming(method, parse),
-                decode=False,
-            )
+
+            def checked(method: Any) -> Any:
+                if handler_call_details.method.startswith(HEALTH):
+                    return _health(method, parse)
+                return _reflection(method, parse, self._count)
+
+            return rewrapped(handler, checked, checked, decode=False)
         name = handler_call_details.method.rpartition("/")[2]
         most = MOST_SPEC_BYTES if name.startswith(_WITH_SPEC) else MOST_BYTES
+
+        async def read(raw: bytes) -> Message:
+            try:
+                return await _read(raw, parse, most)
+            except InvalidRequest:
+                await self._count()
+                raise
+
         return rewrapped(
             handler,
-            lambda method: _unary(method, parse, most),
-            lambda method: _streaming(method, parse, most),
+            lambda method: _unary(method, read),
+            lambda method: _streaming(method, read),
             decode=False,
         )
 
 
-def _unary(method: Any, parse: Callable[[bytes], Message], most: int) -> Any:
+def _unary(method: Any, read: Callable[[bytes], Awaitable[Message]]) -> Any:
     async def call(raw: bytes, context: aio.ServicerContext[Any, Any]) -> Any:
-        request = await _read(raw, parse, most)
+        request = await read(raw)
         try:
             return await asyncio.wait_for(method(request, context), UNARY_SECONDS)
         except TimeoutError:
@@ -76,9 +95,9 @@ def _unary(method: Any, parse: Callable[[bytes], Message], most: int) -> Any:
     return call
 
 
-def _streaming(method: Any, parse: Callable[[bytes], Message], most: int) -> Any:
+def _streaming(method: Any, read: Callable[[bytes], Awaitable[Message]]) -> Any:
     async def call(raw: bytes, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        async for response in method(await _read(raw, parse, most), context):
+        async for response in method(await read(raw), context):
             yield response
 
     return call
@@ -97,9 +116,10 @@ def _health(method: Any, parse: Callable[[bytes], Message]) -> Any:
     return call
 
 
-def _reflection(method: Any, parse: Callable[[bytes], Message]) -> Any:
+def _reflection(method: Any, parse: Callable[[bytes], Message], count: Callable[[], Awaitable[None]]) -> Any:
     async def requests(raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
         async for raw in raws:
+            await count()
             yield _decoded(raw, parse, _MOST_NAME_BYTES)
 
     async def call(raws: AsyncIterator[bytes], context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:

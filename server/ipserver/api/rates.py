@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from ipserver.api.blocking import Blocking
 from ipserver.api.buckets import TokenBuckets
+from ipserver.api.caller import caller
 from ipserver.errors import RateExceeded
+from ipserver.store.records.accounts import WHOLE
 from ipserver.store.transactions.quotas import limits_of
 
 if TYPE_CHECKING:
@@ -26,12 +28,19 @@ class Rates:
     Args:
         store: The store of limits.
         blocking: Thread pool for calls of the store.
+        counting: Whether requests are counted; not without authentication.
         monotonic: Clock, in seconds.
     """
 
     def __init__(
-        self, store: Store, blocking: Blocking, monotonic: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        blocking: Blocking,
+        *,
+        counting: bool = True,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._counting = counting
         self._accounts = store.accounts
         self._blocking = blocking
         self._monotonic = monotonic
@@ -40,7 +49,12 @@ class Rates:
         self._buckets = TokenBuckets[tuple[str, str]](monotonic=monotonic)
 
     async def take(self, project: str, user: str) -> None:
-        """Count a request of a user in a project. Raises RateExceeded."""
+        """Count a request of a user in a project ("": in none). Raises RateExceeded.
+
+        A request above the user's own limit does not count for the project, whose other users would miss it.
+        """
+        if not self._counting:
+            return
         if self._monotonic() - self._read > _SECONDS:
             found = await self._blocking.run(self._accounts.quotas)
             self._limits = {
@@ -48,13 +62,21 @@ class Rates:
             }
             self._read = self._monotonic()
         if self._limits:
-            for who, _, value in limits_of(self._limits, project, user):
+            limits = limits_of(self._limits, project, user)
+            for who, _, value in sorted(limits, key=lambda limit: limit[0] == WHOLE):
                 self._count(project, who, value)
+
+    async def take_for_caller(self) -> None:
+        """Count a request of the caller that concerns no project, or that was refused before it was known."""
+        who = caller()
+        await self.take(who.charged(), who.user)
 
     def _count(self, project: str, user: str, rate: float) -> None:
         if seconds := self._buckets.take((project, user), rate, burst=max(rate, 1.0)):
             ever = math.isfinite(seconds)
-            whose = f"user {user!r} in project {project!r}" if user else f"project {project!r}"
+            whose = f"project {project!r}" if project else "all users without a project together"
+            if user:
+                whose = f"user {user!r} in project {project!r}" if project else f"user {user!r}"
             subject = f"project:{project}" + (f"/user:{user}" if user else "")
             when = f"in {seconds:.2g} s" if ever else "when the limit has been raised"
             text = f"{whose} may send {rate:g} requests per second; ask again {when}"

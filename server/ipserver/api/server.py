@@ -238,7 +238,7 @@ def _interceptors(store: Store, blocking: Blocking, audit: AuditLog, config: Api
     authenticator = Authenticator(
         store, blocking, required=config.auth, provider=config.provider, trust_seconds=config.trust_seconds
     )
-    rates = Rates(store, blocking) if config.auth else None
+    rates = Rates(store, blocking, counting=config.auth)
     needed = rules(name for name in SERVICES if name.startswith("iplab."))
     changing = [method_name(path) for path, rule in needed.items() if rule.role > Role.READER]
     return [
@@ -246,7 +246,7 @@ def _interceptors(store: Store, blocking: Blocking, audit: AuditLog, config: Api
         ErrorInterceptor(),
         AuditRefused(audit),
         Authenticate(authenticator),
-        Gate(),
+        Gate(rates.take_for_caller),
         Authorize(store, blocking, needed, rates),
         AuditChanges(audit, needed),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf import empty_pb2, json_format
@@ -160,7 +161,7 @@ class StudyService(pb_grpc.StudyServiceServicer):
 
     def _update(self, study: str, request: pb.UpdateStudyRequest) -> study_pb2.Study:
         revision = check_study_update(request, self._store.get_study(study), self._limits)
-        return study_message(self._store.update_study(study, revision))
+        return study_message(self._store.update_study(study, replace(revision, asked_by=caller().user)))
 
     @staticmethod
     def _converted(call: Callable[[str], StudyRecord], study: str) -> study_pb2.Study:

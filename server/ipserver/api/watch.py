@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ipserver.api.blocking import Blocking
-from ipserver.errors import FieldViolation, InvalidRequest, StoreUnavailable, WatchOverflow
+from ipserver.errors import FieldViolation, InvalidRequest, NotFound, StoreUnavailable, WatchOverflow
 from ipserver.store.records.experiments import EventRecord
 from ipserver.store.states import ExperimentState
 
@@ -138,7 +138,7 @@ class WatchHub:
             try:
                 heads = await self._blocking.run(self._store.heads, self.watched)
                 for experiment, head in heads.items():
-                    await self._advance(experiment, head)
+                    await self._advance_or_fail(experiment, head)
             except Exception as error:
                 # Watchers pass the error to their clients, which reconnect; the poller continues.
                 if not isinstance(error, StoreUnavailable):
@@ -153,6 +153,18 @@ class WatchHub:
 
     async def _read(self, experiment: str, after: int) -> list[EventRecord]:
         return list(await self._blocking.run(self._store.events, experiment, after=after, limit=_PAGE))
+
+    async def _advance_or_fail(self, experiment: str, head: int) -> None:
+        """As `_advance`, but an error of one experiment, such as its purge, ends its own watches alone."""
+        try:
+            await self._advance(experiment, head)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if not isinstance(error, NotFound):
+                _log.exception("reading events of %s failed", experiment)
+            if feed := self._feeds.get(experiment):
+                _fail(feed, error)
 
     async def _advance(self, experiment: str, head: int) -> None:
         while (feed := self._feeds.get(experiment)) and feed.position < head:
@@ -186,8 +198,12 @@ class WatchHub:
 
     def _fail_all(self, error: Exception) -> None:
         for feed in self._feeds.values():
-            for queue in feed.queues:
-                queue.fail(error)
+            _fail(feed, error)
+
+
+def _fail(feed: _Feed, error: Exception) -> None:
+    for queue in feed.queues:
+        queue.fail(error)
 
 
 def _stopping() -> StoreUnavailable:

@@ -28,11 +28,11 @@ class LocalArtifacts:
             try:
                 write(beside)
                 stored = measured(beside)
-                _flush(beside)
+                flush(beside)
                 beside.replace(path)
             finally:
                 beside.unlink(missing_ok=True)
-            _flush(path.parent)
+            flush(path.parent)
         return stored
 
     @contextmanager
@@ -68,7 +68,7 @@ class LocalArtifacts:
 
     def below(self, location: str) -> Iterator[str]:
         """See `ArtifactStore.below`."""
-        for folder, _, names in os.walk(self._path(location)):
+        for folder, _, names in os.walk(self._path(location), onerror=_raise_unless_missing):
             for name in names:
                 yield (Path(folder) / name).relative_to(self._folder.resolve()).as_posix()
 
@@ -110,16 +110,23 @@ class LocalArtifacts:
         return path
 
 
+def _raise_unless_missing(error: OSError) -> None:
+    """For `os.walk`, which otherwise takes a folder that cannot be read for an empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
 def _make_folder(path: Path) -> None:
     """Create a folder and its parents so that they survive a power cut."""
     if path.exists():
         return
     _make_folder(path.parent)
     path.mkdir(exist_ok=True)
-    _flush(path.parent)
+    flush(path.parent)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Flush a file or folder to the disk, so that it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

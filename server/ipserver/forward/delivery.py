@@ -31,7 +31,8 @@ def deliver(
         parcel: The data to send.
         sink: MLflow.
         artifacts: Store from which the run's files are read.
-        before: Called before every batch with the number of points in it.
+        before: Called before every step that may be slow, with the number of points in it: a page of runs, a
+            batch of points, a file. May raise to end the sending, which is then repeated as a whole.
         report: Files of the experiment's report, if this run completes the experiment; else {}.
 
     Returns:
@@ -45,7 +46,7 @@ def deliver(
             # Tags are cheap in the call that creates a run and slow afterwards.
             tags = {**first.tags, **parcel.tags}
             run, new = sink.run(
-                parcel.experiment, parcel.name, first.start_ms, tags, title=first.title,
+                parcel.experiment, parcel.name, first.start_ms, tags, before, title=first.title,
                 experiment_tags=first.experiment_tags,
             )  # fmt: skip
             sink.log_dataset(run, parcel.experiment, *first.dataset)
@@ -54,10 +55,11 @@ def deliver(
             sink.publish_text(run, first.spec, "spec.json")
         failpoints.hit("send.during")
         for file in parcel.files:
+            before(0)
             with artifacts.reading(file.location, file.sha256) as path:
                 sink.publish(run, path, file.path)
         if report:
-            _deliver_report(parcel, sink, report)
+            _deliver_report(parcel, sink, report, before)
         if parcel.end:
             sink.finish(run, parcel.end.status, parcel.end.time_ms)
     return Forwarded(
@@ -71,12 +73,15 @@ def deliver(
     )
 
 
-def _deliver_report(parcel: Parcel, sink: MlflowSink, files: Mapping[str, bytes]) -> None:
+def _deliver_report(
+    parcel: Parcel, sink: MlflowSink, files: Mapping[str, bytes], before: Callable[[int], object]
+) -> None:
     """Send a report as artifacts of a separate run named "report". A later report replaces it."""
     time_ms = parcel.end.time_ms if parcel.end else int(time.time() * 1000)
-    run, _ = sink.run(parcel.experiment, report_name(parcel.experiment), time_ms, {}, title="report")
+    run, _ = sink.run(parcel.experiment, report_name(parcel.experiment), time_ms, {}, before, title="report")
     with tempfile.TemporaryDirectory() as folder:
         for path, content in files.items():
+            before(0)
             file = Path(folder) / Path(path).name
             file.write_bytes(content)
             sink.publish(run, file, path)

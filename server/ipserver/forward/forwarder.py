@@ -72,8 +72,15 @@ class _Results:
     incomplete: set[str] = field(default_factory=set)
 
 
+class _Stopped(Exception):
+    """A stop was requested while a run was being sent; it is sent again after the next start."""
+
+
 class Forwarder:
     """Forwards until MLflow holds everything.
+
+    After a stop was requested, each sending thread completes at most the step that it has begun: one call
+    with up to 1,000 points, one page of runs, or one file. The rest is sent again after the next start.
 
     Args:
         store: The store.
@@ -84,7 +91,8 @@ class Forwarder:
         lease_seconds: Length of the lease, after which another forwarder takes over from a silent one.
         beat: Called with every pass, run and batch, as a heartbeat.
         points_per_second: Maximum average number of points sent to MLflow per second.
-        sleep: Sleeps for the given seconds, to keep that pace.
+        stop: Set to request a stop; None: nobody stops it.
+        sleep: Sleeps for the given seconds, to keep that pace; None: until `stop` is set.
         observer: Notified of points and runs that are sent.
     """
 
@@ -98,17 +106,19 @@ class Forwarder:
         lease_seconds: float = 30.0,
         beat: Callable[[], None] = lambda: None,
         points_per_second: float = 5000.0,
-        sleep: Callable[[float], object] = time.sleep,
+        stop: threading.Event | None = None,
+        sleep: Callable[[float], object] | None = None,
         observer: Observer = IGNORE,
     ) -> None:
         self._store = store
+        self._stop = stop or threading.Event()
         self._sink = sink
         self._observer = observer
         self._lease_seconds = lease_seconds
         self._beat = beat
         self._leased = -float("inf")  # when the lease was renewed last
         self._leasing = threading.Lock()
-        self._pace = Pace(points_per_second, monotonic, sleep)
+        self._pace = Pace(points_per_second, monotonic, sleep or self._stop.wait)
         self._artifacts = open_artifacts(artifact_root)
         self._owner = owner
         self._monotonic = monotonic
@@ -119,20 +129,23 @@ class Forwarder:
         self._refused_experiments = Backoff[str](*_EXPERIMENT_RESTS)
         self._taken: dict[str, float] = {}  # when MLflow last accepted a run, by experiment
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set. Outages of MLflow or the store are waited out without loss."""
-        while not stop.is_set():
+    def run(self) -> None:
+        """Work until a stop is requested. Outages of MLflow or the store are waited out without loss."""
+        while not self._stop.is_set():
             self._beat()
             try:
-                outcome = self.step(stop)
+                outcome = self.step()
             except StoreUnavailable as error:
                 _log.warning("the store cannot be reached: %s", error)
                 outcome = Pass.TROUBLE
             if outcome is not Pass.BUSY:
-                stop.wait(_REST_SECONDS if outcome is Pass.IDLE else _OUTAGE_SECONDS)
-        self._store.release_lease(_LEASE, self._owner)
+                self._stop.wait(_REST_SECONDS if outcome is Pass.IDLE else _OUTAGE_SECONDS)
+        try:
+            self._store.release_lease(_LEASE, self._owner)
+        except StoreUnavailable as error:
+            _log.warning("the lease was not given back and ends on its own: %s", error)
 
-    def step(self, stop: threading.Event | None = None) -> Pass:
+    def step(self) -> Pass:
         """Forward some runs, if this forwarder holds (or gets) the lease.
 
         Experiments take turns, so that a large one does not delay the end of a small one. A run that MLflow
@@ -158,7 +171,7 @@ class Forwarder:
         self._turn = tasks[-1].experiment.id
         results = _Results()
         try:
-            self._send(tasks, results, stop)
+            self._send(tasks, results)
         except TakenOver as error:
             _log.warning("another forwarder has taken over: %s", error)
         except OSError as error:
@@ -179,17 +192,23 @@ class Forwarder:
         with self._leasing:
             return self._monotonic() - self._leased <= self._lease_seconds / 3 or self._renew()
 
-    def _before_batch(self, points: int) -> None:
-        """Keep the pace and the lease. A forwarder that was stopped for too long must not continue."""
-        self._pace.take(points)
+    def _go_on(self) -> None:
+        """Beat. Raises _Stopped if a stop was requested."""
         self._beat()
+        if self._stop.is_set():
+            raise _Stopped
+
+    def _before_batch(self, points: int) -> None:
+        """Keep the pace and the lease. A forwarder that was suspended for too long must not continue."""
+        self._pace.take(points)
+        self._go_on()
         if not self._holds():
             raise TakenOver("the lease has expired")
         self._observer.points(points)
 
-    def _send(self, tasks: list[ForwardTask], results: _Results, stop: threading.Event | None) -> None:
+    def _send(self, tasks: list[ForwardTask], results: _Results) -> None:
         """Send runs, as many in parallel as MLflow handles well, and mark them."""
-        history = History(self._store)
+        history = History(self._store, self._go_on)
         completing = _completing(tasks)
         under_way: deque[tuple[ForwardTask, Future[Forwarded]]] = deque()
         try:
@@ -198,7 +217,7 @@ class Forwarder:
                 self._beat()
                 if results.refused[task.experiment.id] >= _PATIENCE:
                     continue
-                if (stop is not None and stop.is_set()) or not self._holds():
+                if self._stop.is_set() or not self._holds():
                     break
                 name = task.experiment.id
                 completing[name] -= 1
@@ -208,16 +227,25 @@ class Forwarder:
                     # sent.
                     while under_way:
                         self._settle(*under_way.popleft(), results)
+                    if self._stop.is_set():
+                        break
                     files = {} if name in results.incomplete else self._report(name)
                 under_way.append((task, self._start(task, history, files)))
                 if len(under_way) == self._sink.parallel:
                     self._settle(*under_way.popleft(), results)
         finally:
-            wait(sending for _, sending in under_way)
-            try:
-                for task, sending in under_way:
-                    self._settle(task, sending, results)
-            finally:
+            self._settle_all(under_way, results)
+
+    def _settle_all(self, under_way: deque[tuple[ForwardTask, Future[Forwarded]]], results: _Results) -> None:
+        """Settle every run that is under way, even if one raises, and save the marks."""
+        wait(sending for _, sending in under_way)
+        try:
+            while under_way:
+                self._settle(*under_way.popleft(), results)
+        finally:
+            if under_way:
+                self._settle_all(under_way, results)
+            else:
                 self._marks.save()
 
     def _report(self, experiment: str) -> Mapping[str, bytes]:
@@ -249,7 +277,12 @@ class Forwarder:
         experiment, key = task.experiment.id, (task.experiment.id, task.run.index)
         try:
             sent = sending.result()
-        except (StoreUnavailable, TakenOver):
+        except _Stopped:
+            return
+        except TakenOver:
+            self._discard_second(task)
+            raise
+        except StoreUnavailable:
             raise
         except Exception as error:
             # MLflow passes on all exceptions of its transport. The marks are in the store: nothing is lost.
@@ -274,6 +307,14 @@ class Forwarder:
         self._refused_runs.succeeded(key)
         self._refused_experiments.succeeded(experiment)
         self._marks.add(sent)
+
+    def _discard_second(self, task: ForwardTask) -> None:
+        """Delete the run in MLflow that this forwarder has created although the store records another one."""
+        experiment, index = task.experiment.id, task.run.index
+        ours = self._sink.known(experiment, run_name(experiment, index))
+        recorded = self._store.get_run(experiment, index).mlflow_run_id
+        if ours and recorded and ours != recorded:
+            self._sink.discard(ours)
 
 
 def _completing(tasks: Sequence[ForwardTask]) -> Counter[str]:

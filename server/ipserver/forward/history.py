@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -40,10 +41,12 @@ class History:
 
     Args:
         store: The store that holds the segments.
+        before: Called before every segment; may raise to end a long reading.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, before: Callable[[], None] = lambda: None) -> None:
         self._store = store
+        self._before = before
         self._key: tuple[str, str, int] | None = None
         self._blocks: list[segments.Points] = []
         self._newest = 0
@@ -55,6 +58,7 @@ class History:
             self._read(*key)
         points: list[Point] = []
         for block in self._blocks:
+            self._before()
             # Single sketches of outputs mean nothing, and a run may have hundreds of them.
             sketches = [i for i, name in enumerate(block.metrics) if is_sketch(name)]
             own = block.select((block.run == task.run.index) & ~np.isin(block.metric, sketches))
@@ -66,6 +70,7 @@ class History:
         history = self._store.segments(experiment, packs=[pack], first_step=0, last_step=None, after=after)
         self._key, self._blocks, self._newest = None, [], after
         for segment in islice(history, _SEGMENTS):
+            self._before()
             self._blocks.append(segments.decode(segment.data))
             self._newest = segment.id
         self._key = experiment, pack, after

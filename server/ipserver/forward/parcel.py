@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from ipcore.catalogue.widths import width_of
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.forward.history import News, Point
+from ipserver.forward.markdown import shown_as
 from ipserver.forward.params import fitting, run_params
 from ipserver.names import lineage, run_name
 from ipserver.request.predict import predicted_regimes
@@ -153,7 +154,7 @@ def _named(display_name: str) -> Mapping[str, str]:
     """Tags with the display name, if there is one. MLflow shows the note above an experiment's runs."""
     if not display_name:
         return {}
-    return {"mlflow.note.content": display_name, "iplab.display_name": display_name}
+    return {"mlflow.note.content": shown_as(display_name), "iplab.display_name": display_name}
 
 
 def _title(run: RunRecord) -> str:

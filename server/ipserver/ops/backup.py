@@ -16,13 +16,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ipserver.artifacts.local import LocalArtifacts
+from ipserver.artifacts.local import LocalArtifacts, flush
 from ipserver.environment.settings import Settings
 from ipserver.errors import ArtifactDamaged, StartupError
 from ipserver.ops.ownership import check_owner
 from ipserver.ops.startup import explained, sqlite_file
 from ipserver.store import check_schema, open_store
 from ipserver.store.records.files import NamedFile
+
+# Copies by device, inode, size and time of change (ns) of the files that were copied.
+Links = dict[tuple[int, int, int, int], Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +77,19 @@ def backup(settings: Settings, destination: Path) -> Backup:
         if destination.exists():
             raise StartupError(f"{destination} exists already; name a new folder")
         beside.rename(destination)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(beside, ignore_errors=True)
+        if isinstance(error, OSError | sqlite3.Error):
+            raise StartupError(
+                f"the backup could not be completed and was removed: {error}; check the disk of "
+                f"{destination}, and that all files of the home and the artifacts can be read"
+            ) from error
         raise
     return made
 
 
 def _fill(settings: Settings, source: Path, home: Path) -> Backup:
-    links: dict[tuple[int, int], Path] = {}
+    links: Links = {}
     folder = settings.artifact_root.folder
     files = home / "artifacts"
     with open_store(settings.store_dsn) as store:
@@ -116,9 +124,7 @@ def _copy_database(source: Path, target: Path) -> None:
         reading.backup(writing)
 
 
-def _complete(
-    folder: Path, files: Path, named: list[NamedFile], links: dict[tuple[int, int], Path]
-) -> Iterator[NamedFile]:
+def _complete(folder: Path, files: Path, named: list[NamedFile], links: Links) -> Iterator[NamedFile]:
     """Copy files added since the first pass; yield files that are missing in the copy or damaged."""
     copies = LocalArtifacts(files)
     for file in named:
@@ -132,27 +138,38 @@ def _complete(
             yield file
 
 
-def _copy_tree(source: Path, target: Path, links: dict[tuple[int, int], Path]) -> None:
+def _copy_tree(source: Path, target: Path, links: Links) -> None:
     for path in _walk(source):
-        # Skip names with a dot, which are temporary files, except for our mark.
+        # These are files that are being written.
         if not path.name.endswith(".new"):
             _copy(path, target / path.relative_to(source), links)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    return (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    found = os.walk(folder, onerror=_raise_unless_deleted)
+    return (Path(root) / name for root, _, names in found for name in names)
 
 
-def _copy(source: Path, target: Path, links: dict[tuple[int, int], Path]) -> None:
-    """Copy a file, or link it to an existing copy, because MLflow's files are hard links to ours."""
+def _raise_unless_deleted(error: OSError) -> None:
+    """For `os.walk`, which otherwise leaves out a folder that cannot be read."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _copy(source: Path, target: Path, links: Links) -> None:
+    """Copy a file, or link it to an existing copy, because MLflow's files are hard links to ours.
+
+    A new file may have the inode of one that was deleted meanwhile, so size and time must be equal too.
+    """
     try:
         status = source.stat()
         target.parent.mkdir(parents=True, exist_ok=True)
-        known = links.setdefault((status.st_dev, status.st_ino), target)
-        if known is not target:
+        key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        if known := links.get(key):
             os.link(known, target)
         else:
             shutil.copy2(source, target)
+            links[key] = target
     except FileNotFoundError:
         return  # deleted meanwhile; the store decides whether it is missing
 
@@ -160,8 +177,4 @@ def _copy(source: Path, target: Path, links: dict[tuple[int, int], Path]) -> Non
 def _flush(folder: Path) -> None:
     """Flush the folder to the disk before the backup gets its final name."""
     for path in (*_walk(folder), *(Path(root) for root, _, _ in os.walk(folder))):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flush(path)

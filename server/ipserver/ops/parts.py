@@ -198,8 +198,9 @@ def run_forward(settings: Settings) -> None:
         lease_seconds=lease,
         beat=beat,
         points_per_second=settings.mlflow_points_per_second,
+        stop=stop,
         observer=observer,
-    ).run(stop)
+    ).run()
 
 
 def run_web(settings: Settings) -> None:

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from functools import partial
 
 from ipserver.artifacts import open_artifacts
+from ipserver.artifacts.locations import checkpoints_folder, weights_folder
 from ipserver.environment.settings import Settings
-from ipserver.errors import ArtifactsUnavailable, ServiceError
+from ipserver.errors import ArtifactsUnavailable, StoreUnavailable
 from ipserver.store import Store
 from ipserver.store.records.audit import OwnActs
 from ipserver.store.records.packs import EndedPack
@@ -39,32 +42,27 @@ class Sweeper:
         self._acts = OwnActs(settings.audit_seconds)
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set."""
+        """Work until `stop` is set. Neither kind of work waits for another that fails."""
         while not stop.wait(min(self._quiet, _LONGEST_INTERVAL)):
-            try:
-                while self.sweep() == _AT_ONCE and not stop.is_set():
-                    pass
-                while self.retire() == _AT_ONCE and not stop.is_set():
-                    pass
-                while self.purge() == _AT_ONCE and not stop.is_set():
-                    pass
-            except (ServiceError, OSError) as error:
-                # Leftover files only cost disk space, and the next pass tries again.
-                _log.warning("files to be removed stay for now: %s", error)
+            for work in (self.sweep, self.retire, self.purge):
+                try:
+                    while work() == _AT_ONCE and not stop.is_set():
+                        pass
+                except (StoreUnavailable, ArtifactsUnavailable) as error:
+                    _log.warning("files to be removed stay for now: %s", error)
+                except Exception:
+                    # The thread must survive a defect, because no other thread removes files here.
+                    _log.exception("files could not be removed")
 
     def sweep(self) -> int:
-        """Sweep some packs; return their number.
+        """Sweep some packs; return their number, without packs whose files cannot be removed now.
 
         Raises:
             StoreUnavailable: The store cannot be reached now.
             ArtifactsUnavailable: Files cannot be reached now.
-            OSError: A file cannot be removed.
         """
         ended = self._store.unswept(self._quiet, _AT_ONCE)
-        for pack in ended:
-            self._sweep(pack)
-            self._store.mark_swept(pack.experiment, pack.pack)
-        return len(ended)
+        return sum(self._removes(pack.experiment, partial(self._sweep, pack)) for pack in ended)
 
     def retire(self) -> int:
         """Delete some experiments whose project's retention time has ended; return their number.
@@ -78,33 +76,46 @@ class Sweeper:
         return len(old)
 
     def purge(self) -> int:
-        """Purge some experiments and studies after their retention time; return the number of experiments.
+        """Purge some experiments and studies after their retention time.
 
         Files are removed before rows, so that no file is left without a row that refers to it.
 
+        Returns:
+            The number of purged experiments, without those whose files cannot be removed now.
+
         Raises:
             StoreUnavailable: The store cannot be reached now.
-            ArtifactsUnavailable: Files cannot be reached now, or not all could be removed.
+            ArtifactsUnavailable: Files cannot be reached now.
         """
         self._store.forget_purged_studies(self._acts)
         experiments = self._store.purged_experiments(self._quiet, _AT_ONCE, self._acts)
-        for experiment in experiments:
-            self._artifacts.delete_folder(experiment)
-            if left := next(iter(self._artifacts.below(experiment)), None):
-                raise ArtifactsUnavailable(
-                    f"{left} of the purged experiment {experiment!r} cannot be removed"
-                )
-            while not self._store.forget_purged_experiment(experiment):
-                pass
-            _log.info("%s is purged", experiment)
-        return len(experiments)
+        return sum(self._removes(name, partial(self._purge, name)) for name in experiments)
+
+    def _removes(self, experiment: str, remove: Callable[[], None]) -> bool:
+        """Whether `remove` succeeds. A file that cannot be removed holds up no other; it is tried again."""
+        try:
+            remove()
+        except OSError as error:
+            # Leftover files only cost disk space.
+            _log.warning("%s: files to be removed stay for now: %s", experiment, error)
+            return False
+        return True
+
+    def _purge(self, experiment: str) -> None:
+        self._artifacts.delete_folder(experiment)
+        if left := next(iter(self._artifacts.below(experiment)), None):
+            raise OSError(f"{left} of the purged experiment cannot be removed")
+        while not self._store.forget_purged_experiment(experiment):
+            pass
+        _log.info("%s is purged", experiment)
 
     def _sweep(self, pack: EndedPack) -> None:
         files = self._artifacts
-        weights = f"{pack.experiment}/weights/{pack.pack}"
+        weights = weights_folder(pack.experiment, pack.pack)
         left = [place for place in files.below(weights) if place not in pack.named]
         if left:
             _log.info("%s, pack %s: %d leftover files are removed", pack.experiment, pack.pack, len(left))
         files.delete(left)
         files.delete_empty(weights)
-        files.delete_folder(f"{pack.experiment}/checkpoints/{pack.pack}")
+        files.delete_folder(checkpoints_folder(pack.experiment, pack.pack))
+        self._store.mark_swept(pack.experiment, pack.pack)

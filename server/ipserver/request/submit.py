@@ -6,6 +6,7 @@ import re
 import secrets
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from iplab.v1 import experiment_service_pb2 as pb
@@ -76,6 +77,7 @@ def extend(
     request: pb.ExtendExperimentRequest,
     limits: Limits,
     study: tuple[str, int] | None = None,
+    asked_by: str = "",
     require_room: Callable[[], None] = lambda: None,
 ) -> ExperimentRecord:
     """Extend an experiment. A repeated request changes nothing and returns the experiment.
@@ -86,6 +88,7 @@ def extend(
         request: As received.
         limits: Limits of this service.
         study: Id and token of the study that extends it; None if a user does.
+        asked_by: The extending user; "" without authentication, and for studies, which extend their own.
         require_room: Raises QuotaExceeded if disks are nearly full.
 
     Raises:
@@ -103,7 +106,7 @@ def extend(
         require_room()
         record = store.get_experiment(experiment)
         extension = check_extend(request, record, limits, store.capacity())
-        if extended := store.extend_experiment(experiment, extension, study):
+        if extended := store.extend_experiment(experiment, replace(extension, asked_by=asked_by), study):
             return extended
     raise StoreUnavailable(f"experiment {experiment!r} is being extended by other requests; try again")
 

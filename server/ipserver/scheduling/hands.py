@@ -13,13 +13,13 @@ from ipserver.artifacts import open_artifacts
 from ipserver.environment.log_scope import about
 from ipserver.environment.settings import Settings
 from ipserver.environment.traces import span
-from ipserver.errors import ArtifactsUnavailable, ClusterLost, DatasetChanged, Fenced, StoreUnavailable
-from ipserver.request.problems import human_bytes
-from ipserver.scheduling.assembly import defect, make_job, slice_deadline
+from ipserver.errors import ClusterLost, DatasetChanged, Fenced, StoreUnavailable
+from ipserver.scheduling.assembly import make_job, slice_deadline
 from ipserver.scheduling.datasets import DatasetChecks
+from ipserver.scheduling.endings import Endings
 from ipserver.scheduling.observing import IGNORE, Observer
 from ipserver.scheduling.placed import Placed
-from ipserver.scheduling.retries import Action, Rest, decide
+from ipserver.scheduling.retries import Rest
 from ipserver.store import Store, segments
 from ipserver.store.records.packs import LeasedPack
 from ipserver.store.records.runs import Failure
@@ -69,13 +69,14 @@ class Hands:
         self._datasets = datasets
         self._refill = refill
         self._monotonic = monotonic
-        self._artifacts = open_artifacts(settings.artifact_root)
         self.placed: list[Placed] = []
         self.rest = Rest()
         self.shunned: dict[str, float] = {}
         # The pack whose last commit is in progress; its worker has already been released.
         self.leaving: Placed | None = None
         self._draining = False
+        artifacts = open_artifacts(settings.artifact_root)
+        self._endings = Endings(store, artifacts, settings, observer, self.rest, monotonic)
 
     def renew(self) -> None:
         """Renew the leases of the packs in hand; those that are lost are noticed at their next commit."""
@@ -112,12 +113,7 @@ class Hands:
             self._start(pack, node)
 
     def _start(self, pack: LeasedPack, node: str) -> None:
-        spent = decide(FailureReason.LEASE_LOST, pack.fruitless, self._settings)
-        if spent.action is Action.FAIL:
-            # When a lease expires, no dispatcher decides about the failure; the next one decides here.
-            times = pack.fruitless[FailureReason.LEASE_LOST]
-            message = f"{times} dispatchers in a row died or were cut off before this pack committed anything"
-            self._end(pack, Failure(FailureReason.LEASE_LOST, message), f"failed: {message}", retry=False)
+        if self._endings.lost_too_often(pack):
             return
         # A pack that this version cannot start must not prevent others from training. Other errors of a
         # failing cluster end this process; the leases expire, and the packs are tried again.
@@ -125,12 +121,12 @@ class Hands:
             job = replace(make_job(pack, self._settings), node=node)
             limit = slice_deadline(pack, self._datasets.info(job.config.dataset), self._settings)
         except Exception as error:
-            self._refuse_pack(pack, error)
+            self._endings.refused(pack, error)
             return
         try:
             worker = self._executor.start(job)
         except ValueError as error:
-            self._refuse_pack(pack, error)
+            self._endings.refused(pack, error)
             return
         placed = Placed(pack, worker, job.resources, job.ended, limit, self._monotonic(), node=node)
         placed.advance()
@@ -223,11 +219,11 @@ class Hands:
                 placed.advance()
             result = self._record(placed, report, overlooked)
             placed.ended = result.ended
-            self._discard(lambda: self._artifacts.delete(result.obsolete_checkpoints))
+            self._endings.discard(result.obsolete_checkpoints)
             if result.done:
                 self.placed.remove(placed)
                 placed.worker.release()
-                self._say_done(placed)
+                self._endings.done(placed)
             elif placed.draining and not placed.told:
                 self.give_back(placed)
             elif result.pausing:
@@ -251,7 +247,7 @@ class Hands:
                 self._record(placed, report, overlooked)
             finally:
                 self.leaving = None
-        self._say_done(placed)
+        self._endings.done(placed)
 
     def _record(self, placed: Placed, report: SliceReport, overlooked: frozenset[int]) -> CommitResult:
         """Commit a slice. `overlooked` runs were cancelled after the slice was queued."""
@@ -272,65 +268,14 @@ class Hands:
             self.rest.reset()
         return result
 
-    def _say_done(self, placed: Placed) -> None:
-        experiment, pack = placed.key
-        idle = placed.idle_seconds
-        _log.info("pack %s of %s is done; it waited %.3f s for slices", pack, experiment, idle)
-        self._remove_checkpoints(placed.pack)
-
     def _fail(self, placed: Placed, failure: Failure) -> None:
-        self._observer.failed(failure.reason)
-        left = len(placed.pack.runs) - len(placed.ended)
-        decision = decide(failure.reason, placed.fruitless(failure.reason), self._settings, left)
-        if failure.reason is FailureReason.OUT_OF_MEMORY:
-            estimate = human_bytes(placed.pack.memory_bytes)
-            failure = replace(
-                failure, message=f"{failure.message} ({left} runs, planned for {estimate} with their dataset)"
-            )
-        if failure.reason is FailureReason.ARTIFACTS_UNAVAILABLE:
-            self.rest.extend(self._monotonic())
-        what = f"{decision}: {failure.reason.value}: {failure.message}"
-        if decision.action is Action.SPLIT:
-            self._split(placed.pack, failure, what)
-        else:
-            self._end(placed.pack, failure, what, retry=decision.action is Action.RETRY)
+        self._endings.failed(placed, failure)
         self._forget(placed)
-
-    def _split(self, pack: LeasedPack, failure: Failure, what: str) -> None:
-        """End the attempt of a pack that is too large and split it. Its parts wait for workers."""
-        self._store.notice(pack.experiment.id, f"pack {pack.id} {what}"[:500])
-        _log.warning("pack %s of %s %s", pack.id, pack.experiment.id, what)
-        self._store.split_pack(pack.experiment.id, pack.id, pack.token, failure=failure)
-        self._remove_checkpoints(pack)
-
-    def _end(self, pack: LeasedPack, failure: Failure, what: str, *, retry: bool) -> None:
-        """End a failed attempt and report whether the pack is retried."""
-        self._store.notice(pack.experiment.id, f"pack {pack.id} {what}"[:500])
-        _log.warning("pack %s of %s %s", pack.id, pack.experiment.id, what)
-        self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=retry)
-        if not retry:
-            self._remove_checkpoints(pack)
 
     def _forget(self, placed: Placed) -> None:
         if placed in self.placed:  # otherwise its worker already has another pack
             placed.worker.stop()
             self.placed.remove(placed)
-
-    def _refuse_pack(self, pack: LeasedPack, error: Exception) -> None:
-        _log.error("pack %s of %s cannot be started", pack.id, pack.experiment.id, exc_info=error)
-        failure = defect("starting the pack", error)
-        self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=False)
-
-    def _remove_checkpoints(self, pack: LeasedPack) -> None:
-        """Remove a finished pack's checkpoints, including uncommitted ones."""
-        self._discard(lambda: self._artifacts.delete_folder(f"{pack.experiment.id}/checkpoints/{pack.id}"))
-
-    def _discard(self, delete: Callable[[], None]) -> None:
-        """Delete unreferenced files. A failure only costs disk space, so it is logged and ignored."""
-        try:
-            delete()
-        except (ArtifactsUnavailable, OSError) as error:
-            _log.warning("old checkpoints are not removed: %s", error)
 
 
 def _slice_span(placed: Placed, report: SliceReport) -> AbstractContextManager[object]:

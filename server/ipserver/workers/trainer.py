@@ -5,46 +5,37 @@ It knows neither Ray nor the store: it gets a job, writes files to the artifact 
 
 from __future__ import annotations
 
-import functools
 import gc
 import importlib
 import logging
 import math
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
-import ipcore.training.checkpoint
-from ipcore.errors import CheckpointError, DataError
+from ipcore.errors import DataError
 from ipcore.limits.trainer import LimitTrainer, trainer_of
 from ipcore.planning.machine import MachineProfile
 from ipcore.training import profiling
-from ipcore.training.checkpoint import Snapshot
-from ipcore.training.recording import weights_due
-from ipcore.training.trainer import Slice, Trainer
-from ipserver import failpoints
-from ipserver.artifacts import Stored, open_artifacts
-from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
-from ipserver.names import run_id, run_name
+from ipcore.training.slices import Slice
+from ipcore.training.trainer import Trainer
+from ipserver.artifacts import open_artifacts
 from ipserver.request.resources import ResourceRequest
 from ipserver.store import segments
-from ipserver.store.records.files import CheckpointRecord, NewArtifact
 from ipserver.store.records.slices import SliceCommit
 from ipserver.store.states import RunState
 from ipserver.store.summary import Summary
+from ipserver.workers.checkpoints import Checkpoints
 from ipserver.workers.datasets import cached_dataset, digest
 from ipserver.workers.failures import LogTail, failure
 from ipserver.workers.jobs import PackJob, Repeated, SliceReport
 from ipserver.workers.summaries import fold
+from ipserver.workers.weights import keep_weights
 
 AnyTrainer = Trainer | LimitTrainer
-# Maximum number of weight files written at once, and so of their weights in memory.
-_WRITERS, _WRITING_BYTES = 4, 64 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -66,19 +57,15 @@ class PackTrainer:
         self, job: PackJob, monotonic: Callable[[], float] = time.monotonic, *, behind: bool | None = None
     ) -> None:
         self._job = job
-        self._behind = job.resources.gpus > 0 if behind is None else behind
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        # The checkpoint that is being written, and its step.
-        self._writing: Future[CheckpointRecord] | None = None
-        self._writing_step = 0
         self._monotonic = monotonic
         self._artifacts = open_artifacts(job.artifact_root)
+        self._notices: list[str] = []
+        behind = job.resources.gpus > 0 if behind is None else behind
+        self._checkpoints = Checkpoints(job, self._artifacts, self._notices, monotonic, behind=behind)
         self._log = LogTail()
         self._trainer: AnyTrainer | None = None
         self._summaries: dict[int, Summary] = dict(zip(job.run_indices, job.summaries, strict=True))
         self._ended = set(job.ended)
-        self._checkpoint_time = self._monotonic()
-        self._notices: list[str] = []
         self._idle_since: float | None = None
 
     def advance(self, ended: Collection[int] = (), *, checkpoint: bool = False) -> SliceReport:
@@ -100,7 +87,8 @@ class PackTrainer:
             # The worker's boundary: every error becomes a report with its reason and traceback.
             report = SliceReport(failure=failure(error, self._log.text()))
         else:
-            notices, self._notices = tuple(self._notices), []
+            notices = tuple(f"pack {self._job.pack}: {text}" for text in self._notices)
+            self._notices.clear()
             commit, repeated = (None, done) if isinstance(done, Repeated) else (done, None)
             report = SliceReport(commit, repeated, notices=notices, idle_seconds=idle)
         if report.failure is not None:
@@ -117,18 +105,18 @@ class PackTrainer:
         if trainer.step < job.committed_steps and not trainer.finished:
             return self._repeat(trainer, checkpoint)
         first_slice = trainer.step == 0
-        artifacts = self._keep_weights(trainer) if first_slice else []
+        artifacts = keep_weights(job, self._artifacts, trainer, self._ended) if first_slice else []
         part = trainer.advance(max_seconds=0.0 if checkpoint else job.slice_seconds)
         self._fold(part)
         newly_ended = self._diverged(trainer)
         self._ended |= newly_ended.keys()
-        artifacts += self._keep_weights(trainer)
+        artifacts += keep_weights(job, self._artifacts, trainer, self._ended)
         if trainer.finished:
             newly_ended |= dict.fromkeys(set(job.run_indices) - self._ended, RunState.SUCCEEDED)
             self._ended.update(job.run_indices)
         done = trainer.finished or self._ended.issuperset(job.run_indices)
-        if done and self._writing is not None:
-            wait([self._writing])  # no file may be written after the pack has ended
+        if done:
+            self._checkpoints.wait()  # no file may be written after the pack has ended
         return SliceCommit(
             first_step=part.first_step,
             last_step=part.last_step,
@@ -139,7 +127,7 @@ class PackTrainer:
             if first_slice
             else {},
             artifacts=tuple(artifacts),
-            checkpoint=None if done else self._checkpoint(trainer, now=checkpoint),
+            checkpoint=None if done else self._checkpoints.keep(trainer, now=checkpoint),
             finished=done,
             dataset_sha256=digest(trainer.dataset),
         )
@@ -161,22 +149,10 @@ class PackTrainer:
         def build() -> AnyTrainer:
             return trainer_of(job.config, job.runs, dataset, device=device, threads=threads)
 
-        trainer = build()
-        for record in job.checkpoints:
-            try:
-                with self._artifacts.reading(record.path, record.sha256) as path:
-                    changed = ipcore.training.checkpoint.restore(trainer, path)
-            except (CheckpointError, ArtifactDamaged) as error:
-                self._notices.append(f"pack {job.pack}: checkpoint of step {record.step} not used: {error}")
-                trainer = build()
-            else:
-                self._notices.append(f"pack {job.pack}: resumed from the checkpoint of step {record.step}")
-                self._notices += [f"pack {job.pack}: {sentence}" for sentence in changed]
-                break
+        trainer = self._checkpoints.resumed(build)
         self._mask(trainer, job.ended)
         if trainer.step < job.committed_steps:
-            again = f"trains steps {trainer.step + 1} to {job.committed_steps} again"
-            self._notices.append(f"pack {job.pack}: {again}")
+            self._notices.append(f"trains steps {trainer.step + 1} to {job.committed_steps} again")
         return trainer
 
     def _repeat(self, trainer: AnyTrainer, checkpoint: bool) -> Repeated:
@@ -184,9 +160,9 @@ class PackTrainer:
         committed = self._job.committed_steps
         seconds = 0.0 if checkpoint else self._job.slice_seconds
         trainer.advance(max_steps=committed - trainer.step, max_seconds=seconds)
-        saved = self._checkpoint(trainer, now=checkpoint)
+        saved = self._checkpoints.keep(trainer, now=checkpoint)
         if saved is not None or trainer.step == committed:
-            self._notices.append(f"pack {self._job.pack}: at step {trainer.step} of {committed} again")
+            self._notices.append(f"at step {trainer.step} of {committed} again")
         return Repeated(saved)
 
     def _mask(self, trainer: AnyTrainer, ended: Collection[int]) -> None:
@@ -222,75 +198,6 @@ class PackTrainer:
         return segments.encode(
             indices, points.metric, points.metrics, points.step, points.time_ms, points.value
         )
-
-    def _keep_weights(self, trainer: AnyTrainer) -> list[NewArtifact]:
-        """Write the weights due at this step. Weights of committed steps exist already."""
-        job = self._job
-        stem = weights_due(job.config, trainer.step)
-        if stem is None or (trainer.step <= job.committed_steps and trainer.step > 0):
-            return []
-        if isinstance(trainer, LimitTrainer):
-            raise TypeError("a limit has no weights; the service accepts no spec that keeps them")
-        live = [position for position, index in enumerate(job.run_indices) if index not in self._ended]
-        put = functools.partial(self._put_weights, trainer, f"{stem}.safetensors")
-        # Several at once: writing a file mostly waits for the disk or for S3.
-        size = sum(weight[0].nbytes for weight in trainer.pack.weights)
-        with ThreadPoolExecutor(max(1, min(_WRITERS, _WRITING_BYTES // size))) as pool:
-            return list(pool.map(put, live))
-
-    def _put_weights(self, trainer: Trainer, name: str, position: int) -> NewArtifact:
-        job = self._job
-        index = job.run_indices[position]
-        # One folder for all weights of a pack: each new folder costs a flush to the disk.
-        location = f"{job.experiment}/weights/{job.pack}/{job.token}/{run_id(index)}-{name}"
-        extra = {
-            "label": job.labels[position],
-            "run": run_name(job.experiment, index),
-            "dataset_sha256": trainer.dataset.digest,
-        }
-        # The artifact store itself makes files atomic and durable.
-        save = functools.partial(trainer.network(position).save, extra=extra, durable=False)
-        file = self._put("weights", location, save)
-        return NewArtifact(index, f"weights/{name}", location, file.size_bytes, file.sha256, trainer.step)
-
-    def _checkpoint(self, trainer: AnyTrainer, *, now: bool) -> CheckpointRecord | None:
-        """A written checkpoint, if any. Starts one if it is due, and waits for it if `now`."""
-        patient = now or not self._behind
-        saved = self._written(patient=patient)
-        due = self._monotonic() - self._checkpoint_time >= self._job.checkpoint_seconds
-        if self._writing is None and (due or (now and (saved is None or saved.step < trainer.step))):
-            snapshot = ipcore.training.checkpoint.take(trainer, copy=self._behind)
-            self._writing = self._writer.submit(self._save_checkpoint, snapshot)
-            self._writing_step = snapshot.step
-            saved = self._written(patient=patient) or saved
-        return saved
-
-    def _written(self, *, patient: bool) -> CheckpointRecord | None:
-        """The finished checkpoint, if any. A failed write is reported in a notice, and training continues."""
-        if self._writing is None or not (patient or self._writing.done()):
-            return None
-        try:
-            return self._writing.result()
-        except ArtifactsUnavailable as error:
-            self._notices.append(
-                f"pack {self._job.pack}: no checkpoint of step {self._writing_step}: {error}"
-            )
-            return None
-        finally:
-            self._writing = None
-            # Count from the end of the write, so that slow writes leave time for training.
-            self._checkpoint_time = self._monotonic()
-
-    def _save_checkpoint(self, snapshot: Snapshot) -> CheckpointRecord:
-        job = self._job
-        name = f"step-{snapshot.step:08d}.safetensors"
-        relative = f"{job.experiment}/checkpoints/{job.pack}/{job.token}/{name}"
-        file = self._put("checkpoint", relative, functools.partial(snapshot.write, durable=False))
-        return CheckpointRecord(relative, file.size_bytes, file.sha256, snapshot.step)
-
-    def _put(self, point: str, location: str, write: Callable[[Path], object]) -> Stored:
-        with failpoints.around(point):
-            return self._artifacts.put(location, failpoints.then(write, f"{point}.during"))
 
 
 def warm() -> None:

@@ -142,7 +142,7 @@ def test_a_stopped_run_does_not_decay(still: Dataset):
     trainer = Trainer(config, runs([1e-6, 0.1]), still)
     before = [weight.clone() for weight in trainer.pack.weights]
     trainer.stop([0, 1])
-    trainer._train_window(50, _recorder(config), 0.0, None)
+    trainer._train(50, _recorder(config), None)
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.pack.weights, strict=True))
 
 

@@ -9,7 +9,11 @@ from matplotlib.text import Text
 
 def faults(picture):
     """Everything wrong with how a picture is laid out; [] is right."""
-    figure = picture.draw()
+    return faults_of(picture.draw())
+
+
+def faults_of(figure):
+    """The same of a figure of matplotlib."""
     canvas = FigureCanvasAgg(figure)
     figure.draw_without_rendering()  # everything takes its place, no pixel is painted
     renderer = canvas.get_renderer()
@@ -26,7 +30,8 @@ def faults(picture):
     for (one, a), (other, b) in combinations(boxes, 2):
         if a.overlaps(b):
             found.append(f"{one!r} covers {other!r}")
-    for legend in figure.legends:
+    legends = [*figure.legends, *(one for part in figure.subfigs for one in part.legends)]
+    for legend in [*legends, *(axes.legend_ for axes in figure.axes if axes.legend_)]:
         for axes in figure.axes:
             if legend.get_window_extent(renderer).overlaps(axes.get_window_extent(renderer)):
                 found.append("a legend covers data")

@@ -16,7 +16,7 @@ from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset, Split
 from ipcore.errors import WeightsError
 from ipcore.models import Mlp, Model, ResidualMlp
-from ipcore.models.network import FORMAT, HEADER
+from ipcore.models.weight_header import FORMAT, HEADER
 from ipcore.theory import custom, preset
 from ipcore.training.trainer import Trainer
 

@@ -14,7 +14,8 @@ from ipcore.data import Dataset, Split
 from ipcore.errors import ConfigError
 from ipcore.theory import Parameterization, custom, preset
 from ipcore.training.recording import Points, weights_due
-from ipcore.training.trainer import Slice, Trainer
+from ipcore.training.slices import Slice
+from ipcore.training.trainer import Trainer
 
 CONFIG = PackConfig(
     "digits", 2, 12, "tanh", batch_size=8, steps=23, metrics_interval=5, evaluation_interval=10

@@ -307,6 +307,7 @@ def test_help_is_had_in_every_way():
         (["extend", "trained", "--rates", "1"], "Did you mean '--base-learning-rates'"),
         (["extend", "trained", "--lr", "1"], "Did you mean '--base-learning-rates'"),
         (["study", "rate-transfer", "--depth", "1"], "Did you mean '--hidden-layers'"),
+        (["study", "rate-transfer", "s.yaml", "--budget", "9m"], "a spec's file is given as --spec s.yaml"),
         (["extend", "trained", "--seeds", "3..1"], "'3..1' runs backwards"),
         (["extend", "trained", "--seeds", f"0..{10**30}"], "is more than 100,000 numbers"),
         (["runs", "trained", "--sort", "widht"], "did you mean 'width'"),

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
+import pytest
 import yaml
 from click.testing import CliRunner
 
@@ -67,6 +69,8 @@ def test_clone_names_what_is_wrong(iplab, trained):
     assert (lost.exit_code, "there is no entry [9]" in lost.stderr) == (2, True)
     wrong = iplab("clone", "trained", "--set", "dataset=minst", "--dry-run")
     assert (wrong.exit_code, "did you mean 'mnist'" in wrong.stderr) == (2, True)
+    lone = iplab("clone", "trained", "--set", "steps=many", "--dry-run")
+    assert lone.stderr == "error: spec.steps: 'many' is not a whole number\n"
     unknown = iplab("clone", "trained", "--set", "stepps=3", "--dry-run")
     assert (unknown.exit_code, "did you mean steps" in unknown.stderr) == (2, True)
 
@@ -76,8 +80,10 @@ def test_diff_says_what_differs(iplab, trained, service):
     service.train()
     shown = iplab("diff", "trained", "longer").stdout
     words = " ".join(shown.split())
-    sentence = "1 field of the specs differs; longer has a higher final test accuracy than trained in "
+    sentence = "1 field of the specs differs; the final test accuracy of longer minus that of trained is "
     assert words.startswith(sentence)
+    interval = r"-?0\.\d{4} \(95 %: -?\d\.\d{4} \.\. \d\.\d{4}, 2 seeds\) on average over 4 groups"
+    assert re.search(interval + r": higher in \d, lower in \d, undecided in \d", words)
     assert ["steps", "20", "60"] in [line.split() for line in shown.splitlines()]
     plain = json.loads(iplab("diff", "trained", "longer", "--json", "--metric", "final_test_loss").stdout)
     assert plain["specs"] == [{"field": "steps", "first": 20, "second": 60}]
@@ -96,9 +102,14 @@ def test_diff_says_what_differs(iplab, trained, service):
     assert row["low"] < row["difference"] < row["high"]
     assert "final test accuracy, 2 seeds each" in shown, "as no group has other seeds"
     assert len(plain["results"]) == 4
+    overall = plain["overall"]
+    assert overall["count"] == 2
+    mean = sum(result["difference"] for result in plain["results"]) / 4
+    assert overall["value"] == pytest.approx(mean)
     same = " ".join(iplab("diff", "trained", "trained").stdout.split())
     assert same.startswith(
-        "The specs are equal; trained has a higher final test accuracy than trained in 0 of 4"
+        "The specs are equal; the final test accuracy of trained minus that of trained is 0.0000 "
+        "(95 %: 0.0000 .. 0.0000, 2 seeds) on average over 4 groups: higher in 0, lower in 0, undecided in 4"
     )
     assert iplab("diff", "trained", "longer", "--metric", "colour").exit_code == 2
 

@@ -92,6 +92,29 @@ def test_who_is_not_there_is_told_how_to_start_one():
     assert "`ipserver up`" in text
 
 
+@pytest.mark.parametrize(
+    ("details", "cause"),
+    [
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: ipv4:1.2.3.4:1: Connection refused",
+            "Connection refused",
+        ),
+        (
+            "errors resolving h:1: [field:lookup failed for h:1: Domain name not found]",
+            "Domain name not found",
+        ),
+        (
+            "Failed parsing HTTP/2 (Trying to connect an http1.x server (HTTP status 421))",
+            "what listens there answers like a web page, not like gRPC: is it another port?",
+        ),
+        ("SSL_ERROR_SSL: certificate verify failed", "SSL_ERROR_SSL: certificate verify failed"),
+    ],
+)
+def test_the_cause_is_said_without_grpcs_words_about_it(details, cause):
+    text = str(mapped(grpc.StatusCode.UNAVAILABLE, details))
+    assert text.startswith(f"no iplab service answers at host:1 ({cause}); start one")
+
+
 def test_a_service_without_its_store_is_told_apart_from_no_service():
     text = str(mapped(grpc.StatusCode.UNAVAILABLE, "the store is locked", reason="STORE_UNAVAILABLE"))
     assert text == "the store is locked"

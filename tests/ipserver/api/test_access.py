@@ -6,7 +6,7 @@ from functools import reduce
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pool, message_factory
+from google.protobuf import descriptor_pool, json_format, message_factory
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1 import study_service_pb2, study_service_pb2_grpc
 from ipserver.api import access
+from ipserver.api.gate import MOST_BYTES
 from ipserver.api.server import SERVICES
 from ipserver.store import open_store
 from ipserver.store.records.accounts import Role
@@ -165,6 +166,66 @@ async def test_guesses_count_as_requests(running):
             call = api.experiments.GetExperiment(pb.GetExperimentRequest(name=name), metadata=eve)
             codes.append((await api.fails(call)).code)
     assert codes == [NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.RESOURCE_EXHAUSTED]
+
+
+@pytest.fixture
+async def slow(running):
+    """A service on which eve may send one request, and the headers of eve and bob, of the same project."""
+    async with running(auth=True) as api:
+        accounts = api.store.accounts
+        for user in ("eve", "bob"):
+            accounts.grant("default", user, Role.READER)
+        accounts.set_quota("default", "eve", "requests_per_second", 1e-6)
+        api.eve, api.bob = (headers(accounts.create_token(user, 3600)) for user in ("eve", "bob"))
+        yield api
+
+
+BAD_REQUESTS = {
+    "malformed": b"\xff",
+    "too long": b"\x0a" * (MOST_BYTES + 1),
+    "unknown field": b"\xf8\x3e\x07",
+    "NUL": pb.GetExperimentRequest(name="\0").SerializeToString(),
+}
+
+
+@pytest.mark.parametrize("data", BAD_REQUESTS.values(), ids=BAD_REQUESTS)
+async def test_requests_that_the_gate_refuses_count_as_requests(slow, data):
+    get = slow.channel.unary_unary("/iplab.v1.ExperimentService/GetExperiment")
+    query = slow.channel.unary_stream("/iplab.v1.RunService/QueryMetrics")
+    codes = [(await slow.fails(method(data, metadata=slow.eve))).code for method in (get, get, query)]
+    assert codes == [
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ]
+    assert (await slow.fails(get(data, metadata=slow.bob))).code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_messages_of_reflection_count_as_requests(slow):
+    stub = reflection_pb2_grpc.ServerReflectionStub(slow.channel)
+    asked = reflection_pb2.ServerReflectionRequest(list_services="")
+    answers = stub.ServerReflectionInfo(iter([asked, asked]), metadata=slow.eve)
+    assert (await answers.read()).list_services_response.service
+    assert (await slow.fails(answers.read())).code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_changes_of_anothers_experiment_are_held_against_the_limits_of_the_caller(lab):
+    accounts = lab.store.accounts
+    accounts.set_quota("lab", "admin", "priority", 2)
+    admin, writer = headers(lab.tokens["admin"]), headers(lab.tokens["writer"])
+    urgent = json_format.ParseDict(
+        {"experiment": {"name": "experiments/e", "priority": 3}, "updateMask": "priority"},
+        pb.UpdateExperimentRequest(),
+    )
+    failed = await lab.fails(lab.experiments.UpdateExperiment(urgent, metadata=admin))
+    assert "user 'admin' in project 'lab' may ask for a priority of at most 2, not 3" in failed.message
+    assert (await lab.experiments.UpdateExperiment(urgent, metadata=writer)).priority == 3
+    accounts.set_quota("lab", "*", "queued_runs", 1000)
+    more = pb.ExtendExperimentRequest(name="experiments/e", seeds=[9])
+    failed = await lab.fails(lab.experiments.ExtendExperiment(more, metadata=admin))
+    assert (failed.code, failed.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED")
+    assert "count for its owner 'writer'" in failed.message
+    await lab.experiments.ExtendExperiment(more, metadata=writer)
 
 
 async def test_listings_hints_and_request_ids_show_nothing_foreign(lab):

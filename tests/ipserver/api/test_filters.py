@@ -172,7 +172,7 @@ def test_times(text, seconds):
         ("end_time > 2026-W48-5", "not with '2026-W48-5'"),
         ("end_time = 2026-11-27", "<, <=, > and >= only"),
         ("width", "expected FIELD OPERATOR VALUE at 'width'"),
-        ("width in (32, 64)", "for one of several values write (width = 64 OR width = 128)"),
+        ("width in (32, 64)", "for one of several values write (width = A OR width = B)"),
         ("base learning rte = 1", "unknown field 'base learning rte'; did you mean 'base_learning_rate'"),
         ("width =", "expected FIELD OPERATOR VALUE at 'width ='"),
         ("= 3 width", "expected FIELD OPERATOR VALUE"),
@@ -200,6 +200,14 @@ def test_mistakes_are_explained(text, told):
     (violation,) = caught.value.violations
     assert violation.field == "filter"
     assert told in violation.message
+
+
+@pytest.mark.parametrize("fields", [RUN_FIELDS, EXPERIMENT_FIELDS, AUDIT_FIELDS])
+def test_the_example_of_a_comparison_is_one_of_this_listing(fields):
+    with pytest.raises(InvalidRequest) as caught:
+        parse_filter("state", fields)
+    (violation,) = caught.value.violations
+    assert isinstance(parse_filter(violation.message.partition("example: ")[2], fields), Comparison)
 
 
 def test_a_label_without_its_prefix_is_told_how_labels_are_written():

@@ -12,7 +12,7 @@ from ipserver.api import convert
 from ipserver.api import watch as watch_module
 from ipserver.api.blocking import Blocking
 from ipserver.api.watch import WatchHub
-from ipserver.errors import StoreUnavailable, WatchOverflow
+from ipserver.errors import NotFound, StoreUnavailable, WatchOverflow
 from ipserver.store.records.experiments import EventRecord
 from ipserver.store.transactions.edits import editing
 
@@ -240,6 +240,28 @@ async def test_a_store_that_fails_ends_watches_and_the_poller_goes_on(api, hub, 
     waiting = await live(hub, hub.watch("e", 1))
     api.store.notice("e", "back")
     assert await waiting == [2]
+
+
+async def test_a_purge_or_a_defect_in_one_experiment_ends_no_watch_of_another(api, hub, monkeypatch):
+    for name in ("e", "f"):
+        await api.create(name)
+    events = api.store.events
+
+    def purged(experiment, **place):
+        if experiment == "e":
+            raise NotFound("there is no experiment 'e'")
+        return events(experiment, **place)
+
+    lost, other = hub.watch("e", 1), hub.watch("f", 1)
+    waiting = [asyncio.ensure_future(numbers(watch)) for watch in (lost, other)]
+    while hub.watched != ["e", "f"]:
+        await asyncio.sleep(0.001)
+    monkeypatch.setattr(api.store, "events", purged)
+    api.store.notice("e", "gone")
+    with pytest.raises(NotFound, match="'e'"):
+        await waiting[0]
+    api.store.notice("f", "live")
+    assert await waiting[1] == [2]
 
 
 async def test_nobody_is_left_behind(api, hub):

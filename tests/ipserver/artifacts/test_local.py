@@ -94,3 +94,10 @@ def test_a_root_that_cannot_be_written():
     open_artifacts(root).check(write=False)
     with pytest.raises(ArtifactsUnavailable, match=r"the folder /proc/self cannot be written: "):
         open_artifacts(root).check(write=True)
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(files, tmp_path):
+    """Otherwise the rows of a purged experiment would be removed while its files remain."""
+    (tmp_path / "e").write_text("")
+    with pytest.raises(NotADirectoryError):
+        list(files.below("e"))

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from ipserver.forward.forwarder import Pass
 from tests.ipserver.forward.cases import (
     Clock,
@@ -228,17 +230,25 @@ def test_a_lost_answer_does_not_double_a_run(store, settings, mlflow, monkeypatc
     assert sorted(tags) == [f"experiments/e/runs/r0000{i}" for i in range(4)]
 
 
-def test_a_forwarder_that_was_stopped_leaves_no_second_run(store, settings, mlflow, monkeypatch):
-    """A forwarder looks for a run in MLflow, stops while another sends everything, then creates the run."""
+@pytest.mark.parametrize("holder", ["", "g"], ids=["free", "held"])
+def test_a_forwarder_that_was_stopped_leaves_no_second_run(store, settings, mlflow, monkeypatch, holder):
+    """A forwarder looks for a run in MLflow, stops while another sends everything, then creates the run.
+
+    Then it gets its lease again and finds out as it marks the run, or it finds that another one holds it.
+    """
     submit(store, small_spec())
     train(store, settings)
-    stopped = a_forwarder(store, settings, "f")
+    clock = Clock()
+    stopped = a_forwarder(store, settings, "f", clock)
     create = stopped._sink._client.create_run
 
     def create_late(*args, **kwargs):
         monkeypatch.undo()
         store.release_lease("forwarder", "f")
         forward_all(store, settings, "g")
+        if holder:
+            assert store.acquire_lease("forwarder", holder, 60)
+            clock.time += 30
         return create(*args, **kwargs)
 
     monkeypatch.setattr(stopped._sink._client, "create_run", create_late)
@@ -269,5 +279,9 @@ def test_a_forwarder_that_was_stopped_for_too_long_sends_nothing_more(store, set
     forwarder._sink.publish_text = publish_and_sleep
     forwarder.step()
 
-    # The first run was being sent; the forwarder with the lease sends the others.
-    assert pending(store) == 3
+    # Not even the rest of the run that was being sent; the forwarder with the lease sends it again.
+    assert pending(store) == 4
+    assert len(mlflow_runs(mlflow)) == 1
+    store.release_lease("forwarder", "g")
+    forward_all(store, settings, "g")
+    assert {run.info.status for run in mlflow_runs(mlflow).values()} == {"FINISHED"}

@@ -51,6 +51,32 @@ class Service:
         return self.settings.artifact_root.folder / f"e/r00000/1/{step}.safetensors"
 
 
+def test_a_new_file_with_the_inode_of_a_deleted_one_is_copied(tmp_path):
+    links, source = {}, tmp_path / "source"
+    for number in range(2):
+        source.write_text(f"{number}")
+        os.utime(source, ns=(0, 1_000_000 * number))
+        module._copy(source, tmp_path / f"copy{number}", links)
+    assert [(tmp_path / f"copy{number}").read_text() for number in range(2)] == ["0", "1"]
+
+
+def test_a_file_of_several_names_is_copied_if_one_of_them_disappears(tmp_path, monkeypatch):
+    ours, theirs, links = tmp_path / "ours", tmp_path / "theirs", {}
+    ours.write_text("weights")
+    theirs.hardlink_to(ours)
+    copy = module.shutil.copy2
+
+    def copy_late(source, target):
+        ours.unlink(missing_ok=True)
+        copy(source, target)
+
+    monkeypatch.setattr(module.shutil, "copy2", copy_late)
+    for source in (ours, theirs):
+        module._copy(source, tmp_path / f"copy-{source.name}", links)
+    assert not (tmp_path / "copy-ours").exists()
+    assert (tmp_path / "copy-theirs").read_text() == "weights"
+
+
 @pytest.fixture
 def service(tmp_path):
     service = Service(settings_in(tmp_path / "home"))
@@ -67,6 +93,22 @@ def read(home):
             data = (home / "artifacts" / file.location).read_bytes()
             assert hashlib.sha256(data).hexdigest() == file.sha256
         return store.list_runs("e", limit=10)[0].committed_steps, sorted(file.location for file in named)
+
+
+def test_what_cannot_be_read_is_not_left_out(service, tmp_path, monkeypatch):
+    service.commit()
+    closed, scandir = service.settings.artifact_root.folder / "e", os.scandir
+
+    def read_folder(path):
+        if str(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", read_folder)
+    with pytest.raises(StartupError, match=rf"was removed: .*Permission denied: '{closed}'; check the disk"):
+        backup(service.settings, tmp_path / "copy")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
 def test_a_backup_is_a_home(service, tmp_path):

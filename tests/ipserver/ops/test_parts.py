@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from ipserver.cli import main
 from ipserver.errors import NotReady, StartupError
-from ipserver.ops.parts import run_dispatch
+from ipserver.ops.parts import run_dispatch, stop_event
 from ipserver.ops.startup import check_data
 from ipserver.store import migrate
 from ipserver.store.states import ExperimentState
@@ -155,7 +155,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 from ipserver.ops.places import make_folder
 from ipserver.ops.startup import migrate_store, open_service, prepare_home
-from ipserver.ops.up import _announce
+from ipserver.ops.supervisor import announce_parts
 from tests.ipserver.support import settings_in
 
 def set_up(home):
@@ -164,7 +164,7 @@ def set_up(home):
     make_folder(settings.home / "logs")
     migrate_store(settings)
     open_service(settings, write=True).close()
-    _announce(settings, [])
+    announce_parts(settings, [])
 
 def child(home):
     pid = os.fork()
@@ -224,3 +224,16 @@ def test_a_data_folder_that_is_not_there_ends_it(tmp_path):
     done = CliRunner().invoke(main, ["up", "--home", str(tmp_path / "home"), "--data", "/nowhere/at/all"])
     assert done.exit_code == 2
     assert "the folder /nowhere/at/all does not exist" in done.output
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_end_of_the_terminal_is_a_stop_unless_under_nohup(ignored):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        stop = stop_event()
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.is_set() is not ignored
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -249,7 +249,7 @@ def test_on_a_gpu_checkpoints_are_written_behind_training(store, settings):
     first = [trainer.advance().commit for _ in range(3)]
     assert [commit.checkpoint for commit in first] == [None] * 3  # it is being written meanwhile
     gate.set()
-    wait([trainer._writing])
+    wait([trainer._checkpoints._writing])
     record = trainer.advance().commit.checkpoint
     assert record.step == 1
 
@@ -271,4 +271,4 @@ def test_nothing_is_written_behind_a_pack_that_has_ended(store, settings):
         pass
 
     assert commit.checkpoint is None
-    assert trainer._writing is None or trainer._writing.done()
+    assert trainer._checkpoints._writing is None or trainer._checkpoints._writing.done()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ipserver.errors import NotFound, QuotaExceeded
-from ipserver.store.records.experiments import Extension
+from ipserver.store.records.experiments import Extension, Revision
 from ipserver.store.states import RunState
 from ipserver.store.transactions.quotas import month_start, next_month
 from tests.ipserver.store.cases import a_slice, lease, new_experiment, new_runs, planned
@@ -125,6 +125,63 @@ def test_what_adds_nothing_to_a_limit_that_was_lowered_is_accepted(store):
     again = Extension("", "", "h", {}, tuple(new_runs(4)[3:]), record.spec, "i", 1, ())
     with pytest.raises(QuotaExceeded):
         store.extend_experiment("a", again)
+
+
+def more_runs(record, asked_by, first=2):
+    runs = tuple(new_runs(first + 1)[first:])
+    return Extension("", "", record.spec_hash, {}, runs, record.spec, f"h{first}", 1, (), asked_by=asked_by)
+
+
+def refused_extension(store, record, asked_by):
+    with pytest.raises(QuotaExceeded) as caught:
+        store.extend_experiment("a", more_runs(record, asked_by))
+    assert store.get_experiment("a").counts[RunState.QUEUED] == 2
+    return caught.value
+
+
+def test_nobody_uses_up_the_limits_of_another_user_by_extending(store):
+    """The runs of an experiment count for its owner, whoever asks for them."""
+    store.accounts.set_quota("default", "", "queued_runs", 4)
+    record = create(store, "a", owned_by="alice")
+    record = store.extend_experiment("a", more_runs(record, "bob"))  # no user has a limit
+    assert store.extend_experiment("a", more_runs(record, "", 3)).counts[RunState.QUEUED] == 4
+    with pytest.raises(QuotaExceeded, match="project 'default' has 4 of 4 queued_runs"):
+        store.extend_experiment("a", more_runs(store.get_experiment("a"), "bob", 4))
+
+
+@pytest.mark.parametrize("limited", ["alice", "bob", "*"])
+def test_an_extension_of_anothers_experiment_is_refused_where_a_user_has_a_limit(store, limited):
+    record = create(store, "a", owned_by="alice")
+    store.accounts.set_quota("default", limited, "core_hours", 100)
+    store.accounts.set_quota("default", "*", "priority", 5)  # is no amount
+    error = refused_extension(store, record, "bob")
+    whose = "bob" if limited == "bob" else "alice"
+    assert (error.subject, error.limit, error.never) == (f"project:default/user:{whose}", "core_hours", True)
+    assert str(error) == (
+        f"runs of experiment 'a' count for its owner 'alice', and user {whose!r} in project 'default' has "
+        "the limit core_hours of 100; submit them as an experiment of your own"
+    )
+    assert store.extend_experiment("a", more_runs(record, "alice")).counts[RunState.QUEUED] == 3
+
+
+def test_limits_of_users_cannot_be_evaded_by_extending_what_nobody_owns(store):
+    record = create(store, "a")
+    store.accounts.set_quota("default", "alice", "queued_runs", 100)
+    assert "count for nobody, as it has no owner, and" in str(refused_extension(store, record, "alice"))
+    assert store.extend_experiment("a", more_runs(record, "bob")).counts[RunState.QUEUED] == 3
+
+
+def test_the_limit_of_the_priority_is_that_of_the_user_who_raises_it(store):
+    create(store, "a", owned_by="alice")
+    store.accounts.set_quota("default", "bob", "priority", 3)
+    with pytest.raises(
+        QuotaExceeded, match="user 'bob' in project 'default' may ask for a priority of at most 3"
+    ):
+        store.update_experiment("a", Revision(values={"priority": 4}, asked_by="bob"))
+    assert store.update_experiment("a", Revision(values={"priority": 3}, asked_by="bob")).priority == 3
+    assert store.update_experiment("a", Revision(values={"priority": 9}, asked_by="alice")).priority == 9
+    store.accounts.set_quota("default", "alice", "priority", 0)
+    assert store.update_experiment("a", Revision(values={"priority": 10}, asked_by="carol")).priority == 10
 
 
 def test_limits_are_removed_and_need_a_project(store):

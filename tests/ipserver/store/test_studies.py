@@ -70,8 +70,13 @@ def test_a_study_is_accepted_once(store: Store, clock: Clock) -> None:
         store.create_study(new_study())
     clock.advance(5)
     assert store.get_study("s").wall_seconds == 5
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="there is no study 'x'; the newest is 's'"):
         store.get_study("x")
+    with pytest.raises(NotFound, match="there is no experiment 's'; it is a study: iplab study show s"):
+        store.get_experiment("s")
+    store.create_experiment(new_experiment("e"), new_runs(1))
+    with pytest.raises(NotFound, match="there is no study 'e'; it is an experiment: iplab show e"):
+        store.get_study("e")
 
 
 def test_studies_are_listed_newest_first(store: Store, clock: Clock) -> None:

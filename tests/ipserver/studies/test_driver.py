@@ -9,6 +9,7 @@ from ipserver import failpoints
 from ipserver.errors import Fenced, StoreUnavailable
 from ipserver.request.stored import stored_spec
 from ipserver.request.study import accept_study, check_study
+from ipserver.store.records.studies import StudyRecord
 from ipserver.store.states import ExperimentState, RunState, StudyState
 from ipserver.studies import driver as driver_module
 from ipserver.studies.outputs import Outputs
@@ -282,6 +283,17 @@ def test_all_diverged(store, lab):
         RunState.DIVERGED
     }
     assert record.outcome.sentence
+
+
+def test_a_round_that_has_begun_is_finished_after_the_wall_time(store, lab, monkeypatch):
+    ask(store, "s", spec={"budget": {"wall_seconds": 600}})
+    one = driver(store)
+    one.step()
+    (first,) = store.get_study("s").rounds
+    monkeypatch.setattr(StudyRecord, "wall_seconds", property(lambda _: 601.0))
+    ended = lab.drive(one)
+    assert (len(ended.rounds), ended.ended_runs, ended.outcome.reason) == (1, first.runs, "BUDGET")
+    assert "the budget of 600 s of wall time does not pay for the next round" in ended.outcome.sentence
 
 
 def test_a_study_waits_for_room_within_the_limits_of_its_project(store, lab, undisturbed):

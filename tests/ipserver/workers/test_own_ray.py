@@ -1,5 +1,6 @@
 """Folder, token and processes of our own Ray, tested without Ray; test_ray_executor.py has a real one."""
 
+import itertools
 import os
 import signal
 import stat
@@ -8,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,27 @@ def test_the_token_is_for_its_owner_alone_and_stays(tmp_path):
     token.write_text("")  # as after a full disk
     assert len(own_token(tmp_path).read_text()) == 64
     assert list(tmp_path.iterdir()) == [token]
+
+
+@pytest.mark.parametrize("left", [None, "", "\n"], ids=["new", "empty", "blank"])
+def test_dispatchers_that_start_at_once_get_the_same_token(tmp_path, monkeypatch, left):
+    """Ray's processes read the file at different times: a token that is replaced locks out some of them."""
+    if left is not None:
+        (tmp_path / "ray-token").write_text(left)
+    numbers, together = itertools.count(), threading.Barrier(8)
+
+    def new_token():
+        time.sleep(0.05)  # the others ask meanwhile
+        return f"{next(numbers):064}"
+
+    def started(_):
+        together.wait(60)
+        return own_token(tmp_path).read_text()
+
+    monkeypatch.setattr(own_folder, "_new_token", new_token)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(started, range(8))) == {"0" * 64}
+    assert next(numbers) == 1
 
 
 def test_what_is_started_there_outlasts_a_sigterm_and_is_ended_with_its_children(tmp_path):

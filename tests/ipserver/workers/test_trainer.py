@@ -1,6 +1,8 @@
 """One attempt at a pack, slice by slice, without an executor: repeated steps and written files."""
 
+import gc
 import itertools
+import weakref
 from pathlib import Path
 
 import pytest
@@ -150,20 +152,21 @@ def test_a_checkpoint_on_the_way_is_kept_though_later_ones_were_there(store, set
 
 
 class _Full:
-    """The artifact store of a disk that refuses files of some kind."""
+    """Makes an artifact store refuse files of some kind, as on a full disk."""
 
-    def __init__(self, inner, kind):
-        self._inner, self._kind, self.full = inner, kind, True
+    def __init__(self, artifacts, kind):
+        self._put, self._kind, self.full = artifacts.put, kind, True
+        artifacts.put = self.put
 
     def put(self, location, write):
         if self.full and self._kind in location:
             raise ArtifactsUnavailable(f"{location} cannot be written: No space left on device")
-        return self._inner.put(location, write)
+        return self._put(location, write)
 
 
 def test_training_goes_on_where_a_checkpoint_has_no_room(store, settings):
     pack, trainer = attempt(store, settings)
-    trainer._artifacts = disk = _Full(trainer._artifacts, "/checkpoints/")
+    disk = _Full(trainer._artifacts, "/checkpoints/")
 
     told, _ = train(store, pack, trainer, 2, checkpoint=True)
     disk.full = False
@@ -181,13 +184,27 @@ def test_training_goes_on_where_a_checkpoint_has_no_room(store, settings):
 
 def test_weights_without_room_end_the_attempt_with_their_own_reason(store, settings):
     _, trainer = attempt(store, settings)
-    trainer._artifacts = _Full(trainer._artifacts, "/weights/")
+    _Full(trainer._artifacts, "/weights/")
 
     report = trainer.advance()
 
     assert report.failure.reason is FailureReason.ARTIFACTS_UNAVAILABLE
     assert "initial.safetensors cannot be written: No space left on device" in report.failure.message
     assert not list(Path(settings.artifact_root.folder).rglob("*.safetensors"))
+
+
+def test_the_memory_of_an_attempt_is_free_once_nothing_refers_to_it(store, settings):
+    """A worker's next pack must find room on its GPU, whenever Python next looks for cycles."""
+    pack, trainer = attempt(store, settings)
+    train(store, pack, trainer, 2, checkpoint=True)
+    ended = weakref.ref(trainer)
+    gc.collect()
+    gc.disable()
+    try:
+        del trainer
+        assert ended() is None
+    finally:
+        gc.enable()
 
 
 def test_the_time_between_slices_is_said(store, settings):

@@ -56,11 +56,13 @@ class Revision:
         etag: The expected etag; "" skips the check.
         values: New values by name: `display_name`, `notes`, `priority`, or `labels` (all labels).
         labels: New values of single labels; None removes a label.
+        asked_by: The user who asks, whose limit of the priority counts; "": the owner.
     """
 
     etag: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str | None] = field(default_factory=dict)
+    asked_by: str = ""
 
 
 def etag_of(uid: str, display_name: str, labels: Mapping[str, str], priority: int, notes: str) -> str:
@@ -80,6 +82,7 @@ class Extension:
         added: The added values by axis: "seeds", "widths", "base_learning_rates".
         runs: New runs, numbered after the existing ones; at least one.
         spec: The whole extended spec, as in `NewExperiment`; likewise hash, memory and warnings.
+        asked_by: The user who asks; "": the owner.
     """
 
     request_id: str
@@ -91,6 +94,7 @@ class Extension:
     spec_hash: str
     run_memory_bytes: int
     warnings: tuple[str, ...]
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def extend(
         row = edit.before
         lock(transaction, row.project, "name")
         adding = {"live_experiments": int(row.state.terminal), "queued_runs": len(extension.runs)}
-        quotas.check(transaction, row.project, row.owned_by, adding)
+        quotas.check_growth(transaction, row, extension.asked_by, adding)
         before = sum(int(getattr(edit.before, state.value.lower())) for state in RunState)
         if edit.before.state.terminal:
             edit.values["pause_requested"] = False

@@ -1,4 +1,4 @@
-"""Errors about missing experiments and runs, with suggestions."""
+"""Errors about missing experiments, studies and runs, with suggestions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ipcore.errors import nearest
 from ipserver.errors import NotFound
 from ipserver.store.database import Transaction
-from ipserver.store.tables import experiments
+from ipserver.store.tables import experiments, studies
 
 # Only this many newest ids are searched for suggestions.
 _SEARCHED: Final = 1000
@@ -30,11 +30,32 @@ def there_are_no(one: str, missing: Sequence[object]) -> str:
 
 
 def no_experiment(transaction: Transaction, experiment: str) -> NotFound:
-    """The error about an experiment that does not exist, with the nearest id."""
-    newest = sa.select(experiments.c.id).order_by(experiments.c.create_time.desc()).limit(_SEARCHED)
+    """The error about an experiment that does not exist, with the nearest id, or that it is a study."""
+    if _exists(transaction, studies, experiment):
+        hint = f"it is a study: iplab study show {experiment}, client.get_study({experiment!r})"
+    else:
+        hint = _meant(transaction, experiments, experiment)
+    return NotFound(f"there is no experiment {experiment!r}; {hint}")
+
+
+def no_study(transaction: Transaction, study: str) -> NotFound:
+    """The error about a study that does not exist, with the nearest id, or that it is an experiment."""
+    if _exists(transaction, experiments, study):
+        hint = f"it is an experiment: iplab show {study}, client.experiment({study!r})"
+    else:
+        hint = _meant(transaction, studies, study)
+    return NotFound(f"there is no study {study!r}; {hint}")
+
+
+def _exists(transaction: Transaction, table: sa.Table, id: str) -> bool:
+    found = sa.select(table.c.id).where(table.c.id == id)
+    return transaction.connection.execute(found).one_or_none() is not None
+
+
+def _meant(transaction: Transaction, table: sa.Table, id: str) -> str:
+    newest = sa.select(table.c.id).order_by(table.c.create_time.desc()).limit(_SEARCHED)
     ids = [str(found) for found in transaction.connection.execute(newest).scalars()]
     if not ids:
-        return NotFound(f"there is no experiment {experiment!r}; there are none yet")
-    close = nearest(experiment, ids)
-    meant = f"did you mean {close!r}?" if close else f"the newest is {ids[0]!r}"
-    return NotFound(f"there is no experiment {experiment!r}; {meant}")
+        return "there are none yet"
+    close = nearest(id, ids)
+    return f"did you mean {close!r}?" if close else f"the newest is {ids[0]!r}"

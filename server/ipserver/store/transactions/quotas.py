@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -172,6 +172,40 @@ def check(transaction: Transaction, project: str, user: str, adding: Mapping[str
             used = _used(transaction, project, who, name) or 0.0
             if (asked and used + asked > value) or (name not in _COUNTED and used >= value):
                 raise _full(transaction, who, project, name, value, used, asked, subject)
+
+
+def check_growth(
+    transaction: Transaction, experiment: sa.Row[Any], asked_by: str, adding: Mapping[str, float]
+) -> None:
+    """As `check`, for more runs in an existing experiment, which count for its owner.
+
+    If another user asks for them, no limit of a user may apply: they would use up the owner's limits, and
+    those of the user who asks would not count them.
+
+    Args:
+        transaction: The transaction of the addition.
+        experiment: Row of the experiment.
+        asked_by: The user who asks; "": the owner.
+        adding: As for `check`.
+
+    Raises:
+        QuotaExceeded: A limit would be exceeded, or a limit of one of two users applies.
+    """
+    project, owner = experiment.project, experiment.owned_by
+    if asked_by in ("", owner):
+        check(transaction, project, owner, adding)
+        return
+    check(transaction, project, WHOLE, adding)
+    values = _values(transaction)
+    for user in filter(None, (owner, asked_by)):
+        for who, name, value in limits_of(values, project, user):
+            if who == user and name in _USED:
+                counted = f"its owner {owner!r}" if owner else "nobody, as it has no owner"
+                text = (
+                    f"runs of experiment {experiment.id!r} count for {counted}, and {_subject(project, who)} "
+                    f"has the limit {name} of {value:g}; submit them as an experiment of your own"
+                )
+                raise _exceeded(who, project, name, text, never=True)
 
 
 def retention_days(transaction: Transaction, project: str) -> float | None:

@@ -13,12 +13,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.errors import NotFound
 from ipserver.store.database import Transaction
 from ipserver.store.records.studies import NewStudy, RoundRecord, StudyOutcome, StudyRecord
 from ipserver.store.states import RunState, StudyState
 from ipserver.store.tables import experiments, studies, study_rounds
 from ipserver.store.transactions import clocks, quotas
+from ipserver.store.transactions.missing import no_study
 from ipserver.store.transactions.projects import lock
 from ipserver.store.transactions.taken import repeats, require_free
 
@@ -60,7 +60,7 @@ def get(transaction: Transaction, study: str) -> StudyRecord:
         transaction, transaction.connection.execute(sa.select(studies).where(studies.c.id == study))
     )
     if not found:
-        raise NotFound(f"there is no study {study!r}")
+        raise no_study(transaction, study)
     return found[0]
 
 
@@ -136,7 +136,7 @@ def locked(transaction: Transaction, study: str) -> sa.Row[Any]:
         sa.select(studies).where(studies.c.id == study).with_for_update()
     ).one_or_none()
     if row is None:
-        raise NotFound(f"there is no study {study!r}")
+        raise no_study(transaction, study)
     return row
 
 

@@ -28,7 +28,8 @@ def update(transaction: Transaction, experiment: str, revision: Revision) -> Exp
             told = {name: edit.values[name] for name in changed if name != "notes"}
             edit.event("updated", {"fields": changed, **told})
         if (priority := revision.values.get("priority", before.priority)) > before.priority:
-            quotas.check_priority(transaction, before.project, before.owned_by, priority)
+            asked_by = revision.asked_by or before.owned_by
+            quotas.check_priority(transaction, before.project, asked_by, priority)
     return get(transaction, experiment)
 
 
@@ -41,7 +42,7 @@ def update_study(transaction: Transaction, study: str, revision: Revision) -> St
     if revision.labels:
         values["labels"] = _labels(before, revision)
     if (priority := values.get("priority", before.priority)) > before.priority:
-        quotas.check_priority(transaction, before.project, before.owned_by, priority)
+        quotas.check_priority(transaction, before.project, revision.asked_by or before.owned_by, priority)
     if any(value != getattr(before, name) for name, value in values.items()):
         studies.change(transaction, row, **values)
     return studies.get(transaction, study)

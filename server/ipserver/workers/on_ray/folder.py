@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import re
@@ -101,6 +102,9 @@ def _places(home: Path | None) -> list[tuple[Path, str]]:
 def own_token(folder: Path) -> Path:
     """The file with the token by which processes of our own Ray authenticate; created if it is missing.
 
+    Dispatchers that start at once in one home get the same token: the first one writes it under a lock, and
+    none replaces it.
+
     Args:
         folder: The home folder, which holds it.
 
@@ -109,13 +113,16 @@ def own_token(folder: Path) -> Path:
     """
     path = folder / "ray-token"
     try:
-        if not path.exists() or not path.read_text().strip():
-            beside = folder / f"ray-token.{os.getpid()}"
-            beside.unlink(missing_ok=True)
-            beside.touch(mode=0o600)
-            beside.write_text(_new_token())
-            beside.replace(path)
+        path.touch(mode=0o600)
         path.chmod(0o600)
+        with path.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not file.read().strip():  # it is new, or its writer was interrupted
+                file.seek(0)
+                file.write(_new_token())
+                file.truncate()
+                file.flush()
+                os.fsync(file.fileno())
     except OSError as error:
         raise StartupError(
             f"the token of Ray's processes, {path}, cannot be used: {error.strerror}; set IPLAB_HOME or "
