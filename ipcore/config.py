@@ -11,8 +11,8 @@ from typing import Annotated
 
 from ipcore.catalogue import BIASES, KEPT_WEIGHTS, LOSSES, OPTIMIZERS, PRECISIONS
 from ipcore.catalogue.optimizers import OptimizerSettings
+from ipcore.catalogue.rules import Held, Interval, OneOf
 from ipcore.catalogue.schedules import Schedule
-from ipcore.catalogue.settings import Held, Interval, OneOf
 from ipcore.models import MLP, Architecture, Model
 from ipcore.theory import Parameterization
 

@@ -44,12 +44,7 @@ class Samples:
             AnalysisError: Nothing is left.
         """
         there = np.isfinite(self.values)
-        widths = [i for i, row in enumerate(there) if row.any()]
-        if not widths:
-            raise AnalysisError(
-                f"no run has a value at any of the widths {listed(self.widths)}: all of them diverged or "
-                "recorded nothing"
-            )
+        widths = self._rows(there)
         seeds = np.flatnonzero(there[widths].all(axis=0)).tolist()
         if not seeds:
             raise AnalysisError(
@@ -68,13 +63,18 @@ class Samples:
         Raises:
             AnalysisError: Nothing is left.
         """
-        widths = [i for i, row in enumerate(np.isnan(self.values)) if not row.all()]
+        widths = self._rows(~np.isnan(self.values))
+        return Samples(tuple(self.widths[i] for i in widths), self.seeds, self.values[widths])
+
+    def _rows(self, there: npt.NDArray[np.bool_]) -> list[int]:
+        """Positions of the widths at which there is any value, and at least one."""
+        widths = [i for i, row in enumerate(there) if row.any()]
         if not widths:
             raise AnalysisError(
                 f"no run has a value at any of the widths {listed(self.widths)}: all of them diverged or "
                 "recorded nothing"
             )
-        return Samples(tuple(self.widths[i] for i in widths), self.seeds, self.values[widths])
+        return widths
 
     def gaps(self) -> str:
         """Description of the runs without a value; "" if there are none.

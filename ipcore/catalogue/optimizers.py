@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Annotated, Final
 
 from ipcore.catalogue.entries import table
-from ipcore.catalogue.settings import AtMostInSingle, Held, Interval, Setting, settings
+from ipcore.catalogue.rules import AtMostInSingle, Held, Interval
+from ipcore.catalogue.settings import Setting, settings
 
 # A momentum beta is rounded to single precision, which moves 1 - beta by up to 2^-25: 0.8 % here.
 _MOST_MOMENTUM: Final = 1 - 2.0**-18

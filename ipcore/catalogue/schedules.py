@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from ipcore.catalogue.entries import table
-from ipcore.catalogue.settings import Interval, OneOf, Setting, settings
+from ipcore.catalogue.rules import Interval, OneOf
+from ipcore.catalogue.settings import Setting, settings
 
 _STEPS: Final = "ipcore.engine.schedule"
 

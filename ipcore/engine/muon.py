@@ -23,26 +23,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 from ipcore.config import PackConfig, RunConfig
 from ipcore.engine.engine import Engine
 from ipcore.engine.newton_schulz import NewtonSchulz, normalize
-from ipcore.engine.optimizers import Optimizer, column, named
+from ipcore.engine.optimizers import Momentum, Optimizer
 
 # (outputs, inputs) -> factor of the orthogonal update.
 Factor = Callable[[int, int], float]
 
 
-class Muon(Optimizer):
-    """A velocity for every tensor, and one gradient at a time."""
+class Muon(Momentum):
+    """A velocity for every tensor, whose direction is orthogonalized, and one gradient at a time."""
 
     def __init__(self, runs: Sequence[RunConfig], pack: Engine, factor: Factor) -> None:
-        super().__init__(pack)
-        self._velocity = [torch.zeros_like(weight) for weight in pack.weights]
-        self._bias_velocity = [torch.zeros_like(bias) for bias in pack.biases]
-        self._beta = column([run.settings.momentum for run in runs], pack)
+        super().__init__(runs, pack)
         shapes = pack.shape.architecture.matrices
         steps = [run.settings.newton_schulz_steps for run in runs]
         self._orthogonalize = NewtonSchulz(shapes, steps, pack.dtype, pack.device)
@@ -67,13 +63,9 @@ class Muon(Optimizer):
         velocity.mul_(self._beta).add_(gradient)
         return gradient.addcmul_(velocity, self._beta)
 
-    def state(self) -> dict[str, Tensor]:
-        """As `Optimizer.state`: velocities."""
-        return {**named("velocity", self._velocity), **named("bias_velocity", self._bias_velocity)}
-
     def buffers(self) -> list[Tensor]:
         """As `Optimizer.buffers`."""
-        return [*super().buffers(), self._beta, self._gradient, *self._orthogonalize.buffers()]
+        return [*super().buffers(), self._gradient, *self._orthogonalize.buffers()]
 
 
 def muon(config: PackConfig, runs: Sequence[RunConfig], pack: Engine) -> Optimizer:

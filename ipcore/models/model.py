@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 
 from ipcore.catalogue import NORMALIZATIONS
-from ipcore.catalogue.settings import OneOf
+from ipcore.catalogue.rules import OneOf
 
 V = TypeVar("V")
 # A setting that models share.

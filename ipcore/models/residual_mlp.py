@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, ClassVar, Final, TypeVar
 
-from ipcore.catalogue.settings import Interval
+from ipcore.catalogue.rules import Interval
 from ipcore.models.model import (
     NormalizationSetting,
     Operations,

@@ -28,11 +28,11 @@ class LocalArtifacts:
             try:
                 write(beside)
                 stored = measured(beside)
-                _flush(beside)
+                flush(beside)
                 beside.replace(path)
             finally:
                 beside.unlink(missing_ok=True)
-            _flush(path.parent)
+            flush(path.parent)
         return stored
 
     @contextmanager
@@ -122,10 +122,11 @@ def _make_folder(path: Path) -> None:
         return
     _make_folder(path.parent)
     path.mkdir(exist_ok=True)
-    _flush(path.parent)
+    flush(path.parent)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Flush a file or folder to the disk, so that it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

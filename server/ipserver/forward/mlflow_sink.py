@@ -8,6 +8,7 @@ one thread at a time.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -37,6 +38,7 @@ from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
 Value = TypeVar("Value")
+_log = logging.getLogger(__name__)
 
 _BATCH = 1000  # MLflow's limit of metrics in one call
 _RUN_TAG = "iplab.run"
@@ -168,8 +170,13 @@ class MlflowSink:
             return found.runs.get(name, "") if found else ""
 
     def discard(self, run_id: str) -> None:
-        """Delete a duplicate run in MLflow."""
-        self._client.delete_run(run_id)
+        """Delete a duplicate run in MLflow. If MLflow refuses, the log says which run is left."""
+        try:
+            self._client.delete_run(run_id)
+        except MlflowException as error:
+            _log.warning(
+                "run %s in MLflow is a second one of its name and could not be deleted: %s", run_id, error
+            )
 
     def forget(self, experiment: str, name: str) -> None:
         """Drop cached knowledge of an experiment and a run after an error, so that MLflow is asked again.

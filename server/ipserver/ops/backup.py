@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ipserver.artifacts.local import LocalArtifacts
+from ipserver.artifacts.local import LocalArtifacts, flush
 from ipserver.environment.settings import Settings
 from ipserver.errors import ArtifactDamaged, StartupError
 from ipserver.ops.ownership import check_owner
@@ -177,8 +177,4 @@ def _copy(source: Path, target: Path, links: Links) -> None:
 def _flush(folder: Path) -> None:
     """Flush the folder to the disk before the backup gets its final name."""
     for path in (*_walk(folder), *(Path(root) for root, _, _ in os.walk(folder))):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        flush(path)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from ipserver.workers.on_ray.processes import parents_of_processes
+from ipserver.workers.on_ray.processes import with_descendants
 
 # Mode bits that give access to other users.
 _OTHERS: Final = 0o077
@@ -73,10 +73,7 @@ def processes_in(folder: Path) -> set[int]:
                 found.add(int(process.name))
         except OSError:
             continue  # it has ended, or is another user's
-    parents = parents_of_processes()
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
+    return with_descendants(found)
 
 
 def open_ports(pids: Iterable[int]) -> list[str]:

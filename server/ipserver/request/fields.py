@@ -14,7 +14,8 @@ from typing import Any, Final, cast
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from ipcore.catalogue.settings import Interval, Setting, settings
+from ipcore.catalogue.rules import Interval
+from ipcore.catalogue.settings import Setting, settings
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from iplab.v1 import options_pb2
 from iplab.v1.catalog_service_pb2 import Limits

@@ -104,3 +104,9 @@ def test_nothing_is_reported_to_the_makers_of_mlflow_unless_asked_for():
     command, environment = [sys.executable, "-c", TELEMETRY], {"PATH": os.environ["PATH"]}
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert said.stdout.split()[-2:] == ["True", "False"]
+
+
+def test_a_second_run_that_mlflow_does_not_delete_is_named_in_the_log(settings, caplog):
+    """An error here would end the forwarder, whose other runs are well."""
+    a_sink(settings).discard("0123abcd")
+    assert "run 0123abcd in MLflow is a second one of its name and could not be deleted: " in caplog.text

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from ipserver.artifacts.local import LocalArtifacts
 from ipserver.cli import main
 from ipserver.ops import up
-from ipserver.ops.doctor import Level, examine
+from ipserver.ops.doctor import Level, examine, stored
 from ipserver.ops.running import announce, running_service
 from ipserver.ops.startup import PARTS, open_service
 from ipserver.store import migrate, open_store
@@ -287,6 +288,22 @@ def test_artifacts_of_another_store(settings, tmp_path):
     store_in(other).close()
 
     assert "belongs to another store" in wrong(other)["artifacts"]
+
+
+def test_doctors_that_examine_at_once_do_not_remove_the_files_of_each_other(settings, monkeypatch):
+    """The second one makes all its checks of the artifacts while the first one reads its file back."""
+    open_service(settings, write=True).close()
+    reading, levels = LocalArtifacts.reading, []
+
+    def reading_late(files, location, sha256):
+        monkeypatch.setattr(LocalArtifacts, "reading", reading)
+        levels.extend(level for level, _ in stored.artifacts(settings, write=True))
+        return reading(files, location, sha256)
+
+    monkeypatch.setattr(LocalArtifacts, "reading", reading_late)
+    levels.extend(level for level, _ in stored.artifacts(settings, write=True))
+    assert levels == [Level.OK, Level.OK]
+    assert [path.name for path in settings.artifact_root.folder.iterdir()] == [".iplab-store"]
 
 
 def test_artifacts_that_cannot_be_written(settings, tmp_path):

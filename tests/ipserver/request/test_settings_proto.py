@@ -8,7 +8,8 @@ from typing import Annotated
 
 import pytest
 
-from ipcore.catalogue.settings import Interval, settings
+from ipcore.catalogue.rules import Interval
+from ipcore.catalogue.settings import settings
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import optimizer_settings
 

@@ -214,5 +214,10 @@ def test_what_describes_a_study_changes_and_all_else_stays(store: Store) -> None
     with pytest.raises(QuotaExceeded, match="at most 3, not 8"):
         store.update_study("s", Revision(values={"priority": 8}))
     assert store.update_study("s", Revision(values={"priority": 4})).priority == 4
+    store.accounts.set_quota("default", "", "priority", None)
+    store.accounts.set_quota("default", "bob", "priority", 5)
+    with pytest.raises(QuotaExceeded, match=r"user 'bob' in project 'default' may ask .* at most 5, not 8"):
+        store.update_study("s", Revision(values={"priority": 8}, asked_by="bob"))
+    assert store.update_study("s", Revision(values={"priority": 8}, asked_by="carol")).priority == 8
     with pytest.raises(NotFound):
         store.update_study("x", Revision())

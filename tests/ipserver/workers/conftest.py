@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ipserver.workers.on_ray.executor import RayExecutor
-from ipserver.workers.on_ray.processes import parents_of_processes
+from ipserver.workers.on_ray.processes import parents_of_processes, with_descendants
 
 
 @pytest.fixture(scope="package")
@@ -33,10 +33,7 @@ def ray_here(tmp_path_factory):
 
 def ray_pids(executor):
     """All processes of the executor's Ray."""
-    found = set(executor._own._processes)
-    while more := {pid for pid, parent in parents_of_processes().items() if parent in found} - found:
-        found |= more
-    return found
+    return with_descendants(executor._own._processes)
 
 
 def wait_until_gone(pids):

@@ -102,14 +102,14 @@ def artifacts(settings: Settings, *, write: bool) -> Found:
             marked = check_owner(store, settings, files)
             if not write:
                 return marked
-            location, text = f".iplab-doctor/{uuid.uuid4().hex}", uuid.uuid4().bytes * 4096
+            location, text = f".iplab-doctor-{uuid.uuid4().hex}", uuid.uuid4().bytes * 4096
             try:
                 stored = files.put(location, lambda path: path.write_bytes(text))
                 with files.reading(location, stored.sha256) as path:
                     if path.read_bytes() != text:
                         raise ArtifactsUnavailable(f"{root} returns data that differ from what was written")
             finally:
-                files.delete_folder(".iplab-doctor")
+                files.delete([location])  # another doctor may have a file of its own there
             if files.size(location) is not None:
                 raise ArtifactsUnavailable(f"{root} does not delete files")
             return marked

@@ -66,7 +66,7 @@ def ending(started: set[int], disconnected: Callable[[], bool]) -> Iterator[None
         disconnected: Whether this process has disconnected from Ray; only then are Ray's processes killed.
     """
     done = threading.Event()
-    noted = _start_times(_with_descendants(started & _children(os.getpid())))
+    noted = _start_times(with_descendants(started & _children(os.getpid())))
 
     def kill() -> None:
         while not (disconnected() or done.wait(0.05)):
@@ -100,12 +100,13 @@ def _kill(noted: Mapping[int, str]) -> None:
         noted: Start time by id; a later process that was given the same id is spared.
     """
     same = {pid for pid, begun in _start_times(noted).items() if begun == noted[pid]}
-    for pid in _with_descendants(same):
+    for pid in with_descendants(same):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _with_descendants(roots: Iterable[int]) -> set[int]:
+def with_descendants(roots: Iterable[int]) -> set[int]:
+    """Processes and all that they, or theirs, have started."""
     found = set(roots)
     parents = parents_of_processes()
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
