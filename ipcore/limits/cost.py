@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ipcore.catalogue import OPTIMIZERS, DatasetInfo, output_dim
+from ipcore.catalogue import DatasetInfo, output_dim
 from ipcore.config import PackConfig, RunConfig
 from ipcore.limits.kinds import limit_of_run
-from ipcore.limits.limit import NoLimit
+from ipcore.limits.limit import Limit, NoLimit
+from ipcore.limits.work import asked_updates, asking_work, growing_work, product_work, velocities
 from ipcore.planning import kernel_machine
+from ipcore.planning.kernel_machine import reads
 from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
 from ipcore.planning.memory import pack_memory_bytes
 
@@ -30,6 +32,7 @@ _ITEM: Final = 4  # bytes of a number in single precision
 _DOUBLE: Final = 8
 CHUNK: Final = 512  # inputs at once of an evaluation
 BLOCK: Final = 3 << 18  # values of particles at once of an evaluation (`ipcore.limits.sweep`), 3 MB
+_EIGENSOLVER: Final = 6.0  # times n^3: multiply-adds that take as long as a draw from an n x n covariance
 # numpy's Philox normals, in double precision (a core of an EPYC, busy with other things: 25 to 40 ns each).
 _NORMALS_PER_SECOND: Final = 3e7
 # Neurons per example seen above which deferred weights take less time than dense ones.
@@ -43,8 +46,7 @@ class Cost:
 
     Attributes:
         memory_bytes: At the largest moment.
-        work: Multiply-adds of all updates, without evaluations; those with hidden matrices, whose products
-            are small and slower, count up to twice.
+        work: Multiply-adds of calibration and all updates, without evaluations.
         evaluation_work: Multiply-adds of one evaluation after the last update.
         normals: Normals drawn before and in all updates, by one core on every device.
         evaluation_normals: Normals drawn in one evaluation.
@@ -78,36 +80,37 @@ def cost(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
         raise ValueError(found.sentence)
     if found.kind == "kernel":
         return _kernel(config, info, drawn=not found.starts_at_zero)
-    return _particles(config, run, info, revives=found.revives)
+    return _particles(config, run, info, found)
 
 
 def _evaluated(config: PackConfig, info: DatasetInfo) -> int:
     return info.test_size + config.validation_size
 
 
-def _momentum(config: PackConfig) -> int:
-    return int(OPTIMIZERS[config.optimizer].accumulates)
+def _columns(config: PackConfig) -> int:
+    """Columns of a hidden matrix held at most."""
+    return min(config.steps * config.batch_size, config.width)
 
 
-def _columns(config: PackConfig) -> tuple[int, float]:
-    """Columns held at most, and the sum over updates of B times the columns that each reads."""
-    T, B, N = config.steps, config.batch_size, config.width
-    most, factored = min(T * B, N), min(T, N // B)
-    read = B * B * factored * (factored + 1) / 2
-    # Once W is formed, a product with it costs as much as with N/2 columns.
-    return most, read + (T - factored) * B * N / 2
-
-
-def _particles(config: PackConfig, run: RunConfig, info: DatasetInfo, *, revives: bool) -> Cost:
-    L, B, N = config.hidden_layers, config.batch_size, config.width
-    d, C, kept = info.input_dim + 1, output_dim(config.loss, info), 1 + _momentum(config)
-    most, read = _columns(config)
-    replicas = config.replicas
+def _particles(config: PackConfig, run: RunConfig, info: DatasetInfo, limit: Limit) -> Cost:
+    L, B, N, T = config.hidden_layers, config.batch_size, config.width, config.steps
+    d, C, kept = info.input_dim + 1, output_dim(config.loss, info), 1 + velocities(config)
+    most, replicas, calibrated = _columns(config), config.replicas, run.calibration is not None
     held = kept * (d + C) * N * replicas
-    work = 8.0 * (L - 1) * N * read + config.steps * B * N * (2 * d + 3 * C)
-    if revives:
+    # Step 0 draws h and dx from their covariances, in double precision: four products of B^2 N. A calibration
+    # does that too, and passes its second batch through the layers, which takes about as long.
+    passes = 1 + 2 * calibrated
+    work = (L - 1) * (growing_work(config) + passes * 8.0 * B * B * N)
+    work += (T + passes - 1) * float(B) * N * (2 * d + 3 * C)
+    # Step 0, calibration, and the initial particles.
+    normals = (1 + calibrated) * N * (d + C + 2.0 * (L - 1) * B)
+    normals += calibrated * limit.keeps_initial * (L - 1) * float(B) * N
+    if limit.revives and L > 1:
+        # Products with the rows of neurons that are off, a tenth; directions are orthogonalized twice.
         held += int(most * N * 1.1) * replicas
-        work += 6.0 * N * read
+        work += 6.0 * N * reads(T, B, N) + 16.0 * B * B * N * T
+        normals += 0.1 * N * B * (T - 1)
+
     # Values of all layers, inner products, and the double-precision copies of which step 0 makes its
     # covariances.
     doubles = 2 * B * N * _DOUBLE // _ITEM
@@ -120,11 +123,9 @@ def _particles(config: PackConfig, run: RunConfig, info: DatasetInfo, *, revives
         return 2 * (rows * inner + BLOCK)
 
     moments = _moments(config, info, replicas, passing, evaluating)
-    evaluation = _evaluated(config, info) * N * (d + C + 2.0 * (L - 1) * most)
-    # Step 0, calibration, and the initial particles.
-    passes = 1 + (run.calibration is not None)
-    normals = replicas * passes * N * (d + C + 2 * (L - 1) * B)
-    return Cost((held + max(moments)) * _ITEM, replicas * work, replicas * evaluation, normals, 0.0)
+    evaluation = _evaluated(config, info) * (N * (d + C) + (L - 1) * product_work(config))
+    work, evaluation, normals = replicas * work, replicas * evaluation, replicas * normals
+    return Cost((held + max(moments)) * _ITEM, work, evaluation, normals, 0.0)
 
 
 def _moments(
@@ -145,8 +146,8 @@ def _moments(
     """
     looking = evaluating or passing
     B, N = config.batch_size, config.width
-    most, _ = _columns(config)
-    matrices, kept = replicas * (config.hidden_layers - 1), 1 + _momentum(config)
+    most = _columns(config)
+    matrices, kept = replicas * (config.hidden_layers - 1), 1 + velocities(config)
     factors, evaluated = matrices * 2 * N * most, max(B, min(CHUNK, _evaluated(config, info)))
     if not matrices or most == config.steps * B:
         yield factors + max(passing(B, most), looking(evaluated, most))
@@ -159,16 +160,17 @@ def _moments(
 
 
 def _deferred(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
-    L, B, m = config.hidden_layers, config.batch_size, config.width
-    d, C, kept = info.input_dim + 1, output_dim(config.loss, info), 1 + _momentum(config)
-    most, read = _columns(config)
-    asked = run.parameterization.k_at(1)
-    remembered = [min(m, B if k is None else config.steps * B) for k in asked[1:-1]]
-    share = sum(remembered) / (most or 1)
-    work = m * read * (8.0 * (L - 1) + 16.0 * share) + config.steps * B * m * (2 * d + 3 * C)
-    work += sum(2 * 4.0 * B * B * m * config.steps for _ in remembered)  # orthogonalization of a batch
+    L, B, m, T = config.hidden_layers, config.batch_size, config.width, config.steps
+    d, C, kept = info.input_dim + 1, output_dim(config.loss, info), 1 + velocities(config)
+    # A calibration passes batch 1 forward and backward and batch 2 forward.
+    extra = 1 if run.calibration is not None else 0
+    layers = range(2, L + 1)
+    asked = [asked_updates(run.parameterization, layer, T) for layer in layers]
+    remembered = [(min(m, B * (n + 2 * extra)), min(m, B * (n + extra))) for n in asked]
+    work = (L - 1) * growing_work(config) + sum(asking_work(config, n + 1.5 * extra) for n in asked)
+    work += (T + 2 * extra) * float(B) * m * (2 * d + 3 * C)
     ends = kept * (d + C) * m
-    known = sum(4 * m * questions for questions in remembered)
+    known = 2 * m * sum(map(sum, remembered))
 
     # Values of all layers, and what a question is orthogonalized in.
     def asking(rows: int, inner: int) -> int:
@@ -179,19 +181,24 @@ def _deferred(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
 
     # If the initial matrices are removed, test inputs are only evaluated with them at step 0, when nothing is
     # known and there are no updates yet.
-    if all(k is None for k in asked[1:-1]):
+    if all(k is None for k in run.parameterization.k_at(1)[1:-1]):
         first = asking(max(B, min(CHUNK, _evaluated(config, info))), 0)
         numbers = ends + max(first, known + max(_moments(config, info, 1, plain)))
     else:
         numbers = ends + known + max(_moments(config, info, 1, asking))
-    evaluation = _evaluated(config, info) * m * (d + C + (L - 1) * 2.0 * most + 6.0 * sum(remembered))
-    evaluation += sum(4.0 * CHUNK * _evaluated(config, info) * m for _ in remembered)
+    tests = _evaluated(config, info)
+    evaluation = tests * (m * (d + C) + (L - 1) * product_work(config))
+    evaluation_normals = 0.0
+    for layer, (forward, backward) in zip(layers, remembered, strict=True):
+        if run.parameterization.k_at(T)[layer - 1] is None:
+            continue
+        evaluation += tests * m * 5.0 * forward
+        if forward < m:  # else nothing is new
+            evaluation += tests * m * (3.0 * backward + 8.0 * min(CHUNK, tests))
+            evaluation_normals += float(m) * tests
     # Nothing is drawn once all of a matrix is known.
-    normals = m * (d + C + sum(2.0 * questions for questions in remembered))
-    asked_of_tests = sum(questions < m for questions in remembered) * float(m) * _evaluated(config, info)
-    if all(k is None for k in asked[1:-1]):
-        asked_of_tests = 0.0
-    return Cost(numbers * _ITEM, work, evaluation, normals, asked_of_tests)
+    normals = m * (d + C + float(sum(map(sum, remembered))))
+    return Cost(numbers * _ITEM, work, evaluation, normals, evaluation_normals)
 
 
 def _kernel(config: PackConfig, info: DatasetInfo, *, drawn: bool) -> Cost:
@@ -203,7 +210,8 @@ def _kernel(config: PackConfig, info: DatasetInfo, *, drawn: bool) -> Cost:
     if drawn:
         # The covariance, its eigenvectors, and twice as much in which the eigensolver works.
         moments.append(_DOUBLE * (4 * points * points + points * info.input_dim))
-        work += 9.0 * points**3 + points**2 * kernel_machine.entry_work(config, info)
+        work += _EIGENSOLVER * points**3 + points**2 * kernel_machine.entry_work(config, info)
+        work += points * kernel_machine.input_work(config)
     normals = float(points * output_dim(config.loss, info)) if drawn else 0.0
     evaluation = kernel_machine.evaluation_work(config, info, evaluated)
     return Cost(held + max(moments), work, evaluation, normals, 0.0)
@@ -239,12 +247,11 @@ def _largest(fits: Callable[[int], bool], most: int) -> int:
 def deferring_width(examples: int, *, gpu: bool) -> int:
     """The least width from which a whole run takes less time with deferred weights than densely.
 
-    Per hidden matrix of a network of width m that sees n = T B examples, a dense run takes 6 m^2 n
-    floating-point operations and draws m^2 normals; a deferred one takes 24 m n^2 in smaller products and
-    draws 2 m n.
-    By the operations deferring pays from 4 n on. On a core its products are a third as fast and evaluations
-    cost more, so that whole runs take the same time at 8 to 18 n (docs/limits.md); beside a GPU drawing takes
-    most of the time.
+    Per hidden matrix of a network of width m that sees n = T B examples, a dense run takes 3 m^2 n
+    multiply-adds and draws m^2 normals; a deferred one takes 10 m n^2 in smaller products and draws 2 m n.
+    By the multiply-adds deferring pays from 3 n on. On a core its products are a third as fast and
+    evaluations cost more, so that whole runs take the same time at 8 to 18 n (docs/limits.md); beside a GPU
+    drawing takes most of the time.
 
     Args:
         examples: n, updates times batch size.

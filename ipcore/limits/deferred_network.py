@@ -27,6 +27,7 @@ from ipcore.limits.deferred import DeferredMatrix
 from ipcore.limits.growing import GrowingMatrix
 from ipcore.limits.particles import below
 from ipcore.limits.pieces import pieces
+from ipcore.limits.work import asked_updates
 from ipcore.models.activations import activation
 from ipcore.models.scales import (
     bias_rate_factors,
@@ -71,7 +72,7 @@ class DeferredNetwork:
         momentum = OPTIMIZERS[config.optimizer].accumulates
         self._momentum = run.settings.momentum if momentum else 0.0
         extra = 0 if run.calibration is None else config.batch_size
-        asked = [self._asked(layer) * config.batch_size for layer in range(2, L + 1)]
+        asked = [asked_updates(p, layer, config.steps) * config.batch_size for layer in range(2, L + 1)]
         self._initial = [
             DeferredMatrix(m, m, questions + 2 * extra, questions + extra, dtype, device)
             for questions in asked
@@ -206,13 +207,6 @@ class DeferredNetwork:
             weight_normals(self._run.seed, layer, shape) * self._stds[layer - 1] + self._means[layer - 1]
         )
         return torch.from_numpy(initial).to(self._dtype).to(self._device)
-
-    def _asked(self, layer: int) -> int:
-        """Number of updates that see the initial matrix of a hidden layer: those while it is not removed."""
-        p, T = self._run.parameterization, self._config.steps
-        changes = sorted({0, *(min(change.start, T) for change in p.reweightings)})
-        parts = zip(changes, [*changes[1:], T], strict=True)
-        return sum(end - begin for begin, end in parts if p.k_at(begin)[layer - 1] is not None)
 
     def _forward(self, x: Tensor, purpose: str, *, remember: bool) -> tuple[list[Tensor], list[Tensor]]:
         """h^1 .. h^{L+1} and x, x^1 .. x^L."""

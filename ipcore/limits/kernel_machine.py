@@ -18,7 +18,7 @@ from ipcore.engine.losses import Loss
 from ipcore.limits.gaussians import drawn
 from ipcore.limits.kernels import Kernels
 from ipcore.limits.pieces import pieces
-from ipcore.planning.kernel_machine import rows_at_once
+from ipcore.planning.kernel_machine import INPUTS, rows_at_once
 from ipcore.randomness import generator
 
 
@@ -101,7 +101,7 @@ class KernelMachine:
         return found
 
     def _marginals_at(self, x: Tensor) -> list[Tensor]:
-        parts = [self._kernels.marginals(part) for part in pieces(x)]
+        parts = [self._kernels.marginals(part) for part in pieces(x, INPUTS)]
         return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
     def outputs(self, place: str) -> Tensor:

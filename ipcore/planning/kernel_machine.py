@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from ipcore.catalogue import DatasetInfo, output_dim
+from ipcore.catalogue.activations import relu_power
 from ipcore.config import PackConfig
 from ipcore.probes.paired import PAIRED_OUTPUTS
 
@@ -18,11 +19,22 @@ ENTRIES: Final = 1 << 16
 CLOSED_FORMS: Final = frozenset({"relu", "relu^1", "leaky_relu", "abs", "identity", "erf", "sin"})
 """Activations whose kernels have a formula; those of others are series (`ipcore.limits.dual_activations`)."""
 SERIES_TERMS: Final = 128
-_TENSORS: Final = 14  # of the shape of a kernel while one is computed
-# Time of an entry in a layer, in multiply-adds of a large product (45e9 a second): 75 ns in closed form
-# (True), 220 ns by a series. And of what is worked out for one input alone, in a layer: 4 us and 30 us.
-_ENTRY: Final = {True: 3_400.0, False: 10_000.0}
-_INPUT: Final = {True: 2e5, False: 1.3e6}
+_HALF_SERIES: Final = frozenset({"tanh", "sigmoid", "gelu", "silu", "softplus"})
+NODES: Final = 600
+"""Nodes of a quadrature in one dimension."""
+INPUTS: Final = 32
+"""Inputs for which quadratures are computed at once."""
+_TENSORS: Final = 10  # of the shape of a kernel while one is computed
+_QUADRATURES: Final = {
+    True: 3,
+    False: 6,
+}  # tensors of values at all nodes: in closed form (True), for a series
+# Work in multiply-adds of products in single precision that take as long (36e9 a second). An entry in a
+# layer: 25 ns in closed form, 2 ns for each term of a series. What is worked out for one input alone, in a
+# layer: 4 us in closed form (True), 22 us for a series.
+_CLOSED_ENTRY: Final = 900.0
+_TERM: Final = 75.0
+_INPUT: Final = {True: 1.5e5, False: 8e5}
 _DOUBLE: Final = 8
 _SINGLE: Final = 4
 
@@ -46,7 +58,7 @@ def machine_bytes(config: PackConfig, info: DatasetInfo, inputs: int) -> int:
 
 def _marginals(config: PackConfig) -> int:
     """Numbers that are kept of each input: of each layer its variance and, for a series, its coefficients."""
-    return config.hidden_layers * (1 if _closed(config) else 2 * SERIES_TERMS + 3)
+    return config.hidden_layers * (1 if _closed(config) else 2 * SERIES_TERMS + 5)
 
 
 def _closed(config: PackConfig) -> bool:
@@ -58,29 +70,59 @@ def kernel_bytes(config: PackConfig, info: DatasetInfo) -> int:
     used = used_examples(config, info)
     entries = min(rows_at_once(used), max(config.batch_size, info.test_size)) * used
     known = (used + max(config.batch_size, info.test_size)) * _marginals(config)
-    return _DOUBLE * (_TENSORS * entries + known) + (_SINGLE + _DOUBLE) * used * info.input_dim
+    worked_out = min(INPUTS, max(used, info.test_size)) * NODES * _QUADRATURES[_closed(config)]
+    kernel = known + max(_TENSORS * entries, worked_out)
+    return _DOUBLE * kernel + (_SINGLE + _DOUBLE) * used * info.input_dim
+
+
+def reads(batches: float, batch_size: int, most: int) -> float:
+    """Sum over batches, the t-th of which reads min(t B, most) numbers with each of its examples.
+
+    Args:
+        batches: T; need not be whole.
+        batch_size: B.
+        most: Numbers that there are to read.
+
+    >>> reads(3, 10, 25)  # 10 (0 + 10 + 20)
+    300.0
+    >>> reads(5, 10, 20)  # 10 (0 + 10 + 20 + 20 + 20)
+    700.0
+    """
+    growing = min(batches, most // batch_size + 1)
+    return batch_size * (batch_size * growing * (growing - 1) / 2 + (batches - growing) * most)
 
 
 def update_work(config: PackConfig, info: DatasetInfo) -> float:
     """All updates of a machine, in multiply-adds that take as long."""
-    n, B, T = used_examples(config, info), config.batch_size, config.steps
-    growing = min(T, n // B)
-    entries = B * B * growing * (growing - 1) / 2 + (T - growing) * B * n
-    return entries * entry_work(config, info) + n * _input_work(config)
+    n = used_examples(config, info)
+    entries = reads(config.steps, config.batch_size, n)
+    return entries * entry_work(config, info) + n * input_work(config)
 
 
 def evaluation_work(config: PackConfig, info: DatasetInfo, inputs: int) -> float:
     """An evaluation after the last update, in the same unit."""
-    return inputs * (used_examples(config, info) * entry_work(config, info) + _input_work(config))
+    return inputs * (used_examples(config, info) * entry_work(config, info) + input_work(config))
 
 
 def entry_work(config: PackConfig, info: DatasetInfo) -> float:
     """Work of one entry of the kernel, in the same unit."""
-    return _ENTRY[_closed(config)] * config.hidden_layers + info.input_dim
+    layer = _CLOSED_ENTRY if _closed(config) else _TERM * series_terms(config.activation)
+    return layer * config.hidden_layers + 2 * info.input_dim
 
 
-def _input_work(config: PackConfig) -> float:
-    """Work of one input, in the same unit."""
+def series_terms(activation: str) -> int:
+    """Terms of a series that do not vanish, at most.
+
+    Half of them vanish if phi is odd or even but for a polynomial: a constant, a line, or h^p of ReLU's p-th
+    power.
+    """
+    power = relu_power(activation)
+    half = activation in _HALF_SERIES or (power is not None and power.denominator == 1)
+    return SERIES_TERMS // 2 if half else SERIES_TERMS
+
+
+def input_work(config: PackConfig) -> float:
+    """Work of one input, in the same unit: its variances, and coefficients of a series."""
     return _INPUT[_closed(config)] * config.hidden_layers
 
 

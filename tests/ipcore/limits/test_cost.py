@@ -5,12 +5,20 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
 import ipcore
+from ipcore.config import PackConfig
 from ipcore.limits.cost import cost, deferring_width, dense_width, largest_steps, largest_width
+from ipcore.limits.trainer import LimitTrainer
+from ipcore.planning.kernel_machine import paired_bytes
 from ipcore.planning.machine import DEFAULT_GPU
+from ipcore.theory import preset
 from tests.ipcore.limits.memory import ALLOCATOR, CASES, case
 
 
@@ -58,18 +66,79 @@ def test_a_width_of_100_000_fits_where_a_dense_network_does_not(digits):
 
 
 def test_weights_are_deferred_from_fewer_neurons_on_where_drawing_takes_the_time():
-    """A GPU trains fast and draws no faster. By the operations alone it would be 4 for every example."""
+    """A GPU trains fast and draws no faster. By the multiply-adds alone it would be 3 for every example."""
     assert 4 * 1600 <= deferring_width(1600, gpu=True) < deferring_width(1600, gpu=False)
 
 
-def test_work_of_particles_is_the_sum_over_updates():
-    """4 (L-1) N (T B)^2 operations, and less once matrices are formed."""
-    info = ipcore.load_dataset("digits").info
-    config, run = case("hpz", 3, 10_000, 50)
-    factored = 4 * 2 * 10_000 * (50 * 32) ** 2 * 2
-    assert cost(config, run, info).work == pytest.approx(factored, rel=0.15)
-    few, _ = case("hpz", 3, 400, 50)
-    assert cost(few, run, info).work < 4 * 2 * 400 * (50 * 32) ** 2 * 2
+def test_work_of_particles_is_counted_in_multiply_adds(digits):
+    """Digits have 64 inputs, a bias and 10 classes; 32 examples, 2 hidden matrices, 2 replicas.
+
+    Update t reads 32 t columns of two factors, forward and backward. Draws of step 0 from covariances are
+    four products in double precision.
+    """
+    N, B = 10_000, 32
+    ends, first = B * N * (2 * 65 + 3 * 10), 8 * B * B * N
+    config, run = case("hpz", 3, N, 50)
+    updates = sum(4 * N * B * (B * t) for t in range(50))
+    assert cost(config, run, digits.info).work == 2 * (2 * (updates + first) + 50 * ends)
+
+
+def test_work_of_a_matrix_that_was_formed_is_that_of_dense_training(digits):
+    """12 updates of 32 make 384 columns, at most 400: update 12 still reads them and forms the matrix."""
+    N, B = 400, 32
+    ends, first = B * N * (2 * 65 + 3 * 10), 8 * B * B * N
+    config, run = case("hpz", 3, N, 50)
+    updates = sum(4 * N * B * (B * t) for t in range(13)) + 384 * N * N
+    updates += 38 * B * N * N + 2 * 37 * B * N * N  # gradients from update 12 on, both passes from 13 on
+    assert cost(config, run, digits.info).work == 2 * (2 * (updates + first) + 50 * ends)
+    tests = digits.info.test_size
+    assert cost(config, run, digits.info).evaluation_work == 2 * tests * (N * 75 + 2 * N * N)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "tolerance"),
+    [
+        ("hpz", {"L": 3, "m": 1024, "steps": 12}, 0.02),
+        ("hpz", {"L": 3, "m": 256, "steps": 24, "optimizer": "momentum"}, 0.02),
+        ("mfp", {"L": 1, "m": 256, "steps": 8}, 0.02),
+        ("hpz", {"L": 3, "m": 1024, "steps": 12, "deferred": True}, 0.1),
+        ("mup", {"L": 3, "m": 1024, "steps": 6, "deferred": True}, 0.1),
+    ],
+)
+def test_work_is_that_of_the_products_that_training_makes(digits, name, more, tolerance):
+    """As torch counts them; it does not see factorizations (of deferred weights)."""
+    config, run = case(name, replicas=1, **more)
+    in_place = {torch.ops.aten.addmm_: lambda out, a, b, *_, **__: 2 * a[0] * a[1] * b[1]}
+    trainer = LimitTrainer(config, [run], digits, threads=1)
+    with FlopCounterMode(display=False, custom_mapping=in_place) as counted, torch.inference_mode():
+        for step in range(config.steps):
+            trainer.learners[0].update(step, trainer._batches.at(step + 1)[0].long())
+    assert cost(config, run, digits.info).work == pytest.approx(counted.get_total_flops() / 2, rel=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("activation", "L", "steps"), [("relu", 2, 10), ("erf", 3, 40), ("tanh", 1, 1), ("elu", 2, 10)]
+)
+def test_memory_of_paired_machines_is_estimated_within_a_fifth(digits, activation, L, steps):
+    """Peak of all tensors of the same networks with and without machines."""
+    config = PackConfig("digits", L, 16, activation, 32, steps, weights="none")
+    paired = replace(config, probes=ipcore.Probes(("paired_outputs",), steps=(steps,)))
+    runs = [ipcore.RunConfig(preset("ntk", L), 0.03, 0)]
+    largest_tensors(paired, runs, digits)  # what is kept from the first use on
+    taken = largest_tensors(paired, runs, digits) - largest_tensors(config, runs, digits)
+    assert paired_bytes(paired, digits.info, 1) == pytest.approx(taken, rel=0.2)
+
+
+def largest_tensors(config, runs, dataset):
+    """Bytes of all tensors at the largest moment of training."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        ipcore.Trainer(config, runs, dataset, threads=1).advance()
+    worst = current = 0
+    for event in recorded.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            current += event.nbytes()
+            worst = max(worst, current)
+    return worst
 
 
 def test_the_time_of_deferred_weights_on_a_fast_device_is_that_of_drawing_normals(digits):

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from ipcore.catalogue import ACTIVATIONS
 from ipcore.engine.inputs import Inputs
 from ipcore.engine.losses import LOSSES
 from ipcore.limits.dual_activations import diagonal, dual
 from ipcore.limits.kernel_machine import KernelMachine
 from ipcore.limits.kernels import Kernels
 from ipcore.models.activations import activation
+from ipcore.planning.kernel_machine import CLOSED_FORMS, SERIES_TERMS, series_terms
 
 CLOSED = ["relu", "leaky_relu", "abs", "identity", "erf", "sin"]
 SMOOTH = ["tanh", "sigmoid", "gelu", "silu", "softplus"]
+SERIES = [name for name in ACTIVATIONS if name not in CLOSED_FORMS]
 CASES = [(1.3, 0.7, 0.5), (0.4, 2.0, -0.6), (1.0, 1.0, 0.95), (0.2, 0.3, 0.0)]
 
 
@@ -26,24 +29,29 @@ def both(name, h):
     return phi.apply(h).numpy(), slope.numpy()
 
 
+def panels(edges, nodes):
+    """Gauss-Legendre nodes and weights between all neighbouring edges."""
+    x, w = np.polynomial.legendre.leggauss(nodes)
+    left, width = np.asarray(edges)[:-1, None], np.diff(edges)[:, None]
+    return (left + (x + 1) / 2 * width).ravel(), (w / 2 * width).ravel()
+
+
 def by_angle(name, p, q, rho):
-    """E over the plane in polar coordinates: kinks at a = 0 and b = 0 lie on rays."""
-    radii, radial = np.polynomial.legendre.leggauss(400)
-    r, w = (radii + 1) * 6.5, radial * 6.5
+    """E over the plane in polar coordinates.
+
+    Kinks and steep parts of both factors lie on the rays a = 0 and b = 0, near which panels shrink.
+    """
+    r, w = panels([0.0, *np.geomspace(0.02, 10, 12)], 12)
     w = w * r * np.exp(-r * r / 2) / (2 * math.pi)
     # b = sqrt(q) r cos(angle - beta), a = sqrt(p) r cos(angle), cos(beta) = rho
     beta = math.acos(rho)
-    kinks = sorted(
-        {x % (2 * math.pi) for k in (-1, 1) for x in (k * math.pi / 2, beta + k * math.pi / 2)} | {0.0}
-    )
-    nodes, weights = np.polynomial.legendre.leggauss(120)
-    totals = np.zeros(2)
-    for left, right in zip(kinks, [*kinks[1:], 2 * math.pi], strict=True):
-        angle, dw = (nodes + 1) / 2 * (right - left) + left, weights / 2 * (right - left)
-        a = both(name, math.sqrt(p) * np.outer(r, np.cos(angle)))
-        b = both(name, math.sqrt(q) * np.outer(r, np.cos(angle - beta)))
-        totals += [w @ (x * y) @ dw for x, y in zip(a, b, strict=True)]
-    return totals
+    rays = [ray + k * math.pi / 2 for ray in (0.0, beta) for k in (-1, 1)]
+    near = [0.0, *np.geomspace(1e-4, 3.0, 20)]
+    edges = {(ray + side * x) % (2 * math.pi) for ray in rays for side in (-1, 1) for x in near}
+    angle, dw = panels(sorted(edges | {0.0, 2 * math.pi}), 12)
+    a = both(name, math.sqrt(p) * np.outer(r, np.cos(angle)))
+    b = both(name, math.sqrt(q) * np.outer(r, np.cos(angle - beta)))
+    return np.array([w @ (x * y) @ dw for x, y in zip(a, b, strict=True)])
 
 
 def at(name, p, q, c):
@@ -52,15 +60,62 @@ def at(name, p, q, c):
     return this(this.marginals(p), this.marginals(q), c.reshape(len(p), len(q)))
 
 
-@pytest.mark.parametrize("name", [*CLOSED, *SMOOTH, "elu", "relu^2"])
-def test_duals_are_expectations_over_the_plane(name):
-    tolerance = 1e-10 if name in CLOSED else 1e-7 if name in SMOOTH else 2e-4
+@pytest.mark.parametrize("name", CLOSED)
+def test_closed_forms_are_expectations_over_the_plane(name):
     for p, q, rho in CASES:
-        c = rho * math.sqrt(p * q)
-        found = at(name, *(torch.tensor([x], dtype=torch.float64) for x in (p, q, c)))
-        wanted = by_angle(name, p, q, rho)
-        assert float(found.values) == pytest.approx(wanted[0], abs=tolerance)
-        assert float(found.slopes) == pytest.approx(wanted[1], abs=tolerance * 10)
+        found = dual_of(name, p, q, rho)
+        assert found == pytest.approx(by_angle(name, p, q, rho), abs=1e-10)
+
+
+# Largest errors of values and slopes at variances up to 4, 10 and 100: the accuracy that `dual` promises.
+ACCURACY = {
+    "tanh": [(1e-9, 1e-7), (1e-7, 1e-5), (2e-4, 5e-3)],
+    "sigmoid": [(1e-12, 1e-11), (1e-11, 1e-9), (2e-6, 2e-4)],
+    "gelu": [(1e-12, 1e-11), (1e-11, 1e-9), (2e-6, 2e-4)],
+    "silu": [(1e-12, 1e-11), (1e-11, 1e-9), (2e-6, 2e-4)],
+    "softplus": [(1e-12, 1e-11), (1e-11, 1e-9), (2e-6, 2e-4)],
+    "elu": [(1e-7, 2e-5), (1e-7, 5e-5), (1e-6, 3e-4)],
+    "relu^2": [(2e-8, 5e-6)] * 3,
+    "relu^3/2": [(3e-7, 2e-4)] * 3,
+}
+CORRELATIONS = [-1, -0.9995, -0.995, -0.95, -0.5, 0, 0.7, 0.98, 0.999, 1]
+
+
+@pytest.mark.parametrize("name", ACCURACY)
+def test_series_are_as_exact_as_promised_at_all_variances_and_correlations(name):
+    """Relative to the means of squares; p, q from 1e-3 to 1e2, rho from -1 to 1."""
+    for most, tolerances in zip((4, 10, 100), ACCURACY[name], strict=True):
+        for p, q in [(1e-3, most), (most, most), (most / 4, most)]:
+            squares = [by_angle(name, x, x, 1) for x in (p, q)]
+            for rho in CORRELATIONS:
+                errors = (dual_of(name, p, q, rho) - by_angle(name, p, q, rho)) / np.sqrt(np.prod(squares, 0))
+                assert (abs(errors) <= tolerances).all(), (p, q, rho, errors)
+
+
+def dual_of(name, p, q, rho):
+    """[value, slope]."""
+    c = rho * math.sqrt(p * q)
+    found = at(name, *(torch.tensor([x], dtype=torch.float64) for x in (p, q, c)))
+    return np.array([float(found.values), float(found.slopes)])
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid", "elu"])
+def test_a_variance_of_0_is_the_constant_phi_at_0(name):
+    """An input of length 0 without a bias."""
+    phi, slope = both(name, np.zeros(1))
+    z, w = panels(np.linspace(-10, 10, 41), 20)
+    w = w * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    wanted = [phi[0] * (w @ both(name, z)[0]), slope[0] * (w @ both(name, z)[1])]
+    if name != "relu":  # phi'(0) is not defined
+        assert dual_of(name, 0.0, 1.0, 0.0) == pytest.approx(wanted, abs=1e-6)
+    assert dual_of(name, 0.0, 1.0, 0.0)[0] == pytest.approx(wanted[0], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [*SERIES, "relu^2", "relu^3", "relu^3/2"])
+def test_as_many_terms_are_added_as_estimates_count(name):
+    """But for the polynomial part's few."""
+    a = dual(name).marginals(torch.tensor([10.0], dtype=torch.float64))[0, 1 : 1 + SERIES_TERMS].abs()
+    assert int((a > 1e-9 * a.max()).sum()) == pytest.approx(series_terms(name), abs=2)
 
 
 @pytest.mark.parametrize("name", [*CLOSED, *SMOOTH, "elu"])
@@ -68,8 +123,8 @@ def test_at_equal_inputs_they_are_the_diagonal(name):
     p = torch.tensor([0.3, 1.7], dtype=torch.float64)
     wanted = diagonal(name, p)
     found = at(name, p, p, torch.diag(p))
-    assert torch.allclose(found.values.diagonal(), wanted.values, atol=1e-7)
-    assert torch.allclose(found.slopes.diagonal(), wanted.slopes, atol=1e-7)
+    assert torch.allclose(found.values.diagonal(), wanted.values, atol=1e-12)
+    assert torch.allclose(found.slopes.diagonal(), wanted.slopes, atol=1e-12)
 
 
 def test_piecewise_linear_activations_at_the_ends_of_the_correlation():
