@@ -7,7 +7,7 @@ to |f|.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -26,18 +26,15 @@ from ipcore.training.recording import LIMIT_ERROR, Recorder, outputs_due, record
 class Measurements:
     """Measures the runs of a pack and passes the points to a recorder."""
 
-    def __init__(
-        self, config: PackConfig, dataset: Dataset, labels: Mapping[str, Tensor], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, config: PackConfig, dataset: Dataset, labels: Mapping[str, Tensor]) -> None:
         """Prepare it.
 
         Args:
             config: Configuration of the pack.
             dataset: What its runs train on.
             labels: Labels of the held-out splits by name ("test"), on the device.
-            clock: Seconds since 1970, for the times of points.
         """
-        self._config, self._labels, self._clock = config, labels, clock
+        self._config, self._labels = config, labels
         self._loss, self._classes = LOSSES[config.loss], not dataset.target_dim
         self._sketch: Sketch | None = None
         if records(config, "outputs"):
@@ -74,7 +71,7 @@ class Measurements:
         sketched: bool,
     ) -> np.ndarray:
         """Record a split, and return the losses on it, (K,)."""
-        now, labels = int(self._clock() * 1000), self._labels[place]
+        now, labels = recorder.now_ms(), self._labels[place]
         loss, accuracy, error = (np.full(count, np.nan) for _ in range(3))
         sketches = np.full((count, len(OUTPUTS.metrics)), np.nan)
         sketch = self._sketch if sketched and place == "test" else None

@@ -91,7 +91,7 @@ class LimitTrainer(SlicedTrainer):
             return torch.from_numpy(values).to(self.device, dtype if dataset.target_dim else None)
 
         self._measurements = Measurements(
-            config, dataset, {name: labels(split.labels) for name, split in splits.items()}, clock
+            config, dataset, {name: labels(split.labels) for name, split in splits.items()}
         )
         places = {
             name: torch.from_numpy(split.inputs).to(self.device, dtype) for name, split in splits.items()
@@ -180,7 +180,7 @@ class LimitTrainer(SlicedTrainer):
                 hits[position] = float(correct(f, labels).double().mean())
         self.step += 1
         if due:
-            now = self._now_ms()
+            now = recorder.now_ms()
             recorder.add("train_loss", self.step, now, losses)
             if not self.dataset.target_dim:
                 recorder.add("train_accuracy", self.step, now, hits)

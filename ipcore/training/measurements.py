@@ -52,7 +52,6 @@ class Measurements:
         validation: Split | None,
         inputs: Inputs,
         labels: Tensor,
-        clock: Callable[[], float],
         seeds: Sequence[int],
     ) -> None:
         """Prepare it; the pack is initialized.
@@ -65,10 +64,9 @@ class Measurements:
             validation: Held-out part of its training set, if there is one.
             inputs: Inputs of the training set, on the device.
             labels: Labels of the training set, on the device.
-            clock: Seconds since 1970, for the times of points.
             seeds: Whose batches each run sees.
         """
-        self._config, self._pack, self._runs, self._clock = config, pack, len(runs), clock
+        self._config, self._pack, self._runs = config, pack, len(runs)
         self._splits = {"test": dataset.test} | ({} if validation is None else {"validation": validation})
         self.prober: Prober | None = None
         if (probes := inside(config.probes)) is not None:
@@ -90,7 +88,7 @@ class Measurements:
         """Measure the probes, if they are due."""
         if not probes_due(self._config, step):
             return
-        now = self._now_ms()
+        now = recorder.now_ms()
         if self.prober is not None:
             for metric, values in self.prober.measure(newest).items():
                 recorder.add(metric, step, now, values)
@@ -141,11 +139,8 @@ class Measurements:
         return [p for p in live if not all(np.isfinite(result.loss[p]) for result in results)]
 
     def _record(self, recorder: Recorder, step: int, results: Sequence[PackEvaluation]) -> None:
-        now = self._now_ms()
+        now = recorder.now_ms()
         for name, result in zip(self._splits, results, strict=True):
             recorder.add(f"{name}_loss", step, now, result.loss)
             if result.accuracy is not None:
                 recorder.add(f"{name}_accuracy", step, now, result.accuracy)
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * 1000)

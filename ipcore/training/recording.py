@@ -5,7 +5,8 @@ Step s is the state after s updates, 0 <= s <= steps; update s uses batch s, s >
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -153,12 +154,17 @@ class Recorder:
 
     Args:
         metrics: Names that may be recorded, in their order within a step.
+        clock: Seconds since 1970, for the times of points.
     """
 
-    def __init__(self, metrics: Sequence[str]) -> None:
-        self._metrics = tuple(metrics)
+    def __init__(self, metrics: Sequence[str], clock: Callable[[], float] = time.time) -> None:
+        self._metrics, self._clock = tuple(metrics), clock
         self._place = {name: place for place, name in enumerate(self._metrics)}
         self._rows: list[tuple[int, int, int, npt.NDArray[np.float64]]] = []
+
+    def now_ms(self) -> int:
+        """The time of points that are measured now."""
+        return int(self._clock() * 1000)
 
     def add(self, metric: str, step: int, time_ms: int, values: npt.NDArray[np.float64]) -> None:
         """Add the values of all runs, (K,)."""

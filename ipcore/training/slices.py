@@ -129,7 +129,7 @@ class SlicedTrainer(ABC):
         end = next_weights_due(self.config, self.step)
         if max_steps is not None:
             end = min(end, self.step + max_steps)
-        recorder = Recorder(metric_names(self.config))
+        recorder = Recorder(metric_names(self.config), self._clock)
         with self._numerics():
             if self.step == 0 and not self.finished:
                 self._measure_start(recorder)
@@ -156,6 +156,3 @@ class SlicedTrainer(ABC):
     def _numerics(self) -> Iterator[None]:
         with thread_count(self.threads), matmul_precision(self.config.precision), torch.inference_mode():
             yield
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * 1000)

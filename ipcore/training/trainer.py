@@ -107,7 +107,7 @@ class Trainer(SlicedTrainer):
         with self._numerics():
             initialize(self.pack, config, self.runs)
             self.measurements = Measurements(
-                config, self.runs, self.pack, dataset, validation, self._inputs, self._labels, clock, seeds
+                config, self.runs, self.pack, dataset, validation, self._inputs, self._labels, seeds
             )
             found = calibrated_rates(self.pack, config, self.runs, self._inputs, self._labels)
         self.calibrated_rates = found
@@ -173,7 +173,7 @@ class Trainer(SlicedTrainer):
             if step in self._reweightings:
                 reweight(self.pack, self.config, self.runs, self._standing.live, step)
             if training_metrics_due(self.config, step):
-                due.append((step, self._now_ms(), self._correct()))
+                due.append((step, recorder.now_ms(), self._correct()))
             if step < self.config.steps and test_metrics_due(self.config, step):
                 self.measurements.held_out(recorder, step)
             self.measurements.probes(recorder, step, Newest(step, rates))

@@ -7,7 +7,8 @@ from ipcore.studies.design import Design
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
-from ipcore.studies.measures.needed_width import Distance, NeededWidth, PairedOutputs, TestOutputs
+from ipcore.studies.measures.beside_limit import PairedOutputs, TestOutputs
+from ipcore.studies.measures.needed_width import Distance, NeededWidth
 from ipcore.studies.predictions import Band
 from ipcore.studies.question import DISTANCE_TOLERANCE, InfiniteWidth
 from ipcore.studies.reading import numbers, vectors

@@ -27,11 +27,11 @@ class Counting(SlicedTrainer):
         )
 
     def _measure_start(self, recorder: Recorder) -> None:
-        recorder.add("test_loss", 0, self._now_ms(), np.zeros(2))
+        recorder.add("test_loss", 0, recorder.now_ms(), np.zeros(2))
 
     def _train(self, end: int, recorder: Recorder, deadline: float | None) -> None:
         self.step += 1
-        recorder.add("train_loss", self.step, self._now_ms(), np.full(2, float(self.step)))
+        recorder.add("train_loss", self.step, recorder.now_ms(), np.full(2, float(self.step)))
         if self.step == 3:
             self._standing.diverge(1, 3)
 
