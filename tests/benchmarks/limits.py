@@ -6,9 +6,9 @@ digits, cross entropy, single precision, one thread, and an evaluation of 128 te
     cpu s       processor time of everything: drawing, calibration, updates, evaluation; the least of three
     wall s      time on the clock of the same on two threads; on two idle cores
     estimate    what the planner says of updates and evaluation (`ipcore.limits.cost`)
-    products    the same over the time of its matrix products alone, at the speed of a large product measured
-                in the same run: 1 is as fast as it can be
-    dense       the same over the time of a dense network of width 2,048 for the same updates
+    products    cpu s over the time of the work that is counted in multiply-adds, nearly all of it matrix
+                products, at the speed of a large product measured in the same run: 1 is as fast as can be
+    dense       cpu s over the time of a dense network of width 2,048 for the same updates
 """
 
 from __future__ import annotations
