@@ -11,6 +11,8 @@ from iplab.connection.endpoint import find_way
 from iplab.connection.transport import Transport
 from iplab.display import listed
 from iplab.display.notebook import teach
+from iplab.given import filled
+from iplab.results import requests
 from iplab.results.experiment import Experiment
 from iplab.results.listing import Listing
 from iplab.results.presets import Presets
@@ -179,7 +181,7 @@ class Client(StudyCalls):
         """
 
         def read(most: int | None) -> Iterator[Experiment]:
-            request = experiment_service_pb2.ListExperimentsRequest(filter=filter, show_deleted=show_deleted)
+            request = requests.experiments(filter, show_deleted=show_deleted)
             method = self._transport.experiments.ListExperiments
             for message in self._transport.listing(method, request, lambda page: page.experiments, most):
                 yield Experiment(self._transport, message)
@@ -190,7 +192,7 @@ class Client(StudyCalls):
 
     def unmatched(self, filter: str) -> str:
         """Why a filter matches no experiment: its values that none has; "" if it matches or if unknown."""
-        request = experiment_service_pb2.ListExperimentsRequest(page_size=1, filter=filter)
+        request = requests.experiments(filter, page_size=1)
         return self._transport.call(self._transport.experiments.ListExperiments, request).unmatched
 
     def runs_frame(self, *experiments: str, filter: str = "") -> pd.DataFrame:
@@ -234,7 +236,7 @@ class Client(StudyCalls):
         """
 
         def read(most: int | None) -> Iterator[audit_service_pb2.AuditEntry]:
-            request = audit_service_pb2.ListAuditEntriesRequest(filter=filter)
+            request = filled(audit_service_pb2.ListAuditEntriesRequest, filter=filter)
             method = self._transport.audit.ListAuditEntries
             return self._transport.listing(method, request, lambda page: page.entries, most)
 
@@ -245,6 +247,7 @@ class Client(StudyCalls):
 
         `ipcore.theory` has the presets of the installed version; these are the service's.
         """
-        request = parameterization_service_pb2.ListParameterizationsRequest(hidden_layers=hidden_layers)
+        kind = parameterization_service_pb2.ListParameterizationsRequest
+        request = filled(kind, hidden_layers=hidden_layers)
         answer = self._transport.call(self._transport.parameterizations.ListParameterizations, request)
         return Presets(answer.parameterizations)

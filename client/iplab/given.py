@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from ipcore.errors import Brief
 from iplab.errors import InvalidRequestError, Violation
 
 Number = TypeVar("Number", int, float)
+MessageT = TypeVar("MessageT", bound=Message)
 
+_TYPES: Final[Mapping[int, str]] = {
+    FieldDescriptor.CPPTYPE_STRING: "text",
+    FieldDescriptor.CPPTYPE_BOOL: "True or False",
+    FieldDescriptor.CPPTYPE_FLOAT: "a number",
+    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
+    FieldDescriptor.CPPTYPE_INT32: "a whole number of 32 bits",
+    FieldDescriptor.CPPTYPE_INT64: "a whole number of 64 bits",
+    FieldDescriptor.CPPTYPE_MESSAGE: "a dict of texts",  # labels; users give no other messages
+}
 # Similarity between 0 and 1 above which a name is suggested; difflib's default .6 suggests "labels" for
 # "best".
 _SIMILAR: Final = 0.65
@@ -34,6 +47,8 @@ class Handle:
                 known = [each for each in dir(type(self)) if not each.startswith("_")]
                 if near := _near(name, known):
                     message += f"; did you mean {' or '.join(map(repr, near))}?"
+                elif fields := getattr(type(self), "__dataclass_fields__", None):
+                    message += f"; it has: {', '.join(fields)}"
                 else:
                     methods = [each for each in known if callable(getattr(type(self), each))]
                     message += f"; its methods: {', '.join(methods)}"
@@ -67,13 +82,65 @@ def name_of(kind: str, collection: str, given: str) -> str:
     return given if given.startswith(collection) else f"{collection}{given}"
 
 
-def names_of(given: str | Iterable[str]) -> list[str]:
+def filled(kind: type[MessageT], **values: object) -> MessageT:
+    """A message with values that the user gave.
+
+    Args:
+        kind: Its type.
+        **values: By field; None: unset.
+
+    Raises:
+        InvalidRequestError: Values have wrong types; names all of them.
+    """
+    wrong = []
+    for name, value in values.items():
+        try:
+            kind(**{name: value})
+        except (TypeError, ValueError):
+            field = kind.DESCRIPTOR.fields_by_name[name]
+            words = _TYPES[field.cpp_type]
+            listed = field.is_repeated and field.message_type is None
+            wanted = f"a list, each entry {words}" if listed else words
+            wrong.append(Violation(name, f"{value!r} is not {wanted}"))
+    if wrong:
+        raise InvalidRequestError(wrong)
+    return kind(**values)
+
+
+def names_of(field: str, given: str | Iterable[str]) -> list[str]:
     """A list of names from one or several.
 
-    >>> names_of("train_loss"), names_of(("a", "b"))
+    Raises:
+        InvalidRequestError: It is neither a text nor a list.
+
+    >>> names_of("names", "train_loss"), names_of("names", ("a", "b"))
     (['train_loss'], ['a', 'b'])
     """
-    return [given] if isinstance(given, str) else list(given)
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, Iterable):
+        raise _wrong(field, f"{given!r} is neither a name nor a list of names")
+    return list(given)
+
+
+def index_of(given: object) -> int | None:
+    """A whole number from 0 on, which may be one of NumPy's as in frames; None if it is something else."""
+    if isinstance(given, bool) or not isinstance(given, Integral):
+        return None
+    return int(given) if int(given) >= 0 else None
+
+
+def count_of(field: str, given: object) -> int | None:
+    """Check a maximum number of items; None means no limit.
+
+    Raises:
+        InvalidRequestError: It is not a whole number from 0 on.
+    """
+    if given is None:
+        return None
+    if (count := index_of(given)) is not None:
+        return count
+    raise _wrong(field, f"{given!r} is not a whole number from 0 on; None: no limit")
 
 
 def numbers_of(field: str, kind: type[Number], given: Iterable[Number]) -> list[Number]:

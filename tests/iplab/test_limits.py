@@ -171,10 +171,9 @@ def test_of_two_widths_there_are_distances_but_no_figure(service, client):
 
 
 def test_the_needs_of_every_figure_are_known():
-    from ipcore.figures import REPORT_KINDS
-    from iplab.plotting import _NEEDS
+    from iplab.plotting import _NEEDS, KINDS
 
-    assert set(_NEEDS) == set(REPORT_KINDS)
+    assert set(_NEEDS) == set(KINDS) - {"rates", "curves"}
 
 
 def test_outputs_are_recorded_but_shown_only_if_asked_for(limits):

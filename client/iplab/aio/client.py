@@ -13,6 +13,7 @@ from iplab.connection.async_transport import AsyncTransport
 from iplab.connection.endpoint import find_way
 from iplab.display.notebook import teach
 from iplab.given import Handle
+from iplab.results import requests
 from iplab.results.requests import experiment_name
 from iplab.specs.specfile import SpecSource
 from iplab.specs.submission import Submission
@@ -95,7 +96,7 @@ class AsyncClient(Handle):
         self, filter: str = "", limit: int | None = None, *, show_deleted: bool = False
     ) -> AsyncListing[AsyncExperiment]:
         """Experiments, newest first, fetched by page. Arguments as `iplab.Client.experiments`."""
-        request = experiment_service_pb2.ListExperimentsRequest(filter=filter, show_deleted=show_deleted)
+        request = requests.experiments(filter, show_deleted=show_deleted)
         method = self._transport.experiments.ListExperiments
 
         async def read() -> AsyncGenerator[AsyncExperiment, None]:

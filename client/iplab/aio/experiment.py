@@ -120,7 +120,7 @@ class AsyncExperiment(ExperimentView):
 
     def runs(self, filter: str = "", order_by: str = "") -> AsyncListing[AsyncRun]:
         """Its runs, fetched by page; arguments and errors as `iplab.Experiment.runs`."""
-        request = run_service_pb2.ListRunsRequest(parent=self.name, filter=filter, order_by=order_by)
+        request = requests.runs(self.name, filter, order_by)
 
         async def read() -> AsyncGenerator[AsyncRun, None]:
             found = self._transport.listing(self._transport.runs.ListRuns, request, lambda page: page.runs)

@@ -15,6 +15,7 @@ from iplab.connection.profiles import find_profile
 from iplab.connection.status import from_call
 from iplab.connection.tracing import context_metadata
 from iplab.errors import InvalidRequestError, IplabError, TimedOutError, UnavailableError, Violation
+from iplab.given import seconds_of
 
 Metadata = tuple[tuple[str, str], ...]
 Way = tuple[str, float, Sequence[tuple[str, str]], grpc.ChannelCredentials | None, Callable[[], str]]
@@ -42,10 +43,10 @@ def check_address(address: str) -> None:
 
     >>> check_address("[::1]:50051")
     """
-    found = _HOST_AND_PORT.fullmatch(address)
+    found = isinstance(address, str) and _HOST_AND_PORT.fullmatch(address)
     if found and 1 <= int(found["port"]) <= 65_535:
         return
-    if not found and _OTHER_NAME.fullmatch(address):
+    if isinstance(address, str) and not found and _OTHER_NAME.fullmatch(address):
         return
     message = f"{address!r} is not an address; write HOST:PORT with a port in 1 .. 65535, as 127.0.0.1:50051"
     raise InvalidRequestError([Violation("address", message)])
@@ -66,7 +67,8 @@ def find_way(
     check_address(chosen.address)
     if credentials is None:
         credentials = channel_credentials(chosen)
-    seconds = chosen.seconds if timeout is None else timeout
+    own = seconds_of("timeout", timeout)
+    seconds = chosen.seconds if own is None else own
     return chosen.address, seconds, metadata, credentials, chosen.read_token
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ipcore.errors import unknown
 from ipcore.figures import REPORT_KINDS, Courses, Picture, PictureError
 from iplab.errors import InvalidRequestError, Violation
+from iplab.given import names_of
 from iplab.plotting.curves import layer_courses, learning_curves
 from iplab.plotting.rates import rate_curves
 from iplab.results.settings import axis
@@ -61,9 +62,9 @@ def plot(
     experiment: Experiment, kind: str | None, by: str | Sequence[str] | None, metric: str | None, filter: str
 ) -> Picture:
     """See `Experiment.plot`."""
-    groups = [axis(name) for name in ([by] if isinstance(by, str) else by or ())]
+    groups = [axis(name) for name in names_of("by", () if by is None else by)]
     if kind is not None and kind not in KINDS:
-        raise InvalidRequestError([Violation("kind", unknown("figure", kind, KINDS))])
+        raise InvalidRequestError([Violation("kind", unknown("figure", str(kind), KINDS))])
     chosen = kind or ("curves" if metric else default_kind(experiment))
     if chosen in REPORT_KINDS:
         report = experiment.check(alignment=chosen == "alignment-exponents")

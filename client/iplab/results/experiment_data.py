@@ -46,7 +46,7 @@ class ExperimentData(ExperimentView):
         """
 
         def read(most: int | None) -> Iterator[Run]:
-            request = run_service_pb2.ListRunsRequest(parent=self.name, filter=filter, order_by=order_by)
+            request = requests.runs(self.name, filter, order_by)
             method = self._transport.runs.ListRuns
             for message in self._transport.listing(method, request, lambda page: page.runs, most):
                 yield Run(self._transport, message)
@@ -55,7 +55,7 @@ class ExperimentData(ExperimentView):
 
     def unmatched(self, filter: str) -> str:
         """Why a filter matches none of its runs: names values that no run has; "" if it matches one."""
-        request = run_service_pb2.ListRunsRequest(parent=self.name, page_size=1, filter=filter)
+        request = requests.runs(self.name, filter, page_size=1)
         return self._transport.call(self._transport.runs.ListRuns, request).unmatched
 
     def run(self, run: int | str) -> Run:
@@ -150,11 +150,7 @@ class ExperimentData(ExperimentView):
         Example:
             >>> experiment.best_rates(by="best_validation_accuracy", largest=True)      # doctest: +SKIP
         """
-        request = run_service_pb2.SummarizeRunsRequest(
-            parent=self.name,
-            filter=filter,
-            best_rate=run_service_pb2.BestRate(value=by, largest=largest),
-        )
+        request = requests.best_rates(self.name, filter, by, largest=largest)
 
         def rates(page: run_service_pb2.SummarizeRunsResponse) -> list[BestRate]:
             return [best_rate(group, page.best_rate_value) for group in page.groups]

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Generic, Self, TypeVar
 
 from iplab.errors import IplabError
+from iplab.given import Handle, count_of
 
 Item = TypeVar("Item")
 
 _SHOWN: Final = 20
 
 
-class Listing(Iterator[Item], Generic[Item]):
+class Listing(Handle, Iterator[Item], Generic[Item]):
     """The items of a listing, fetched by page while it is iterated. It can be iterated once.
 
     A notebook shows its first 20 items, which are read separately: the iteration still starts at the first
@@ -34,8 +35,9 @@ class Listing(Iterator[Item], Generic[Item]):
         limit: int | None = None,
         empty: Callable[[], str] = str,
     ) -> None:
-        self._what, self._read, self._table, self._limit, self._empty = what, read, table, limit, empty
-        self._items = read(limit)
+        self._what, self._read, self._table, self._empty = what, read, table, empty
+        self._limit = count_of("limit", limit)
+        self._items = read(self._limit)
 
     def __iter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, Self
 
 from iplab.connection.transport import Transport
+from iplab.given import filled
 from iplab.results.reading import computed, read
 from iplab.v1 import report_pb2, report_service_pb2
 
@@ -257,11 +258,16 @@ def check_experiment(
 ) -> Report:
     """See `Experiment.check`."""
     intended = [
-        report_service_pb2.IntendedParameterization(parameterization=label, reference=reference)
+        filled(report_service_pb2.IntendedParameterization, parameterization=label, reference=reference)
         for label, reference in references.items()
     ]
-    request = report_service_pb2.CheckExperimentRequest(
-        name=name, references=intended, steps=steps, tolerance=tolerance, alignment=alignment
+    request = filled(
+        report_service_pb2.CheckExperimentRequest,
+        name=name,
+        references=intended,
+        steps=steps,
+        tolerance=tolerance,
+        alignment=alignment,
     )
     found = transport.call(transport.reports.CheckExperiment, request)
     return read(Report, found)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from iplab import given
+from iplab.errors import InvalidRequestError, Violation
 from iplab.results.run_view import RunView
 from iplab.results.settings import Settings
 from iplab.results.summary import averaged
 from iplab.specs.updating import set_masked
 from iplab.v1 import experiment_pb2, run_service_pb2
 from iplab.v1 import experiment_service_pb2 as experiment_service
+
+_RUN_ID: Final = re.compile(r"r[0-9]{5,}")
 
 
 def experiment_name(experiment: str) -> str:
@@ -23,23 +28,32 @@ def experiment_name(experiment: str) -> str:
     return given.name_of("experiment", "experiments/", experiment)
 
 
-def run_name(experiment: str, run: int | str) -> str:
+def run_name(experiment: str, run: object) -> str:
     """A run's name, from its index or its id: a function of the index, so that no listing is needed.
 
     >>> run_name("experiments/mine", 7)
     'experiments/mine/runs/r00007'
+
+    Raises:
+        InvalidRequestError: It is neither.
     """
-    return f"{experiment}/runs/{f'r{run:05d}' if isinstance(run, int) else run}"
+    if (index := given.index_of(run)) is not None:
+        return f"{experiment}/runs/r{index:05d}"
+    if isinstance(run, str) and _RUN_ID.fullmatch(run):
+        return f"{experiment}/runs/{run}"
+    message = f"{run!r} is neither the index of a run, as 7, nor the id of one, as 'r00007'"
+    raise InvalidRequestError([Violation("run", message)])
 
 
 def metrics(
     experiment: str, filter: str, names: Sequence[str], steps: tuple[int, int]
 ) -> run_service_pb2.QueryMetricsRequest:
     """Metric points of an experiment's runs; arguments as `Experiment.metrics`, `steps` first and last."""
-    return run_service_pb2.QueryMetricsRequest(
+    return given.filled(
+        run_service_pb2.QueryMetricsRequest,
         parent=experiment,
         filter=filter,
-        metrics=given.names_of(names),
+        metrics=given.names_of("names", names),
         first_step=steps[0],
         last_step=steps[1],
     )
@@ -47,7 +61,34 @@ def metrics(
 
 def summary(experiment: str, filter: str) -> run_service_pb2.SummarizeRunsRequest:
     """Means over seeds of all values that a `SummaryRow` has."""
-    return run_service_pb2.SummarizeRunsRequest(parent=experiment, filter=filter, values=averaged().values())
+    kind = run_service_pb2.SummarizeRunsRequest
+    return given.filled(kind, parent=experiment, filter=filter, values=averaged().values())
+
+
+def best_rates(
+    experiment: str, filter: str, by: str, *, largest: bool
+) -> run_service_pb2.SummarizeRunsRequest:
+    """The best rate of each group; arguments as `Experiment.best_rates`."""
+    best = given.filled(run_service_pb2.BestRate, value=by, largest=largest)
+    return given.filled(
+        run_service_pb2.SummarizeRunsRequest, parent=experiment, filter=filter, best_rate=best
+    )
+
+
+def runs(
+    experiment: str, filter: str, order_by: str = "", page_size: int = 0
+) -> run_service_pb2.ListRunsRequest:
+    """Runs of an experiment; arguments as `Experiment.runs`."""
+    kind = run_service_pb2.ListRunsRequest
+    return given.filled(kind, parent=experiment, filter=filter, order_by=order_by, page_size=page_size)
+
+
+def experiments(
+    filter: str, *, show_deleted: bool = False, page_size: int = 0
+) -> experiment_service.ListExperimentsRequest:
+    """Experiments of a service; arguments as `Client.experiments`."""
+    kind = experiment_service.ListExperimentsRequest
+    return given.filled(kind, filter=filter, show_deleted=show_deleted, page_size=page_size)
 
 
 def request_id(chosen: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipcore.catalogue.widths import width_of
 from iplab.errors import InvalidRequestError, Violation
+from iplab.given import Handle
 from iplab.specs.vocabulary import field_named, meant
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkSettings:
+class NetworkSettings(Handle):
     """The axes of a grid that define the network of a run, and its exponents.
 
     Attributes:

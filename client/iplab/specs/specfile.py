@@ -97,7 +97,11 @@ def read_spec(source: SpecSource) -> LoadedSpec:
         return LoadedSpec(copy)
     if isinstance(source, Mapping):
         return _typed(Document(source), "")
-    path = Path(source)
+    try:
+        path = Path(source)
+    except TypeError:
+        message = f"{source!r} is not a spec; give the path of a file or a dict"
+        raise SpecError([Violation("", message)]) from None
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 
 from ipcore.errors import unknown
 from iplab.errors import InvalidRequestError, Violation
-from iplab.given import name_of
+from iplab.given import filled, name_of
 from iplab.specs.updating import set_masked
 from iplab.v1 import study_pb2, study_service_pb2
 
@@ -42,7 +42,7 @@ def budget_of(text: str) -> study_pb2.StudyBudget:
     (600.0, 400)
     """
     budget = study_pb2.StudyBudget()
-    for part in text.split(","):
+    for part in str(text).split(","):  # a number alone is refused for its missing unit
         found = _AMOUNT.fullmatch(part)
         try:
             amount, unit = (float(found[1]), found[2].lower()) if found else (0.0, "")
@@ -75,11 +75,8 @@ def study_message(
     """
     if question not in QUESTIONS:
         raise InvalidRequestError([Violation("question", unknown("question", question, QUESTIONS))])
-    spec = study_pb2.StudySpec(base=base, budget=budget_of(budget))
-    if tolerance is not None:
-        spec.tolerance = tolerance
-    if error_rate is not None:
-        spec.error_rate = error_rate
+    kind = study_pb2.StudySpec
+    spec = filled(kind, base=base, budget=budget_of(budget), tolerance=tolerance, error_rate=error_rate)
     part = getattr(spec, question.replace("-", "_"))
     part.SetInParent()
     known = [field.name for field in part.DESCRIPTOR.fields]
