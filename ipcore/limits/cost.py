@@ -179,11 +179,11 @@ def _deferred(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
     def plain(rows: int, inner: int) -> int:
         return rows * ((2 * L + 2) * m + 3 * inner)
 
-    # If the initial matrices are removed, test inputs are only evaluated with them at step 0, when nothing is
-    # known and there are no updates yet.
+    # If the initial matrices are removed, test inputs are only evaluated with them at step 0, when there are
+    # no updates yet, and nothing is known but by a calibration.
     if all(k is None for k in run.parameterization.k_at(1)[1:-1]):
         first = asking(max(B, min(CHUNK, _evaluated(config, info))), 0)
-        numbers = ends + max(first, known + max(_moments(config, info, 1, plain)))
+        numbers = ends + max(first + extra * known, known + max(_moments(config, info, 1, plain)))
     else:
         numbers = ends + known + max(_moments(config, info, 1, asking))
     tests = _evaluated(config, info)

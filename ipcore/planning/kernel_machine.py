@@ -68,9 +68,10 @@ def _closed(config: PackConfig) -> bool:
 def kernel_bytes(config: PackConfig, info: DatasetInfo) -> int:
     """Bytes that computing some rows of the kernel takes, whatever the number of machines."""
     used = used_examples(config, info)
-    entries = min(rows_at_once(used), max(config.batch_size, info.test_size)) * used
-    known = (used + max(config.batch_size, info.test_size)) * _marginals(config)
-    worked_out = min(INPUTS, max(used, info.test_size)) * NODES * _QUADRATURES[_closed(config)]
+    inputs = max(config.batch_size, info.test_size, config.validation_size)
+    entries = min(rows_at_once(used), inputs) * used
+    known = (used + inputs) * _marginals(config)
+    worked_out = min(INPUTS, max(used, inputs)) * NODES * _QUADRATURES[_closed(config)]
     kernel = known + max(_TENSORS * entries, worked_out)
     return _DOUBLE * kernel + (_SINGLE + _DOUBLE) * used * info.input_dim
 

@@ -9,8 +9,8 @@ from iplab.errors import IplabError, QuotaExceededError, UnavailableError
 
 # A service that is restarted on one machine is back within these delays. Callers may retry for longer.
 RETRY_DELAYS: Final = (0.1, 0.2, 0.4, 0.8, 1.5)
-# Requests refused by a limit per second are sent again if it allows them within this time.
-_PACES: Final = frozenset({"requests_per_second", "wrong_tokens_per_second"})
+# Requests refused by a rate limit are sent again within this time.
+_PACE: Final = "requests_per_second"
 _LONGEST_PACE: Final = 5.0
 
 
@@ -25,7 +25,7 @@ class Retries:
         least = 0.0
         if isinstance(error, QuotaExceededError):
             soon = error.retry_seconds is not None and error.retry_seconds <= _LONGEST_PACE
-            if error.limit not in _PACES or not soon:
+            if error.limit != _PACE or not soon:
                 return None
             least = error.retry_seconds or 0.0
         elif not isinstance(error, UnavailableError):

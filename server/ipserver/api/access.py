@@ -20,7 +20,7 @@ from iplab.v1 import options_pb2
 from ipserver import names
 from ipserver.api.authentication import Authenticator
 from ipserver.api.blocking import Blocking
-from ipserver.api.caller import Caller, caller, peer_host, set_caller
+from ipserver.api.caller import Caller, caller, set_caller
 from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.api.rates import Rates
 from ipserver.environment.log_scope import scope
@@ -98,15 +98,15 @@ class Authenticate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
 
     def _unary(self, method: Any) -> Any:
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
-            set_caller(await self._authenticator.caller(_authorization(context), _host(context)))
+            set_caller(await self._authenticator.caller(_authorization(context)))
             return await method(request, context)
 
         return call
 
     def _streaming(self, method: Any) -> Any:
         async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            authorization, host = _authorization(context), _host(context)
-            first = await self._authenticator.caller(authorization, host)
+            authorization = _authorization(context)
+            first = await self._authenticator.caller(authorization)
             set_caller(first)
             responses = method(request, context)
             if not self._authenticator.required:
@@ -118,7 +118,7 @@ class Authenticate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic 
             try:
                 while True:
                     done, _ = await asyncio.wait({waiting}, timeout=self._authenticator.trust_seconds)
-                    who = await self._authenticator.caller(authorization, host)
+                    who = await self._authenticator.caller(authorization)
                     if any(who.role(project) < role for project, role in first.roles.items()):
                         raise PermissionDenied("one of your roles was revoked; call again with the others")
                     if done:
@@ -261,10 +261,6 @@ def _listed(who: Caller) -> str:
     if own == []:
         return "you have none yet: an operator grants a role by `ipserver project grant PROJECT USER ROLE`"
     return f"yours are: {'all' if own is None else ', '.join(own)}"
-
-
-def _host(context: aio.ServicerContext[Any, Any]) -> str:
-    return peer_host(context.peer() or "")
 
 
 def _authorization(context: aio.ServicerContext[Any, Any]) -> str:

@@ -1,7 +1,8 @@
 """Finds the user of a token: tokens of this service, and of an identity provider.
 
-Checking a token costs a query or a signature, which anyone can cause. So an address that has shown many wrong
-tokens is refused before its next token is checked, except for tokens that were valid before.
+Checking a token costs a query or a signature, which anyone can cause. So tokens that were not valid before
+are checked in a few threads of their own, and the same wrong token once in a while. Callers with wrong tokens
+are not refused by their address, because behind a proxy they share it with all others.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from ipserver.api.blocking import Blocking
-from ipserver.api.buckets import TokenBuckets
 from ipserver.api.caller import ANYONE, Caller
-from ipserver.errors import RateExceeded, StoreUnavailable, Unauthenticated
+from ipserver.errors import StoreUnavailable, Unauthenticated
 from ipserver.store.transactions.tokens import PREFIX
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ _log = logging.getLogger(__name__)
 # and roles lose access within twice this time.
 TRUST_SECONDS: Final = 15.0
 _MOST_KNOWN: Final = 10_000
-# Wrong tokens that an address may show at once, and per second. A token counts once in `trust_seconds`.
-WRONG_TOKENS: Final = 60.0
-_WRONG_PER_SECOND: Final = 1.0
 _SCHEME: Final = "bearer "
 Value = TypeVar("Value")
 
@@ -48,6 +45,7 @@ class Authenticator:
     Args:
         store: The store of tokens and roles.
         blocking: Thread pool for calls of the store.
+        strangers: Thread pool for tokens that were not valid before.
         required: Whether callers need a token; otherwise everyone may do everything.
         provider: Checks tokens of an identity provider; None if there is none.
         monotonic: Clock, in seconds.
@@ -58,6 +56,7 @@ class Authenticator:
         self,
         store: Store,
         blocking: Blocking,
+        strangers: Blocking,
         *,
         required: bool,
         provider: Provider | None = None,
@@ -66,22 +65,21 @@ class Authenticator:
     ) -> None:
         self._accounts = store.accounts
         self._blocking = blocking
+        self._strangers = strangers
         self._provider = provider
         self._monotonic = monotonic
         # By digest, with the time of the check: callers, and messages and users of tokens that were refused.
         self._known: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
         self._wrong: OrderedDict[bytes, tuple[float, str, str]] = OrderedDict()
-        self._addresses = TokenBuckets[str](monotonic=monotonic)
         self._writing: set[asyncio.Task[None]] = set()
         self.required = required
         self.trust_seconds = trust_seconds
 
-    async def caller(self, authorization: str, host: str) -> Caller:
-        """The caller with this value of the header "authorization", whose address is `host`.
+    async def caller(self, authorization: str) -> Caller:
+        """The caller with this value of the header "authorization".
 
         Raises:
             Unauthenticated: There is no token, or it is unknown, expired or revoked.
-            RateExceeded: The address has shown too many wrong tokens; this one was not checked.
             StoreUnavailable: Tokens cannot be checked now.
         """
         if not self.required:
@@ -99,28 +97,16 @@ class Authenticator:
             return known[1]
         if wrong is not None and now - wrong[0] < self.trust_seconds:
             raise Unauthenticated(*wrong[1:])
-        if known is None:
-            self._require_patience(host)
         try:
-            who = await self._blocking.run(self._check, token)
+            who = await (self._blocking if known else self._strangers).run(self._check, token)
         except Unauthenticated as error:
             self._known.pop(key, None)
-            self._addresses.take(host, _WRONG_PER_SECOND, WRONG_TOKENS)
             _keep(self._wrong, key, (now, str(error), error.user))
             raise
         _keep(self._known, key, (now, who))
         if token.startswith(PREFIX):
             self._write_use(token)
         return who
-
-    def _require_patience(self, host: str) -> None:
-        """Raise RateExceeded if the address has shown too many wrong tokens."""
-        if seconds := self._addresses.wait(host, _WRONG_PER_SECOND, WRONG_TOKENS):
-            text = (
-                f"the address {host} has shown {WRONG_TOKENS:g} wrong tokens, and may show "
-                f"{_WRONG_PER_SECOND:g} per second; correct them, and ask again in {seconds:.2g} s"
-            )
-            raise RateExceeded(text, f"address:{host}", "wrong_tokens_per_second", seconds, project="")
 
     def _check(self, token: str) -> Caller:
         if not token.startswith(PREFIX):

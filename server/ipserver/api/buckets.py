@@ -35,25 +35,11 @@ class TokenBuckets(Generic[Key]):
             0.0 if a token was taken, otherwise the seconds until there is one (infinite at rate 0).
         """
         now = self._monotonic()
-        left = self._left(key, rate, burst, now)
+        left, then = self._buckets.get(key, (burst, now))
+        left = min(burst, left + rate * (now - then))
         if left < 1.0:
-            return _missing(left, rate)
+            return (1.0 - left) / rate if rate else math.inf
         if key not in self._buckets and len(self._buckets) >= self._most:
             self._buckets.clear()
         self._buckets[key] = left - 1.0, now
         return 0.0
-
-    def wait(self, key: Key, rate: float, burst: float) -> float:
-        """As `take`, but takes no token."""
-        left = self._left(key, rate, burst, self._monotonic())
-        return _missing(left, rate) if left < 1.0 else 0.0
-
-    def _left(self, key: Key, rate: float, burst: float, now: float) -> float:
-        """Tokens in a bucket now."""
-        left, then = self._buckets.get(key, (burst, now))
-        return min(burst, left + rate * (now - then))
-
-
-def _missing(left: float, rate: float) -> float:
-    """Seconds until a bucket with less than one token has one."""
-    return (1.0 - left) / rate if rate else math.inf

@@ -84,6 +84,7 @@ SERVICES: Final = (
     reflection.SERVICE_NAME,
 )
 _BULK_THREADS: Final = 2
+_STRANGER_THREADS: Final = 4
 _OPTIONS: Final = (
     # Without this, two servers could listen on one port and share its connections unnoticed.
     ("grpc.so_reuseport", 0),
@@ -166,7 +167,7 @@ async def serve(
     Raises:
         StartupError: The server cannot listen on the address.
     """
-    blocking = Blocking(config.workers)
+    blocking, strangers = Blocking(config.workers), Blocking(_STRANGER_THREADS)
     # Few threads, because each long call slows all short calls by its share of the interpreter.
     bulk = Blocking(_BULK_THREADS)
     heavy = Heavy(store, config.processes)
@@ -175,7 +176,9 @@ async def serve(
     hub = WatchHub(store, blocking, interval=config.watch_interval, capacity=config.watch_capacity)
     options = (*_OPTIONS, ("grpc.max_connection_age_ms", int(1000 * config.connection_age)))
     audit = AuditLog(store, blocking, config.audit_seconds)
-    server = aio.server(interceptors=_interceptors(store, blocking, audit, config), options=options)
+    server = aio.server(
+        interceptors=_interceptors(store, blocking, strangers, audit, config), options=options
+    )
     experiments = ExperimentService(
         store, blocking, bulk, hub, tokens, config.limits, config.deleted_seconds, config.room
     )
@@ -228,15 +231,22 @@ async def serve(
         poller.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await poller
-        blocking.close()
-        bulk.close()
+        for pool in (blocking, strangers, bulk):
+            pool.close()
         heavy.close()
 
 
-def _interceptors(store: Store, blocking: Blocking, audit: AuditLog, config: ApiConfig) -> list[Any]:
+def _interceptors(
+    store: Store, blocking: Blocking, strangers: Blocking, audit: AuditLog, config: ApiConfig
+) -> list[Any]:
     """The interceptors of every method, outermost first."""
     authenticator = Authenticator(
-        store, blocking, required=config.auth, provider=config.provider, trust_seconds=config.trust_seconds
+        store,
+        blocking,
+        strangers,
+        required=config.auth,
+        provider=config.provider,
+        trust_seconds=config.trust_seconds,
     )
     rates = Rates(store, blocking, counting=config.auth)
     needed = rules(name for name in SERVICES if name.startswith("iplab."))

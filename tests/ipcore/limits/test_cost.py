@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import ipcore
 from ipcore.config import PackConfig
 from ipcore.limits.cost import cost, deferring_width, dense_width, largest_steps, largest_width
-from ipcore.limits.trainer import LimitTrainer
+from ipcore.limits.trainer import LimitTrainer, trainer_of
 from ipcore.planning.kernel_machine import paired_bytes
 from ipcore.planning.machine import DEFAULT_GPU
 from ipcore.theory import preset
@@ -129,10 +129,20 @@ def test_memory_of_paired_machines_is_estimated_within_a_fifth(digits, activatio
     assert paired_bytes(paired, digits.info, 1) == pytest.approx(taken, rel=0.2)
 
 
+@pytest.mark.parametrize(("name", "steps"), [("mup", 2), ("hpz", 4)])
+def test_memory_of_calibrated_deferred_weights_is_estimated_within_a_fifth(digits, name, steps):
+    """A calibration asks about three batches."""
+    config, run = case(name, L=3, m=2048, steps=steps, deferred=True)
+    calibrated = replace(run, calibration=ipcore.Calibration(0.1))
+    taken = largest_tensors(config, [calibrated], digits)
+    assert cost(config, calibrated, digits.info).memory_bytes == pytest.approx(taken, rel=0.2)
+    assert cost(config, run, digits.info).memory_bytes < cost(config, calibrated, digits.info).memory_bytes
+
+
 def largest_tensors(config, runs, dataset):
     """Bytes of all tensors at the largest moment of training."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        ipcore.Trainer(config, runs, dataset, threads=1).advance()
+        trainer_of(config, runs, dataset, threads=1).advance()
     worst = current = 0
     for event in recorded.profiler.kineto_results.events():
         if event.name() == "[memory]":

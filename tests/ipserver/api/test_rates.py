@@ -1,8 +1,10 @@
 """Requests per second, and wrong tokens, with a clock of the test's own."""
 
+import threading
+
 import pytest
 
-from ipserver.api.authentication import WRONG_TOKENS, Authenticator
+from ipserver.api.authentication import Authenticator
 from ipserver.api.blocking import Blocking
 from ipserver.api.caller import ANYONE, Caller, set_caller
 from ipserver.api.rates import Rates
@@ -67,68 +69,65 @@ async def test_without_authentication_nothing_is_counted(store, accounts, blocki
 
 
 class Checks:
-    """An authenticator whose checks of tokens are counted."""
+    """An authenticator whose checks of tokens are noted, with the thread."""
 
-    def __init__(self, store, blocking):
+    def __init__(self, store, blocking, strangers):
         self.now, self.checked = 0.0, []
         verify = store.accounts.verify_token
-        store.accounts.verify_token = lambda token: self.checked.append(token) or verify(token)
-        self._authenticator = Authenticator(store, blocking, required=True, monotonic=lambda: self.now)
 
-    async def code(self, token, host="10.0.0.7"):
-        try:
-            return (await self._authenticator.caller(f"Bearer {token}", host)).user
-        except (Unauthenticated, RateExceeded) as error:
-            return type(error).__name__
+        def noted(token):
+            self.checked.append((token, threading.current_thread()))
+            return verify(token)
+
+        store.accounts.verify_token = noted
+        self._authenticator = Authenticator(
+            store, blocking, strangers, required=True, monotonic=lambda: self.now
+        )
+
+    async def user(self, token):
+        return (await self._authenticator.caller(f"Bearer {token}")).user
+
+    async def refused(self, token):
+        with pytest.raises(Unauthenticated):
+            await self.user(token)
 
 
 @pytest.fixture
 def checks(store, accounts, blocking):
-    return Checks(store, blocking)
+    strangers = Blocking(1)
+    yield Checks(store, blocking, strangers)
+    strangers.close()
 
 
 def wrong(number):
     return f"iplab_{number:012x}_{'x' * 43}"
 
 
-async def test_an_address_that_guesses_tokens_is_refused_unchecked(checks, accounts):
-    known, new = (accounts.create_token(user, 3600) for user in ("known", "new"))
-    assert await checks.code(known) == "known"
-    codes = [await checks.code(wrong(number)) for number in range(100)]
-    assert codes == ["Unauthenticated"] * int(WRONG_TOKENS) + ["RateExceeded"] * 40
-    assert len(checks.checked) == 61
-    assert await checks.code(new, host="10.0.0.8") == "new"
-    checks.now = 20.0  # the check of the valid token has expired; twenty more wrong tokens may be shown
-    for number in range(200, 220):
-        assert await checks.code(wrong(number)) == "Unauthenticated"
-    assert await checks.code(wrong(300)) == "RateExceeded"
-    assert await checks.code(known) == "known"  # is checked again all the same
-    accounts.revoke_token(known.split("_")[1])
-    checks.now = 20.0 + 15.0
-    for number in range(400, 415):
-        await checks.code(wrong(number))
-    assert await checks.code(known) == "Unauthenticated"
-    assert await checks.code(known) == "Unauthenticated"
-
-
-async def test_one_wrong_token_is_checked_once_and_hinders_nobody(checks, accounts):
-    """A forgotten script with an old token must not lock out others behind the same proxy."""
-    for _ in range(200):
-        assert await checks.code(wrong(1)) == "Unauthenticated"
-    assert len(checks.checked) == 1
-    assert await checks.code(accounts.create_token("new", 3600)) == "new"
+async def test_tokens_that_were_valid_before_do_not_wait_for_others(checks, accounts):
+    known = accounts.create_token("known", 3600)
+    assert await checks.user(known) == "known"
+    for number in range(3):
+        await checks.refused(wrong(number))
     checks.now = 15.0
-    assert await checks.code(wrong(1)) == "Unauthenticated"
-    assert checks.checked.count(wrong(1)) == 2
+    assert await checks.user(known) == "known"
+    threads = [thread for _, thread in checks.checked]
+    assert threads[0] is threads[1] is threads[2] is threads[3], "those of strangers"
+    assert threads[4] is not threads[0]
+    accounts.revoke_token(known.split("_")[1])
+    checks.now = 30.0
+    await checks.refused(known)
+    checks.now = 45.0
+    await checks.refused(known)
+    assert [thread is threads[0] for token, thread in checks.checked if token == known] == [
+        True, False, False, True,
+    ]  # fmt: skip
 
 
-async def test_the_refusal_says_what_is_allowed(checks):
-    for number in range(60):
-        await checks.code(wrong(number))
-    with pytest.raises(RateExceeded) as caught:
-        await checks._authenticator.caller(f"Bearer {wrong(99)}", "10.0.0.7")
-    assert (caught.value.subject, caught.value.retry_seconds) == ("address:10.0.0.7", 1.0)
-    assert str(caught.value) == (
-        "the address 10.0.0.7 has shown 60 wrong tokens, and may show 1 per second; correct them, and ask "
-        "again in 1 s"
-    )
+async def test_one_wrong_token_is_checked_once_in_a_while_and_hinders_nobody(checks, accounts):
+    for _ in range(200):
+        await checks.refused(wrong(1))
+    assert len(checks.checked) == 1
+    assert await checks.user(accounts.create_token("new", 3600)) == "new"
+    checks.now = 15.0
+    await checks.refused(wrong(1))
+    assert [token for token, _ in checks.checked].count(wrong(1)) == 2
