@@ -25,7 +25,6 @@ from typing import Final
 import numpy as np
 
 from ipcore.analysis.coordinate_check import READOUT_TOLERANCE, Key
-from ipcore.analysis.coordinate_report import counted
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
 from ipcore.analysis.verdicts import TOLERANCE, Judgement, Verdict, judge
@@ -190,7 +189,7 @@ def check_alignment(
         here.append(_range(quantity, fit, bounds, judged.verdict))
         sentence = (
             f"{name} {judged.verdict}: slope {fit.slope}, derived {_derived(*bounds)} "
-            f"(tolerance {allowed:g}), widths {fit.widths[0]}..{fit.widths[-1]}, {counted(fit.seeds, 'seed')}"
+            f"(tolerance {allowed:g}), {fit.data}"
         )
         sentence = f"{sentence}; {judged.why}" if judged.why else sentence
         found.append(Theta(quantity, layer, step, *bounds, allowed, fit, judged.verdict, sentence))

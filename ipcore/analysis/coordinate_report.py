@@ -155,15 +155,11 @@ def sentence_of(
     bound = "" if exact else "at most "
     text = (
         f"{what} {verdict}: slope {fit.slope}, predicted {bound}{format_exponent(predicted)} "
-        f"(tolerance {tolerance:g}), widths {fit.widths[0]}..{fit.widths[-1]}, {counted(fit.seeds, 'seed')}"
+        f"(tolerance {tolerance:g}), {fit.data}"
     )
     return f"{text}; {why}" if why else text
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "seed"), counted(2, "seed")
-    ('1 seed', '2 seeds')
-    """
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def without_prediction(what: str, fit: Slope) -> str:
+    """Numbers in one sentence where theory has none."""
+    return f"{what}: slope {fit.slope}, no prediction, {fit.data}"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipcore.analysis.coordinate_report import counted
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
 from ipcore.analysis.verdicts import Trend, trend
+from ipcore.words import counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ipcore.analysis.coordinate_check import Key
-from ipcore.analysis.coordinate_report import counted
+from ipcore.analysis.coordinate_report import without_prediction
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fitted
 
@@ -59,9 +59,5 @@ def measure_coordinates(
             notes.append(note)
         if fit is None:
             continue
-        sentence = (
-            f"{name}: slope {fit.slope}, no prediction, widths {fit.widths[0]}..{fit.widths[-1]}, "
-            f"{counted(fit.seeds, 'seed')}"
-        )
-        found.append(MeasuredSlope(quantity, layer, step, fit, sentence))
+        found.append(MeasuredSlope(quantity, layer, step, fit, without_prediction(name, fit)))
     return tuple(found), tuple(notes)

@@ -16,6 +16,7 @@ from ipcore.analysis.samples import Samples, listed
 from ipcore.analysis.welch import Contrast, bend_weights, contrasts, limit_weights, slope_weights
 from ipcore.errors import AnalysisError
 from ipcore.figures.intervals import Mean, mean
+from ipcore.words import counted
 
 MIN_WIDTHS: Final = 3
 MOST_MISSING: Final = 0.05
@@ -56,6 +57,11 @@ class Slope:
     def slope(self) -> Estimate:
         """Slope of the line, with its own 95 % interval."""
         return Estimate.of(self.contrast)
+
+    @property
+    def data(self) -> str:
+        """The widths and seeds behind it: "widths 64..256, 2 seeds"."""
+        return f"widths {self.widths[0]}..{self.widths[-1]}, {counted(self.seeds, 'seed')}"
 
     @property
     def drift(self) -> Estimate:

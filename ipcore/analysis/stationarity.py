@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ipcore.analysis.coordinate_check import READOUT_TOLERANCE, sizes_at
-from ipcore.analysis.coordinate_report import Prediction, counted
+from ipcore.analysis.coordinate_report import Prediction
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
 from ipcore.analysis.verdicts import FALL, Judgement, Trend, Verdict, judge, trend
@@ -77,8 +77,7 @@ def check_stationarity(
     fall = "it is undecided whether it falls" if measured is Trend.UNDECIDED else f"it {measured}"
     sentence = (
         f"change of f at step {step} {verdict}: {fall} with the width (slope {fit.slope}), theory {said} "
-        f"({analysis.regime.replace('_', ' ')}), widths {fit.widths[0]}..{fit.widths[-1]}, "
-        f"{counted(fit.seeds, 'seed')}"
+        f"({analysis.regime.replace('_', ' ')}), {fit.data}"
     )
     return Stationarity(step, fit, measured, predicted, verdict, f"{sentence}; {why}" if why else sentence)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ipcore.figures.picture import Picture, PictureError
-from ipcore.figures.series import Role, looks
+from ipcore.figures.series import Role, looks, measured_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,9 +96,8 @@ class Courses(Picture):
     def caption(self) -> str:
         """See `Picture`."""
         mean = "geometric means" if self.logarithmic else "means"
-        seeds = "1 seed" if self.seeds == 1 else f"{mean} over {self.seeds} seeds"
         bands = any(moment.low is not None for course in self.courses for moment in course.moments)
-        parts = [f"{self.measured}; {seeds}{', bands: 95 % intervals' if bands else ''}."]
+        parts = [measured_text(self.measured, mean, self.seeds, bands=bands)]
         if any(course.diverged for course in self.courses):
             parts.append("Lines up to a cross: a seed diverged there; from there on it is in no mean.")
         return " ".join([*parts, self.meaning]).strip()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from ipcore.figures.phase_map import draw_phases
 from ipcore.figures.picture import Picture
 from ipcore.theory import Phases, phase_name
+from ipcore.words import counted
 
 if TYPE_CHECKING:
     from ipcore.figures.layout import AnyFigure, Target
@@ -70,7 +71,7 @@ class PhaseDiagram(Picture):
         if self.phases.presets:
             parts.append("Stars: published parameterizations.")
         if self.points:
-            seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
+            seeds = counted(self.seeds, "seed")
             kinds = {True: "dots agree with theory", False: "crosses do not", None: "rings are undecided"}
             said = ", ".join(
                 text for value, text in kinds.items() if value in {p.agrees for p in self.points}

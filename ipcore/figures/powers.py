@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ipcore.figures.picture import Picture, PictureError
-from ipcore.figures.series import Role, looks
+from ipcore.figures.series import Role, looks, measured_text
 from ipcore.theory import format_exponent
 
 if TYPE_CHECKING:
@@ -138,10 +138,9 @@ class PowerLaws(Picture):
     @property
     def caption(self) -> str:
         """See `Picture`."""
-        seeds = "1 seed" if self.seeds == 1 else f"{self.means} over {self.seeds} seeds"
         bands = any(size.low is not None for law in self.laws for size in law.sizes)
         parts = [
-            f"{self.measured}; {seeds}{', bands: 95 % intervals' if bands else ''}.",
+            measured_text(self.measured, self.means, self.seeds, bands=bands),
             "Numbers: measured slope of the logarithms (theory's exponent)."
             if any(law.theory is not None for law in self.laws)
             else "Numbers: measured slope of the logarithms.",

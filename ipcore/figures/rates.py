@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ipcore.figures.picture import Picture, PictureError
-from ipcore.figures.series import Role, looks
+from ipcore.figures.series import Role, looks, measured_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,10 +103,9 @@ class RateCurves(Picture):
     def caption(self) -> str:
         """See `Picture`."""
         mean = "geometric means" if self.logarithmic else "means"
-        seeds = "1 seed" if self.seeds == 1 else f"{mean} over {self.seeds} seeds"
         points = [point for curve in self.curves for point in curve.points]
-        bands = ", bands: 95 % intervals" if any(p.low is not None for p in points) else ""
-        parts = [f"{self.measured}; {seeds}{bands}."]
+        bands = any(point.low is not None for point in points)
+        parts = [measured_text(self.measured, mean, self.seeds, bands=bands)]
         if any(curve.best is not None and not curve.edge for curve in self.curves):
             bars = any(curve.low is not None for curve in self.curves)
             parts.append(

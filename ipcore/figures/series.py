@@ -1,4 +1,4 @@
-"""Roles of the series of a figure, which decide how they look."""
+"""Series of a figure: their roles, which decide how they look, and the words of captions on them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ _SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸
 def superscript(number: int) -> str:
     """A whole number as a superscript: "¹²"."""
     return str(number).translate(_SUPERSCRIPTS)
+
+
+def measured_text(measured: str, means: str, seeds: int, *, bands: bool) -> str:
+    """The first sentence of a caption: what was measured, and what its points and bands are.
+
+    >>> measured_text("MNIST", "geometric means", 3, bands=True)
+    'MNIST; geometric means over 3 seeds, bands: 95 % intervals.'
+    """
+    behind = "1 seed" if seeds == 1 else f"{means} over {seeds} seeds"
+    return f"{measured}; {behind}{', bands: 95 % intervals' if bands else ''}."
 
 
 class Role(StrEnum):

@@ -23,7 +23,7 @@ from ipcore.studies.line import Ledger, Line, State, Step
 from ipcore.studies.question import Question
 from ipcore.studies.results import Outcome, Results, Run
 from ipcore.studies.sentences import answer_sentence, need_text
-from ipcore.studies.words import counted
+from ipcore.words import counted
 
 
 def plan(question: Question, results: Results) -> Decision:

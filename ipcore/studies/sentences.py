@@ -12,7 +12,8 @@ from ipcore.catalogue.widths import TIMES_WIDER
 from ipcore.studies.decision import Cell, Need, Verdict
 from ipcore.studies.question import FALL, InfiniteWidth, Question, RateTransfer
 from ipcore.studies.results import Results
-from ipcore.studies.words import confidence, counted, duration, interval_text, number, percent, spent
+from ipcore.studies.words import confidence, duration, interval_text, number, percent, spent
+from ipcore.words import counted
 
 
 def predicted(cell: Cell) -> str:

@@ -6,6 +6,7 @@ import math
 from typing import Final
 
 from ipcore.studies.decision import Interval
+from ipcore.words import counted
 
 _THOUSANDS: Final = 1000
 _TENTH: Final = 0.1
@@ -43,15 +44,6 @@ def confidence(error_rate: float) -> str:
     ('95 %', '99.9 %')
     """
     return f"{100 * (1 - error_rate):.4g} %"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "run"), counted(252, "run")
-    ('1 run', '252 runs')
-    """
-    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def duration(core_seconds: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ipcore.theory.layer_names import ranges
 from ipcore.theory.plane.borders import Border, Place
 from ipcore.theory.quantities import instance
+from ipcore.words import counted
 
 if TYPE_CHECKING:
     from ipcore.theory.diagram import Phase, Phases
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def diagram_text(found: Phases) -> str:
     """Setting, phases, owners of the borders, presets."""
     p, (x, y) = found.parameterization, found.free
-    depth = f"{p.hidden_layers} hidden layer{'' if p.hidden_layers == 1 else 's'}"
+    depth = counted(p.hidden_layers, "hidden layer")
     lines = [
         f"{depth}, {found.optimizer}, {found.activation}, {found.loss}",
         f"x = {x.name} from {x.low} to {x.high}, y = {y.name} from {y.low} to {y.high}",

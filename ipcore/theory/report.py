@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ipcore.theory.maxplus import Size
 from ipcore.theory.table import Row, format_rows
+from ipcore.words import counted
 
 if TYPE_CHECKING:
     from ipcore.theory.analysis import Analysis, StepSizes
@@ -185,4 +186,4 @@ def _text(size: Size) -> str:
 
 
 def _depth(hidden_layers: int) -> str:
-    return f"{hidden_layers} hidden layer{'' if hidden_layers == 1 else 's'}"
+    return counted(hidden_layers, "hidden layer")

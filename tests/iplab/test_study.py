@@ -276,7 +276,14 @@ def test_what_describes_a_study_is_updated(client, iplab_cli):
     assert (done.exit_code, done.stdout) == (0, "described: priority 2, Now\n"), done.stderr
     assert "line 1\nline 2\n" in iplab_cli("study", "show", "described").stdout
     assert iplab_cli("study", "update", "described").exit_code == 2
-    study.cancel()
+    ended = iplab_cli("study", "cancel", "described")
+    assert (ended.exit_code, ended.stdout) == (0, "described is CANCELLING\n"), ended.stderr
+
+
+def test_there_is_nothing_to_cancel_in_a_study_that_has_ended(answered, iplab_cli):
+    late = iplab_cli("study", "cancel", "answered")
+    assert (late.exit_code, late.stdout) == (8, "answered is SUCCEEDED\n")
+    assert late.stderr == "nothing to cancel: it has ended\n"
 
 
 def test_the_same_request_asks_once(client):

@@ -15,6 +15,7 @@ from iplab.cli.app import (
 from iplab.cli.ask import ASKED, ask_command
 from iplab.cli.edit import changes, deletion, description_options, say_description
 from iplab.cli.study_answer import finish, print_study
+from iplab.cli.submit import say_state
 from iplab.display.commands import CommandGroup
 from iplab.display.terminal import echo
 
@@ -72,10 +73,7 @@ def cancel_study(service: Service, name: str, *, as_json: bool) -> None:
     """End the study NAME and cancel its experiments."""
     with service.connect() as client:
         found = client.get_study(name).cancel()
-    if as_json:
-        print_json(found.to_dict())
-    else:
-        echo(f"{found.id} is {found.state}")
+    say_state(found, "cancel", {"CANCELLING", "CANCELLED"}, as_json=as_json)
 
 
 @study.command("update")

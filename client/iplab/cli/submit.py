@@ -19,6 +19,7 @@ from iplab.results.numbers import counted
 if TYPE_CHECKING:
     from iplab.results.experiment import Experiment
     from iplab.results.run import Run
+    from iplab.studies.study import Study
 
 Number = TypeVar("Number", int, float)
 
@@ -136,7 +137,7 @@ def cancel(service: Service, experiment: str, run: str | None, *, as_json: bool)
     with service.connect() as client:
         found = client.experiment(experiment)
         target = found if run is None else found.run(run_reference(run))
-        _say(target.cancel(), "cancel", {"CANCELLING", "CANCELLED"}, as_json=as_json)
+        say_state(target.cancel(), "cancel", {"CANCELLING", "CANCELLED"}, as_json=as_json)
 
 
 @click.command()
@@ -150,7 +151,7 @@ def pause(service: Service, experiment: str, *, as_json: bool) -> None:
     and then PAUSED. Runs that have ended or are being cancelled are unchanged.
     """
     with service.connect() as client:
-        _say(client.experiment(experiment).pause(), "pause", {"PAUSING", "PAUSED"}, as_json=as_json)
+        say_state(client.experiment(experiment).pause(), "pause", {"PAUSING", "PAUSED"}, as_json=as_json)
 
 
 @click.command()
@@ -160,7 +161,7 @@ def pause(service: Service, experiment: str, *, as_json: bool) -> None:
 def resume(service: Service, experiment: str, *, as_json: bool) -> None:
     """Continue a paused EXPERIMENT from its checkpoints."""
     with service.connect() as client:
-        _say(client.experiment(experiment).resume(), "resume", {"QUEUED", "RUNNING"}, as_json=as_json)
+        say_state(client.experiment(experiment).resume(), "resume", {"QUEUED", "RUNNING"}, as_json=as_json)
 
 
 @click.command()
@@ -260,7 +261,7 @@ def numbers_of(option: str, text: str | None, kind: type[Number]) -> list[Number
     return values
 
 
-def _say(target: Experiment | Run, request: str, wanted: set[str], *, as_json: bool) -> None:
+def say_state(target: Experiment | Run | Study, request: str, wanted: set[str], *, as_json: bool) -> None:
     """Print the state, and exit with a separate code if it is not the requested one."""
     if as_json:
         print_json(target.to_dict())

@@ -12,7 +12,7 @@ from typing import Final
 from ipcore import theory
 from ipcore.analysis.case import Case, Kind
 from ipcore.analysis.coordinate_check import Key
-from ipcore.analysis.coordinate_report import Prediction, counted, sentence_of
+from ipcore.analysis.coordinate_report import Prediction, sentence_of, without_prediction
 from ipcore.analysis.kinds.coordinates import with_epsilon
 from ipcore.analysis.report import Check, Conclusion, Report
 from ipcore.analysis.samples import Samples
@@ -83,16 +83,12 @@ def _check(case: Case, key: Key, what: str, fit: Slope, prediction: Prediction |
     tolerance = 2 * case.tolerance if layer == case.subject.layers else case.tolerance
     expected = None if prediction is None else predicted(prediction.analysis, key)
     if prediction is None or expected is None:
-        sentence = (
-            f"{what}: slope {fit.slope}, no prediction, widths {fit.widths[0]}..{fit.widths[-1]}, "
-            f"{counted(fit.seeds, 'seed')}"
-        )
         return Check.of(
             _NAME,
             case.subject,
             fit,
             Verdict.UNDECIDED,
-            sentence,
+            without_prediction(what, fit),
             quantity=quantity,
             layer=layer,
             step=step,

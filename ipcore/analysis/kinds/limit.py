@@ -40,6 +40,7 @@ from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
 from ipcore.analysis.widths import width_text
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.errors import AnalysisError
+from ipcore.words import counted
 
 _NAME: Final = "LIMIT"
 # `Check.quantity` if outputs were compared: the metric by which they were recorded.
@@ -146,7 +147,7 @@ def _distances(
     words: tuple[str, str, str],
 ) -> _Found:
     """The finding on distances of outputs after a step."""
-    after = f"after {step} update{'' if step == 1 else 's'}"
+    after = f"after {counted(step, 'update')}"
     try:
         if len(networks) < MIN_WIDTHS:
             return _Few(f"{after} {_of_few(distances_by_width(networks, limits), words[1])}")

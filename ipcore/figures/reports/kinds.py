@@ -12,6 +12,7 @@ from ipcore.figures.reports.checks import CheckLike
 from ipcore.figures.reports.laws import by_step, law_of, meaning_of, sentences_of
 from ipcore.figures.reports.names import layer_name, subject_names
 from ipcore.figures.series import Role
+from ipcore.words import counted
 
 _MAX_PANELS: Final = 12
 
@@ -129,7 +130,7 @@ def _limit(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[
     names, shared = subject_names(check.subject for check in checks)
     panels = tuple(
         LawPanel(
-            f"after {step} update{'' if step == 1 else 's'}" if step else "",
+            f"after {counted(step, 'update')}" if step else "",
             tuple(
                 _positive(law_of(check, names[check.subject], Role.GROUP))
                 for check in checks

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import Message
@@ -22,7 +23,7 @@ from ipserver import names
 from ipserver.api.access import Continuation, Rule, field_at
 from ipserver.api.blocking import Blocking
 from ipserver.api.buckets import TokenBuckets
-from ipserver.api.caller import peer_host, user_if_known
+from ipserver.api.caller import user_if_known
 from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.api.status import status_code
 from ipserver.errors import Concealed, PermissionDenied, RateExceeded, StoreUnavailable, Unauthenticated
@@ -259,3 +260,13 @@ def _shown(
 ) -> AuditedCall:
     method = path.removeprefix("/")
     return AuditedCall(user, method, resource[:_LONGEST_RESOURCE], project, peer_host(context.peer() or ""))
+
+
+def peer_host(peer: str) -> str:
+    """The IP address of a peer, as gRPC writes it, without the port; "unix" for a socket file.
+
+    >>> peer_host("ipv4:10.0.0.7:51112"), peer_host("ipv6:%5B::1%5D:51112"), peer_host("unix:")
+    ('10.0.0.7', '::1', 'unix')
+    """
+    kind, _, rest = unquote(peer).partition(":")
+    return rest.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else kind

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote
 
 from ipserver.environment.log_scope import scope
 from ipserver.names import DEFAULT_PROJECT
@@ -83,13 +82,3 @@ def set_caller(who: Caller) -> None:
     """Set the caller of the running request, also for its log lines."""
     _current.set(who)
     scope().principal = who.user
-
-
-def peer_host(peer: str) -> str:
-    """The IP address of a peer, as gRPC writes it, without the port; "unix" for a socket file.
-
-    >>> peer_host("ipv4:10.0.0.7:51112"), peer_host("ipv6:%5B::1%5D:51112"), peer_host("unix:")
-    ('10.0.0.7', '::1', 'unix')
-    """
-    kind, _, rest = unquote(peer).partition(":")
-    return rest.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else kind
