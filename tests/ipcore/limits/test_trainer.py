@@ -149,11 +149,22 @@ def test_stopped_runs_learn_and_record_nothing(tiny):
     assert trainer.finished
 
 
-def test_divergence_is_seen(tiny):
-    trainer = LimitTrainer(pack(loss="mse"), [run(eta=1e12), run(eta=0.1)], tiny)
+@pytest.mark.parametrize(
+    ("config", "name", "rate"),
+    [
+        (pack(loss="mse"), "hpz", 1e12),
+        (pack(loss="mse", deferred=True), "mup", 1e12),  # finite activations until the loss is no number
+        (pack(loss="mse", deferred=True), "mup", 1e30),  # activations that no direction describes
+    ],
+)
+def test_a_run_that_diverges_leaves_the_others_alone(tiny, config, name, rate):
+    trainer = LimitTrainer(config, [run(name, eta=rate), run(name, eta=0.1)], tiny)
     trainer.advance()
     assert set(trainer.diverged) == {0}
     assert trainer.finished
+    alone = LimitTrainer(config, [run(name, eta=0.1)], tiny)
+    alone.advance()
+    assert torch.equal(trainer.outputs(1), alone.outputs(0))
 
 
 @pytest.mark.parametrize(
