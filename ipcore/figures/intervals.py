@@ -12,6 +12,8 @@ import numpy as np
 # 97.5 % quantiles of Student's t with 1 .. 10 degrees of freedom.
 _STUDENT: Final = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 NORMAL: Final = 1.959964  # the same of the normal distribution
+# The interval of two values reaches 13 standard errors to each side: its band would cover the whole panel.
+FEWEST_IN_BAND: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,11 @@ class Mean:
     low: float | None
     high: float | None
     count: int
+
+    @property
+    def band(self) -> tuple[float | None, float | None]:
+        """Ends of the interval where a picture shows it as a band: from `FEWEST_IN_BAND` values on."""
+        return (self.low, self.high) if self.count >= FEWEST_IN_BAND else (None, None)
 
 
 def student(freedom: int) -> float:

@@ -104,7 +104,7 @@ def test_curves_are_means_over_seeds_by_group(trained):
     metrics = trained.metrics("width = 16 AND parameterization = mup", ["train_loss"])
     last = [metrics.value[metrics.run == run][-1] for run in sorted(set(metrics.run.tolist()))]
     assert panel.courses[0].moments[-1].value == pytest.approx((last[0] * last[1]) ** 0.5)
-    assert panel.courses[0].moments[-1].low < panel.courses[0].moments[-1].value
+    assert panel.courses[0].moments[-1].low is None, "two seeds are too few for a band"
 
 
 def test_metrics_draw_themselves(swept):

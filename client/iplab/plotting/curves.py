@@ -181,7 +181,7 @@ def _course(
     moments = []
     for at in np.unique(step):
         found = mean(value[step == at].tolist(), geometric=geometric)
-        moments.append(Moment(float(at), found.value, found.low, found.high))
+        moments.append(Moment(float(at), found.value, *found.band))
     return Course(label, tuple(moments), role, diverged)
 
 

@@ -110,7 +110,7 @@ def _point(rate: float, runs: Sequence[Run]) -> AtRate:
     if diverged or not losses:
         return AtRate(rate, None, diverged=diverged)
     found = mean(losses, geometric=min(losses) > 0)
-    return AtRate(rate, found.value, found.low, found.high)
+    return AtRate(rate, found.value, *found.band)
 
 
 def _fewest(runs: Sequence[Run]) -> int:

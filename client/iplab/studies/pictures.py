@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ipcore.figures import AtRate, Picture, RateCurve, RateCurves, RatePanel, Role
 from ipcore.figures.cells import Group, Intervals, Row
-from ipcore.figures.intervals import mean
+from ipcore.figures.intervals import FEWEST_IN_BAND, mean
 from ipcore.figures.powers import Law, LawPanel, PowerLaws, Size
 from iplab.errors import InvalidRequestError
 from iplab.results.states import StudyVerdict
@@ -34,8 +34,6 @@ _COLUMNS: Final = 3
 _Floats = npt.NDArray[np.float64]
 # A larger m* is not drawn: the line hardly falls.
 _WIDEST: Final = 1e6
-# Rates with fewer seeds have no band.
-_FEWEST: Final = 4
 # Losses by subject, width and rate; None for a run that diverged.
 _Losses = dict[str, dict[float, dict[float, list[float | None]]]]
 
@@ -250,7 +248,7 @@ def _at(rate: float, losses: list[float | None]) -> AtRate:
     if diverged or not finite:
         return AtRate(rate, None, diverged=diverged)
     found = mean(finite, geometric=True)
-    if found.count < _FEWEST:
+    if found.count < FEWEST_IN_BAND:
         return AtRate(rate, found.value, found.value, found.value)
     return AtRate(rate, found.value, found.low, found.high)
 
