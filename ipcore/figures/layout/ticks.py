@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from ipcore.figures.layout.texts import inches, text_width
 from ipcore.figures.series import superscript
 
-# From so many decades on a logarithmic axis has ticks at these digits.
+# From so many decades on a logarithmic axis has ticks at these digits; at finer ones if there are fewer than two.
 _DIGITS: Final = (
     (2.5, (1,)),
     (1.5, (1, 3)),
@@ -43,14 +43,13 @@ def log_ticks(low: float, high: float, base: int = 10) -> Ticks:
         first, last = int(np.ceil(np.log2(low) / step)), int(np.floor(np.log2(high) / step))
         return {2.0 ** (step * n): f"$2^{{{step * n:g}}}$" for n in range(first, last + 1)}
     decades = np.log10(high / low)
-    digits: Sequence[float] = _DIGITS[-1][1]
-    for least, chosen in _DIGITS:
-        if decades >= least:
-            digits = chosen
-            break
     powers = range(int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1)
-    places = [d * 10.0**p for p in powers for d in digits if low <= d * 10.0**p <= high]
-    if len(places) < 2:  # a few per cent in all
+    places: list[float] = []
+    for digits in (digits for least, digits in _DIGITS if decades >= least):
+        places = [d * 10.0**p for p in powers for d in digits if low <= d * 10.0**p <= high]
+        if len(places) >= 2:
+            break
+    else:  # a few per cent in all
         places = [float(x) for x in np.geomspace(low, high, 6)[1:-1:3]]
     if len(places) > 6:
         places = places[:: -(-len(places) // 6)]
