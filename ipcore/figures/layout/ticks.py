@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from ipcore.figures.layout.texts import inches, text_width
 from ipcore.figures.series import superscript
 
-# From so many decades on a logarithmic axis has ticks at these digits; at later ones if fewer than two are met.
+# From so many decades on a logarithmic axis has ticks at these digits; at later ones if these give too few.
 _DIGITS: Final = (
     (2.5, (1,)),
     (1.5, (1, 3)),
