@@ -159,7 +159,7 @@ def _ask(side: _Side, other: _Side, x: Tensor, normals: np.random.Generator, rem
     along += again
     rest -= again @ known
     if not bool(rest.isfinite().all()):  # the run diverges: it has no directions, and its loss becomes NaN
-        return torch.full_like(x[:, :1], torch.nan).expand(len(x), side.answers.shape[1])
+        return x.new_full((len(x), side.answers.shape[1]), torch.nan)
     answer = along @ side.answers
     fresh, shares = _new_directions(rest, x, known)
     if not len(fresh):
